@@ -1,0 +1,28 @@
+"""Deep layer aggregation: the structures, the networks and what one does with them.
+
+    import dla
+
+    model = dla.create_model("dla34up", num_classes=11)     # logits of every pixel, at any image size
+    dla.load_weights(model, "weights.safetensors")          # ours, or timm's for the backbone
+    fuse = dla.IterativeAggregation([64, 128, 256], 64)     # Figure 1c over your own maps
+
+Training lives in `dla.tasks` and `dla.data`, the command line in `dla.cli`.
+"""
+
+from dla.aggregation import Chain, HierarchicalAggregation, IterativeAggregation, Node, SkipAggregation, figure1
+from dla.models import create_model, list_models
+from dla.weights import load_weights
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Chain",
+    "HierarchicalAggregation",
+    "IterativeAggregation",
+    "Node",
+    "SkipAggregation",
+    "create_model",
+    "figure1",
+    "list_models",
+    "load_weights",
+]

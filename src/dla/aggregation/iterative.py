@@ -1,0 +1,45 @@
+"""Iterative deep aggregation: fuse scales one after another, from the finest on (Figure 1c)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dla.aggregation.node import Node, NodeFactory
+
+
+class IterativeAggregation(nn.Module):
+    """`I(x1) = x1; I(x1, ..., xn) = I(N(x1, x2), x3, ..., xn)` (Equation 1).
+
+        x1 ──┐
+        x2 ──N──┐
+        x3 ─────N──┐
+        x4 ────────N──> out
+
+    The shallowest map passes through every node, so that it is refined the most. The maps have one size: project and
+    upsample them first, as `dla.models.dense` does, or fuse outputs of blocks that keep it.
+
+    Args:
+        in_channels: channels of each map, finest first; one map needs no node and is returned as it is.
+        out_channels: channels after every node.
+        node: makes a node from its input channels and output channels.
+    """
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int, *, node: NodeFactory = Node) -> None:
+        super().__init__()
+        fused = [in_channels[0]] + [out_channels] * (len(in_channels) - 2)
+        self.nodes = nn.ModuleList(
+            node([shallow, deep], out_channels) for shallow, deep in zip(fused, in_channels[1:], strict=False)
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Fuse `maps`, each (b, c_i, h, w), finest first, into one."""
+        return self.steps(maps)[-1]
+
+    def steps(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Like `forward`, with every intermediate: x1, N(x1, x2), N(N(x1, x2), x3), ..., the result."""
+        if len(maps) != len(self.nodes) + 1:
+            raise ValueError(f"expected {len(self.nodes) + 1} maps, got {len(maps)}")
+        fused = [maps[0]]
+        for node, deeper in zip(self.nodes, maps[1:], strict=True):
+            fused.append(node([fused[-1], deeper]))
+        return fused

@@ -1,0 +1,72 @@
+"""The aggregation node: a learned, non-linear combination of any number of inputs (Section 3)."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Norm = Callable[[int], nn.Module]
+Activation = Callable[[], nn.Module]
+NodeFactory = Callable[[Sequence[int], int], nn.Module]
+"""Makes the node that takes inputs of these channels and gives that many: `Node` itself, or what you like better."""
+
+
+class Node(nn.Module):
+    """`N(x1, ..., xn) = sigma(Norm(sum_i W_i x_i) [+ x_n])`, one 1x1 or 3x3 convolution over all inputs.
+
+        x1 ──W1──┐
+        x2 ──W2──(+)── Norm ──[+ xn]── sigma ──> out
+        xn ──Wn──┘
+
+    The inputs are maps of one size; they may differ in channels. There is no bias, since the norm has one.
+
+    Args:
+        in_channels: channels of each input, in the order in which `forward` takes them.
+        out_channels: channels of the result.
+        kernel_size: odd; 1 in the classification networks, 3 in the decoders.
+        residual: add the last input before the activation; it must have `out_channels` channels.
+        norm: makes the norm from a channel count; None for a linear node.
+        activation: makes the activation; None for a linear node.
+        form: "concat" runs one convolution over the concatenated inputs; "sum" convolves them one by one and keeps no
+            concatenation. The parameters are the same, and so is the result but for rounding.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        *,
+        kernel_size: int = 1,
+        residual: bool = False,
+        norm: Norm | None = nn.BatchNorm2d,
+        activation: Activation | None = nn.ReLU,
+        form: Literal["concat", "sum"] = "concat",
+    ) -> None:
+        super().__init__()
+        if residual and in_channels[-1] != out_channels:
+            raise ValueError(
+                f"a residual node adds its last input, so that must have {out_channels} channels, not {in_channels[-1]}"
+            )
+        if form not in ("concat", "sum"):
+            raise ValueError(f"form must be 'concat' or 'sum', not {form!r}")
+        self.in_channels = tuple(in_channels)
+        self.residual = residual
+        self.form = form
+        self.conv = nn.Conv2d(sum(in_channels), out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+        self.norm = norm(out_channels) if norm else nn.Identity()
+        self.activation = activation() if activation else nn.Identity()
+
+    def forward(self, inputs: Sequence[Float[Tensor, "b _ h w"]]) -> Float[Tensor, "b c h w"]:
+        """Combine the inputs, finest or earliest first."""
+        out = self.norm(self._mix(inputs))
+        return self.activation(out + inputs[-1] if self.residual else out)
+
+    def _mix(self, inputs: Sequence[Tensor]) -> Tensor:
+        if self.form == "concat":
+            return self.conv(torch.cat(list(inputs), dim=1))
+        weights = self.conv.weight.split(self.in_channels, dim=1)
+        parts = [F.conv2d(x, w, padding=self.conv.padding) for x, w in zip(inputs, weights, strict=True)]
+        return sum(parts[1:], parts[0])

@@ -1,0 +1,39 @@
+"""The command line: `dla fit | validate | test | predict | models`, a recipe being a YAML file plus overrides."""
+
+import sys
+from collections.abc import Sequence
+
+HELP = """usage: dla COMMAND ...
+
+commands:
+  fit        train a network:        dla fit --config recipes/segmentation/scenes.yaml
+  validate   measure it on val:      dla validate --config runs/NAME/config.yaml --ckpt_path runs/NAME/checkpoints/best.ckpt
+  test       measure it on test, with the same arguments
+  predict    segment images:         dla predict photo.jpg --model NAME_OR_CHECKPOINT --output out
+  models     the table of networks
+
+dla COMMAND --help teaches each one's options."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command that the first word names; the exit code is 0 where all went well."""
+    args = list(sys.argv[1:] if args is None else args)
+    command, rest = (args[0], args[1:]) if args else ("--help", [])
+    if command == "predict":
+        from dla.predict import main as predict
+
+        return predict(rest)
+    if command == "models":
+        from dla.models.table import main as models
+
+        return models(rest)
+    if command in ("fit", "validate", "test"):
+        from dla.tasks.cli import main as train
+
+        return train(args)
+    print(HELP, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
+    return 0 if command in ("-h", "--help") else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

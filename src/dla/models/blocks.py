@@ -1,0 +1,83 @@
+"""The blocks that DLA aggregates: basic and bottleneck (ResNet), split (ResNeXt), each with its own shortcut."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+BlockFactory = Callable[..., nn.Module]
+"""`(in_channels, out_channels, stride, *, dilation, drop_path) -> Module`."""
+
+
+def conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1) -> nn.Sequential:
+    """Convolution that keeps the size up to its stride, and batch norm."""
+    conv = nn.Conv2d(
+        in_channels, out_channels, kernel, stride, kernel // 2 * dilation, dilation=dilation, groups=groups, bias=False
+    )
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+
+
+def pool(stride: int) -> nn.Module:
+    """Max pooling by the stride; like a strided 3x3 convolution it rounds odd sizes up."""
+    return nn.MaxPool2d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity()
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    """Carry a block's input to its output: pool by the stride, project where the channels differ."""
+    project = conv_norm(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
+    return nn.Sequential(pool(stride), project)
+
+
+class Residual(nn.Module):
+    """`relu(body(x) + shortcut(x))`, the form that all three blocks share."""
+
+    def __init__(self, body: nn.Sequential, around: nn.Sequential, drop_path: float) -> None:
+        super().__init__()
+        self.body = body
+        self.shortcut = around
+        self.drop_path = StochasticDepth(drop_path, "row") if drop_path else nn.Identity()
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, in_channels, h, w) -> (b, out_channels, ceil(h / stride), ceil(w / stride))."""
+        return self.activation(self.drop_path(self.body(x)) + self.shortcut(x))
+
+
+def basic(in_channels: int, out_channels: int, stride: int, *, dilation: int = 1, drop_path: float = 0.0) -> Residual:
+    """Two 3x3 convolutions."""
+    body = nn.Sequential(
+        conv_norm(in_channels, out_channels, 3, stride, dilation),
+        nn.ReLU(inplace=True),
+        conv_norm(out_channels, out_channels, 3, 1, dilation),
+    )
+    return Residual(body, shortcut(in_channels, out_channels, stride), drop_path)
+
+
+def bottleneck(
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    *,
+    dilation: int = 1,
+    drop_path: float = 0.0,
+    width: int | None = None,
+    groups: int = 1,
+) -> Residual:
+    """1x1, 3x3 and 1x1 convolutions; the inner `width` is half of `out_channels` unless given."""
+    width = width or out_channels // 2
+    body = nn.Sequential(
+        conv_norm(in_channels, width, 1),
+        nn.ReLU(inplace=True),
+        conv_norm(width, width, 3, stride, dilation, groups),
+        nn.ReLU(inplace=True),
+        conv_norm(width, out_channels, 1),
+    )
+    return Residual(body, shortcut(in_channels, out_channels, stride), drop_path)
+
+
+def split(
+    in_channels: int, out_channels: int, stride: int, *, dilation: int = 1, drop_path: float = 0.0, groups: int = 32
+) -> Residual:
+    """A bottleneck whose 3x3 convolution is split into `groups` paths; every path is `out_channels` / 32 wide."""
+    width = out_channels * groups // 32
+    return bottleneck(in_channels, out_channels, stride, dilation=dilation, drop_path=drop_path, width=width, groups=groups)

@@ -1,0 +1,30 @@
+"""Gradient checkpointing that leaves batch norm's running statistics as plain training would."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.checkpoint import checkpoint
+
+
+def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
+    """`module(x)`, keeping only `x` and running `module` again in the backward pass."""
+    return checkpoint(module, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(module)))
+
+
+@contextmanager
+def _statistics_kept(module: nn.Module) -> Iterator[None]:
+    # The second run must not count the batch twice. It gets copies to update, and the real buffers come back
+    # afterwards, never written: autograd may still hold them.
+    norms = [m for m in module.modules() if isinstance(m, _NormBase)]
+    kept = [dict(m.named_buffers(recurse=False)) for m in norms]
+    for norm, buffers in zip(norms, kept, strict=True):
+        for name, buffer in buffers.items():
+            setattr(norm, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for norm, buffers in zip(norms, kept, strict=True):
+            for name, buffer in buffers.items():
+                setattr(norm, name, buffer)

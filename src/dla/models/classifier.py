@@ -1,0 +1,152 @@
+"""The DLA network: six stages, hierarchical aggregation within and iterative aggregation between them (Figure 3)."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dla.backbones import FeatureSpec
+from dla.models.blocks import BlockFactory, conv_norm
+from dla.models.checkpointing import checkpointed
+from dla.models.features import take_indices
+from dla.models.heads import ClassifierHead
+from dla.models.stage import Stage
+
+Pool = Literal["avg", "max", ""]
+
+
+class DLA(nn.Module):
+    """A classifier whose stages are aggregated deeply, with timm's model conventions. Any image size works.
+
+    Args:
+        block: makes a block: `basic`, `bottleneck` or `split` of `dla.models.blocks`.
+        depths: depth n of the trees of stages 3 to 6, which have 2**n blocks each.
+        channels: of stages 1 to 6.
+        residual: nodes add their last input.
+        num_classes: 0 for pooled features instead of logits.
+        in_chans: channels of the images.
+        global_pool: "avg", "max", or "" for the last stage's map.
+        output_stride: 32, 16 or 8; below 32 the last stages keep the size and dilate their 3x3 convolutions instead.
+        drop_rate: dropout before the classifier.
+        drop_path_rate: stochastic depth of the last block; it rises linearly from 0 at the first.
+    """
+
+    def __init__(
+        self,
+        block: BlockFactory,
+        depths: Sequence[int],
+        channels: Sequence[int],
+        *,
+        residual: bool = False,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        global_pool: Pool = "avg",
+        output_stride: int = 32,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        self.drop_rate = drop_rate
+        self.grad_checkpointing = False
+        self.pretrained_cfg: dict[str, Any] = {}
+        self.num_features = self.head_hidden_size = channels[-1]
+        strides = [min(2**i, output_stride) for i in range(6)]
+        self.feature_specs = [FeatureSpec(c, s) for c, s in zip(channels, strides, strict=True)]
+
+        self.stem = nn.Sequential(conv_norm(in_chans, channels[0], 7), nn.ReLU(inplace=True))
+        self.stages = nn.ModuleList(
+            nn.Sequential(conv_norm(channels[0], channels[i], 3, strides[i]), nn.ReLU(inplace=True)) for i in (0, 1)
+        )
+        drop_paths = torch.linspace(0, drop_path_rate, sum(2**n for n in depths)).split([2**n for n in depths])
+        for i, depth in enumerate(depths, start=2):
+            stage = Stage(
+                block,
+                depth,
+                channels[i - 1],
+                channels[i],
+                stride=strides[i] // strides[i - 1],
+                residual=residual,
+                join=i > 2,
+                dilation=2**i // strides[i],
+                drop_paths=drop_paths[i - 2].tolist(),
+            )
+            self.stages.append(stage)
+        self.head = ClassifierHead(channels[-1], num_classes, global_pool=global_pool, drop_rate=drop_rate)
+        self.apply(initialise)
+
+    @property
+    def feature_info(self) -> list[dict[str, Any]]:
+        """Channels, stride and module of each stage's map, in the form that timm's feature wrappers read."""
+        return [
+            {"num_chs": spec.channels, "reduction": spec.stride, "module": f"stages.{i}"}
+            for i, spec in enumerate(self.feature_specs)
+        ]
+
+    def forward_intermediates(
+        self,
+        x: Float[Tensor, "b c h w"],
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """The maps of the stages `indices` (all; the last n; or those named), finest first, as timm's models give them.
+
+        Returns the list of maps where `intermediates_only` is set, otherwise the last stage's map and the list. `norm`
+        changes nothing, since a stage ends normalised; "NCHW" is the only format.
+        """
+        if output_fmt != "NCHW":
+            raise ValueError(f"output_fmt must be 'NCHW', not {output_fmt!r}")
+        take = take_indices(len(self.stages), indices)
+        last = max(take) + 1 if stop_early and intermediates_only else len(self.stages)
+        maps = []
+        x = self._run(self.stem, x)
+        for i, stage in enumerate(self.stages[:last]):
+            x = self._run(stage, x)
+            if i in take:
+                maps.append(x)
+        return maps if intermediates_only else (x, maps)
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
+        """The last stage's map, at 1/32 unless `output_stride` says otherwise."""
+        return self.forward_intermediates(x, indices=[])[0]
+
+    def forward_head(self, x: Float[Tensor, "b k _ _"], pre_logits: bool = False) -> Tensor:
+        """Logits (b, classes) of the last stage's map; pooled features (b, k) where `pre_logits` is set."""
+        return self.head(x, pre_logits=pre_logits)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
+        """Logits (b, classes) of images of any size; pooled features (b, k) where there are no classes."""
+        return self.forward_head(self.forward_features(x))
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear map."""
+        return self.head.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: Pool = "avg") -> None:
+        """Put a new, untrained head on the network."""
+        device = next(self.parameters()).device
+        head = ClassifierHead(self.num_features, num_classes, global_pool=global_pool, drop_rate=self.drop_rate)
+        self.num_classes, self.head = num_classes, head.to(device)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keep only the stages' inputs for the backward pass and compute the rest again: less memory, more time."""
+        self.grad_checkpointing = enable
+
+    def _run(self, module: nn.Module, x: Tensor) -> Tensor:
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpointed(module, x)
+        return module(x)
+
+
+def initialise(module: nn.Module) -> None:
+    """Convolutions from N(0, 2 / (k k out)), as the authors' networks start; `apply` it to a model."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,131 @@
+"""Dense prediction: iterative aggregation from a backbone's maps to scores of every pixel (Section 4.2, Figure 4)."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dla.aggregation import IterativeAggregation, Node
+from dla.backbones import FeatureSpec
+from dla.models.blocks import conv_norm
+from dla.models.classifier import initialise
+from dla.models.heads import DenseHead
+from dla.models.upsample import LearnedUpsample
+
+Size = tuple[int, int]
+node3x3 = partial(Node, kernel_size=3)
+
+
+class ProjectUp(nn.Module):
+    """Bring a map to other channels, where they differ, and to a finer size: 1x1 convolution, learned upsampling."""
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
+        super().__init__()
+        self.project: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.project = nn.Sequential(conv_norm(in_channels, out_channels, 1), nn.ReLU(inplace=True))
+        self.project.apply(initialise)
+        self.upsample = LearnedUpsample(out_channels, factor)
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """(b, in_channels, h, w) -> (b, out_channels, *size)."""
+        return self.upsample(self.project(x), size)
+
+
+class IDA(nn.Module):
+    """Project every map, upsample all to one size, aggregate them once from the finest on.
+
+    Args:
+        specs: channels and strides of the maps, finest first.
+        channels: of the projected maps and the result.
+        out_stride: of the result; at most the first map's.
+    """
+
+    def __init__(self, specs: Sequence[FeatureSpec], *, channels: int = 32, out_stride: int = 2) -> None:
+        super().__init__()
+        self.out_channels, self.out_stride = channels, out_stride
+        self.bring = nn.ModuleList(ProjectUp(spec.channels, channels, spec.stride // out_stride) for spec in specs)
+        self.aggregate = IterativeAggregation([channels] * len(specs), channels, node=node3x3)
+        self.aggregate.apply(initialise)
+
+    def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
+        """Maps (b, c_i, h_i, w_i), finest first -> (b, channels, *size)."""
+        return self.aggregate([bring(x, size) for bring, x in zip(self.bring, maps, strict=True)])
+
+
+class DLAUp(nn.Module):
+    """IDA again and again, from the two coarsest maps to all of them, each time at the size of the next finer map.
+
+        1/2  ────────────────N──N──N──N──> out        every N also takes the map that stands one line
+        1/4  ──────────N──N──N──┘──┘──┘               below it, upsampled
+        1/8  ────N──N──N──┘──┘
+        1/16 ─N──N──┘──┘
+        1/32 ─┘──┘
+
+    Args:
+        specs: channels and strides of the maps, finest first; the result is like the first.
+    """
+
+    def __init__(self, specs: Sequence[FeatureSpec]) -> None:
+        super().__init__()
+        self.out_channels, self.out_stride = specs[0]
+        self.bring = nn.ModuleList()
+        self.aggregate = nn.ModuleList()
+        for count, (fine, coarse) in enumerate(zip(specs[-2::-1], specs[:0:-1], strict=True), start=1):
+            factor = coarse.stride // fine.stride
+            bring = [ProjectUp(coarse.channels, fine.channels, factor) for _ in range(count)]
+            self.bring.append(nn.ModuleList(bring))
+            self.aggregate.append(IterativeAggregation([fine.channels] * (count + 1), fine.channels, node=node3x3))
+        self.aggregate.apply(initialise)
+
+    def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
+        """Maps (b, c_i, h_i, w_i), finest first, the first of `size` -> (b, c_1, *size)."""
+        fused = [maps[-1]]
+        for fine, bring, aggregate in zip(maps[-2::-1], self.bring, self.aggregate, strict=True):
+            brought = [up(x, fine.shape[-2:]) for up, x in zip(bring, fused, strict=True)]
+            fused = aggregate.steps([fine, *brought])
+        return fused[-1]
+
+
+class DensePredictor(nn.Module):
+    """Backbone, decoder, head: logits of every pixel at the size of the image, whatever that is.
+
+    Args:
+        backbone: gives a list of maps, finest first, and has `feature_specs`.
+        decoder: fuses them; has `out_channels` and `out_stride`.
+        num_classes: scores per pixel.
+    """
+
+    def __init__(self, backbone: nn.Module, decoder: IDA | DLAUp, *, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.pretrained_cfg: dict[str, Any] = {}
+        self.backbone = backbone
+        self.decoder = decoder
+        self.head = DenseHead(decoder.out_channels, num_classes, decoder.out_stride)
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
+        """The fused map, at the decoder's stride."""
+        height, width = x.shape[-2:]
+        stride = self.decoder.out_stride
+        return self.decoder(self.backbone(x), (-(-height // stride), -(-width // stride)))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        """Logits (b, classes, h, w)."""
+        return self.head(self.forward_features(x), x.shape[-2:])
+
+    def get_classifier(self) -> nn.Module:
+        """The last 1x1 convolution."""
+        return self.head.classify
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a new, untrained head on the network."""
+        device = next(self.parameters()).device
+        self.num_classes = num_classes
+        self.head = DenseHead(self.decoder.out_channels, num_classes, self.decoder.out_stride).to(device)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """See `DLA.set_grad_checkpointing`; the decoder is not checkpointed."""
+        self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]

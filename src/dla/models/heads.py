@@ -1,0 +1,44 @@
+"""What turns features into answers: a classifier over the pooled last map, a classifier of every pixel."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dla.models.upsample import FixedUpsample
+
+
+class ClassifierHead(nn.Module):
+    """Global pooling, so that any image size gives one vector; dropout; a linear map, none for 0 classes."""
+
+    def __init__(
+        self, in_channels: int, num_classes: int, *, global_pool: Literal["avg", "max", ""], drop_rate: float
+    ) -> None:
+        super().__init__()
+        pools = {"avg": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1), "": None}
+        if global_pool not in pools:
+            raise ValueError(f"global_pool must be 'avg', 'max' or '', not {global_pool!r}")
+        if num_classes and not global_pool:
+            raise ValueError("a classifier needs pooled features: give global_pool='avg' or num_classes=0")
+        pooling = pools[global_pool]
+        self.global_pool = nn.Sequential(pooling, nn.Flatten(1)) if pooling else nn.Identity()
+        self.drop = nn.Dropout(drop_rate)
+        self.fc = nn.Linear(in_channels, num_classes) if num_classes else nn.Identity()
+
+    def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """(b, c, h, w) -> (b, classes), or the pooled (b, c) where `pre_logits` is set or there are no classes."""
+        x = self.drop(self.global_pool(x))
+        return x if pre_logits else self.fc(x)
+
+
+class DenseHead(nn.Module):
+    """One score per class and pixel: a 1x1 convolution at the decoder's stride, then bilinear upsampling."""
+
+    def __init__(self, in_channels: int, num_classes: int, stride: int) -> None:
+        super().__init__()
+        self.classify = nn.Conv2d(in_channels, num_classes, 1)
+        self.upsample = FixedUpsample(stride)
+
+    def forward(self, x: Float[Tensor, "b c _ _"], size: tuple[int, int]) -> Float[Tensor, "b k h w"]:
+        """(b, c, h, w) -> logits (b, classes, *size)."""
+        return self.upsample(self.classify(x), size)

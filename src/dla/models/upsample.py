@@ -1,0 +1,55 @@
+"""Upsampling in the decoders: transposed convolutions that start out as bilinear interpolation."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def bilinear_kernel(factor: int) -> Float[Tensor, "k k"]:
+    """The kernel, 2 `factor` wide, with which a transposed convolution of stride `factor` interpolates bilinearly."""
+    ramp = 1 - (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
+    return torch.outer(ramp, ramp)
+
+
+def fit(x: Float[Tensor, "b c _ _"], size: tuple[int, int]) -> Float[Tensor, "b c h w"]:
+    """Crop `x` to (h, w) where it exceeds it, at the bottom and right; interpolate only where it falls short."""
+    x = x[..., : size[0], : size[1]]
+    return x if x.shape[-2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
+class LearnedUpsample(nn.Module):
+    """A depthwise transposed convolution by `factor`, a power of two, that starts out bilinear; 1 only fits the size."""
+
+    def __init__(self, channels: int, factor: int) -> None:
+        super().__init__()
+        self.conv: nn.Module = nn.Identity()
+        if factor > 1:
+            self.conv = nn.ConvTranspose2d(
+                channels, channels, 2 * factor, factor, factor // 2, groups=channels, bias=False
+            )
+            with torch.no_grad():
+                self.conv.weight.copy_(bilinear_kernel(factor))
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(b, c, h, w) -> (b, c, *size)."""
+        return fit(self.conv(x), size)
+
+
+class FixedUpsample(nn.Module):
+    """Bilinear interpolation as a transposed convolution; unlike `F.interpolate` it fades to zero at the borders."""
+
+    kernel: Tensor
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.register_buffer("kernel", bilinear_kernel(factor), persistent=False)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(b, c, h, w) -> (b, c, *size)."""
+        channels, factor = x.shape[1], self.factor
+        if factor > 1:
+            weight = self.kernel.to(x.dtype).expand(channels, 1, -1, -1)
+            x = F.conv_transpose2d(x, weight, stride=factor, padding=factor // 2, groups=channels)
+        return fit(x, size)

@@ -1,0 +1,127 @@
+"""The ten networks of the paper in one table, and how a name becomes a model."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from functools import partial
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from dla.models.blocks import BlockFactory, basic, bottleneck, split
+from dla.models.classifier import DLA
+from dla.models.dense import IDA, DensePredictor, DLAUp
+from dla.models.features import Features
+from dla.weights import load_packaged, packaged
+
+
+class Variant(NamedTuple):
+    """A row of the paper's table of networks."""
+
+    block: BlockFactory
+    depths: tuple[int, int, int, int]  # of the trees of stages 3 to 6
+    channels: tuple[int, int, int, int, int, int]  # of stages 1 to 6
+    residual: bool = False  # nodes add their last input
+
+
+COMPACT = (16, 32, 64, 64, 128, 256)
+WIDE = (16, 32, 128, 256, 512, 1024)
+
+VARIANTS = {
+    "dla34": Variant(basic, (1, 2, 2, 1), (16, 32, 64, 128, 256, 512)),
+    "dla46_c": Variant(bottleneck, (1, 2, 2, 1), COMPACT),
+    "dla46x_c": Variant(split, (1, 2, 2, 1), COMPACT),
+    "dla60x_c": Variant(split, (1, 2, 3, 1), COMPACT),
+    "dla60": Variant(bottleneck, (1, 2, 3, 1), WIDE),
+    "dla60x": Variant(split, (1, 2, 3, 1), WIDE),
+    "dla102": Variant(bottleneck, (1, 3, 4, 1), WIDE, residual=True),
+    "dla102x": Variant(split, (1, 3, 4, 1), WIDE, residual=True),
+    "dla102x2": Variant(partial(split, groups=64), (1, 3, 4, 1), WIDE, residual=True),
+    "dla169": Variant(bottleneck, (2, 3, 5, 1), WIDE, residual=True),
+}
+DECODERS = ("up", "ida")  # endings of the names of dense predictors
+
+
+def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Names that `create_model` takes, which match a pattern such as "dla60*".
+
+    Args:
+        filter: a shell pattern.
+        pretrained: only names with weights, such as "dla46_cida.camvid".
+    """
+    names = list(packaged()) if pretrained else [f"{name}{ending}" for ending in ("", *DECODERS) for name in VARIANTS]
+    return [name for name in names if fnmatch(name, filter)]
+
+
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    features_only: bool = False,
+    out_indices: int | Sequence[int] | None = None,
+    **options: Any,
+) -> nn.Module:
+    """Build a network by name: "dla34" classifies; "dla34up" and "dla34ida" give logits of every pixel.
+
+    Args:
+        name: of `list_models()`; weights are named after a dot, as in "dla46_cida.camvid".
+        pretrained: load the weights that the name names; where `num_classes` differs, the head stays untrained.
+        features_only: for a classifier's name, a module that gives a list of maps instead.
+        out_indices: with `features_only`, which stages' maps (0 to 5, by default 1 to 5).
+        options: of `DLA` (num_classes, in_chans, output_stride, drop_rate, drop_path_rate, global_pool); a dense
+            predictor takes num_classes (default 19), in_chans, output_stride, drop_path_rate and out_stride, the
+            stride at which it fuses (2, 4, 8 or 16; default 2).
+
+    Raises:
+        ValueError: the name is unknown, or has no weights where they are asked for.
+        TypeError: an option is unknown.
+    """
+    base, _, tag = name.partition(".")
+    if base not in list_models():
+        raise ValueError(f"unknown model {name!r}; choose one of {', '.join(list_models())}")
+    if tag and name not in packaged():
+        raise ValueError(f"there are no weights named {name!r}; there are: {', '.join(packaged())}")
+    if pretrained and not tag:
+        raise ValueError(f"name the weights to load, one of: {', '.join(packaged())}")
+    weights = packaged()[name] if pretrained else None
+    num_classes = options.get("num_classes")
+    if weights:
+        options["num_classes"] = weights.cfg["num_classes"]
+    decoder = next((ending for ending in DECODERS if base.endswith(ending)), None)
+    if decoder and (features_only or out_indices is not None):
+        raise ValueError(f"{name} is a dense predictor; features_only is for a classifier's name, {base[: -len(decoder)]}")
+    model = _dense(VARIANTS[base[: -len(decoder)]], decoder, **options) if decoder else build(VARIANTS[base], **options)
+    if weights:
+        load_packaged(model, weights)
+        if num_classes not in (None, weights.cfg["num_classes"]):
+            model.reset_classifier(num_classes)  # type: ignore[operator]
+    if features_only:
+        return Features(model, (1, 2, 3, 4, 5) if out_indices is None else out_indices)  # type: ignore[arg-type]
+    return model
+
+
+def build(variant: Variant, **options: Any) -> DLA:
+    """The classifier of a row of the table, or of a row of your own."""
+    return DLA(variant.block, variant.depths, variant.channels, residual=variant.residual, **options)
+
+
+def _dense(
+    variant: Variant,
+    decoder: str,
+    *,
+    num_classes: int = 19,
+    in_chans: int = 3,
+    out_stride: int = 2,
+    output_stride: int = 32,
+    drop_path_rate: float = 0.0,
+) -> DensePredictor:
+    if out_stride not in (2, 4, 8, 16):
+        raise ValueError(f"out_stride must be 2, 4, 8 or 16, not {out_stride}")
+    network = build(
+        variant, num_classes=0, in_chans=in_chans, output_stride=output_stride, drop_path_rate=drop_path_rate
+    )
+    finest = [spec.stride for spec in network.feature_specs].index(out_stride)
+    if decoder == "up":
+        backbone = Features(network, range(finest, 6))
+        return DensePredictor(backbone, DLAUp(backbone.feature_specs), num_classes=num_classes)
+    backbone = Features(network, range(max(finest, 2), 6))
+    return DensePredictor(backbone, IDA(backbone.feature_specs, out_stride=out_stride), num_classes=num_classes)

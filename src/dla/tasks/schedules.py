@@ -1,0 +1,32 @@
+"""Learning rate schedules as functions of the epoch alone, so that a resumed run has the right rate at once."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+Schedule = Literal["poly", "step", "constant"]
+
+
+def rate_factor(
+    epoch: int,
+    epochs: int,
+    *,
+    schedule: Schedule = "poly",
+    power: float = 0.9,
+    milestones: Sequence[int] = (),
+    gamma: float = 0.1,
+    warmup: int = 0,
+) -> float:
+    """What the learning rate is multiplied with in `epoch`, counted from 0, of `epochs`.
+
+    "poly" is (1 - epoch / epochs) ** power, "step" is gamma to the number of milestones reached; both as the authors
+    trained, once an epoch. The first `warmup` epochs rise linearly to that.
+    """
+    if schedule == "poly":
+        factor = (1 - epoch / epochs) ** power
+    elif schedule == "step":
+        factor = gamma ** sum(epoch >= milestone for milestone in milestones)
+    elif schedule == "constant":
+        factor = 1.0
+    else:
+        raise ValueError(f"schedule must be 'poly', 'step' or 'constant', not {schedule!r}")
+    return factor * min(1.0, (epoch + 1) / (warmup + 1))

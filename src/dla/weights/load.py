@@ -1,0 +1,63 @@
+"""Weights from a file or a state dict into a model: strictly, so that nothing stays untrained unnoticed."""
+
+import os
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from dla.weights.timm import from_timm, is_timm
+
+
+class WeightsError(ValueError):
+    """The weights do not fit the model, or the file cannot be read."""
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor] | str | os.PathLike[str]) -> None:
+    """Load weights in this library's layout or in that of timm's DLA classifiers; every key must find its place.
+
+    A classifier's weights also fit the backbone of a dense predictor and a list of feature maps. Where the model has
+    no classifier, the weights' is left out; nothing else ever is.
+
+    Args:
+        model: of `create_model`.
+        weights: a state dict, or the path of a .safetensors file or of a torch file with a state dict.
+
+    Raises:
+        WeightsError: keys are missing or unknown, or shapes differ; the message names them.
+    """
+    state = weights if isinstance(weights, Mapping) else _read(os.fspath(weights))
+    if is_timm(state):
+        model = getattr(model, "backbone", model)
+        model = getattr(model, "body", model)
+        state = from_timm(model, state)
+        if "head.fc.weight" not in model.state_dict():
+            state = {key: value for key, value in state.items() if not key.startswith("head.fc.")}
+    _check(model.state_dict(), state)
+    model.load_state_dict(state)
+
+
+def _read(path: str) -> Mapping[str, Tensor]:
+    if path.endswith(".safetensors"):
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    from dla.checkpoint import read_checkpoint
+
+    return read_checkpoint(path)
+
+
+def _check(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    missing = sorted(expected.keys() - given.keys())
+    unknown = sorted(given.keys() - expected.keys())
+    differ = [
+        f"{key} {tuple(given[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in sorted(expected.keys() & given.keys())
+        if given[key].shape != expected[key].shape
+    ]
+    faults = [("missing", missing), ("unknown", unknown), ("of another shape", differ)]
+    lines = [f"{len(keys)} {what}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}" for what, keys in faults if keys]
+    if lines:
+        raise WeightsError(
+            f"these weights do not fit the model ({'; '.join(lines)}). Create the model that the weights are of, "
+            "with its num_classes and in_chans"
+        )

@@ -1,0 +1,52 @@
+"""Weights that travel inside the package: one float16 safetensors file per name, with what is needed to use them."""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from dla.weights.load import load_weights
+
+FOLDER = Path(__file__).with_name("packaged")
+
+
+class Packaged(NamedTuple):
+    """A file of weights, and the model's `pretrained_cfg`: classes, colors, mean and std among others."""
+
+    path: Path
+    cfg: dict[str, Any]
+
+
+@cache
+def packaged(folder: Path = FOLDER) -> dict[str, Packaged]:
+    """The weights in `folder` by name, such as "dla46_cida.camvid"."""
+    from safetensors import safe_open
+
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            found[path.stem] = Packaged(path, json.loads(file.metadata()["pretrained_cfg"]))
+    return found
+
+
+def load_packaged(model: nn.Module, weights: Packaged) -> None:
+    """Load packaged weights and set the model's `pretrained_cfg`."""
+    load_weights(model, weights.path)
+    model.pretrained_cfg = dict(weights.cfg)  # type: ignore[assignment]
+
+
+def pack(model: nn.Module, cfg: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write `model`'s weights to `path` as a packaged file; `cfg` must hold num_classes and plain values alone.
+
+    Convolutions are stored in float16, norms, whose statistics can exceed its range, in float32.
+    """
+    from safetensors.torch import save_file
+
+    from dla.files import atomic_write
+
+    state = {key: (x.half() if x.ndim > 1 else x).contiguous() for key, x in model.state_dict().items()}
+    with atomic_write(Path(path)) as partial:
+        save_file(state, partial, metadata={"pretrained_cfg": json.dumps(cfg)})

@@ -1,0 +1,96 @@
+"""timm's names for the parts of a DLA classifier; the authors' names too, but for their dead projections.
+
+A tree of depth n is nested n times there, tree1 before tree2; a node is the root of the innermost tree whose two blocks
+it closes, and reads `(L_2, L_1, P, R_{n-1}, ..., R_1)` where ours reads `(P, R_{n-1}, ..., R_1, L_1, L_2)`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dla.aggregation import HierarchicalAggregation, Node
+
+Names = Iterator[tuple[str, str]]
+
+
+def is_timm(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are a timm DLA's keys."""
+    return any(key.startswith("base_layer.") for key in state)
+
+
+def names(model: nn.Module) -> dict[str, str]:
+    """timm's name of each of our modules with parameters."""
+    pairs = {"stem.0.0": "base_layer.0", "stem.0.1": "base_layer.1", "head.fc": "fc"}
+    for i in (0, 1):
+        pairs |= {f"stages.{i}.0.{part}": f"level{i}.{part}" for part in (0, 1)}
+    for name, tree in model.named_modules():
+        if isinstance(tree, HierarchicalAggregation):
+            level = f"level{name.split('.')[1]}"
+            pairs |= {f"{name}.{ours}": f"{level}.{theirs}" for ours, theirs in _tree_names(tree)}
+    return pairs
+
+
+def _tree_names(tree: HierarchicalAggregation) -> Names:
+    depth = len(tree.blocks).bit_length() - 1
+    for i, block in enumerate(tree.blocks):
+        convs = [j for j, part in enumerate(block.body) if isinstance(part, nn.Sequential)]  # type: ignore[arg-type]
+        for number, j in enumerate(convs, start=1):
+            for kind, part in (("conv", 0), ("bn", 1)):
+                yield f"blocks.{i}.body.{j}.{part}", f"{_path(i, depth)}{kind}{number}"
+    for part in (0, 1):
+        yield f"blocks.0.shortcut.1.{part}", f"{_path(0, depth - 1)}project.{part}"
+    for i in range(len(tree.nodes)):
+        yield f"nodes.{i}.conv", f"{_path(i, depth - 1)}root.conv"
+        yield f"nodes.{i}.norm", f"{_path(i, depth - 1)}root.bn"
+
+
+def _path(index: int, depth: int) -> str:
+    # The way down a binary tree to a leaf is the leaf's number in binary.
+    return "".join(f"tree{(index >> bit & 1) + 1}." for bit in reversed(range(depth)))
+
+
+def from_timm(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A timm state dict with `model`'s names, slices and shapes. Names that are not timm's stay as they are."""
+    ours = {theirs: name for name, theirs in names(model).items()}
+    modules = dict(model.named_modules())
+    result = {}
+    for key, value in state.items():
+        module, _, leaf = key.rpartition(".")
+        name = ours.get(module, module)
+        if leaf == "weight" and name.endswith(".conv"):
+            value = _last_two_last(value, modules[name.removesuffix(".conv")])
+        result[f"{name}.{leaf}"] = value.flatten(1) if name == "head.fc" and value.ndim == 4 else value
+    return result
+
+
+def to_timm(model: nn.Module) -> dict[str, Tensor]:
+    """`model`'s state dict as timm's DLA of the same name loads it."""
+    theirs = names(model)
+    modules = dict(model.named_modules())
+    result = {}
+    for key, value in model.state_dict().items():
+        module, _, leaf = key.rpartition(".")
+        if leaf == "weight" and module.endswith(".conv"):
+            value = _last_two_first(value, modules[module.removesuffix(".conv")])
+        result[f"{theirs[module]}.{leaf}"] = value[..., None, None] if key == "head.fc.weight" else value
+    return result
+
+
+def _last_two_last(weight: Tensor, node: nn.Module) -> Tensor:
+    first, second, *rest = _slices(weight, _channels(node)[:-3:-1] + _channels(node)[:-2])
+    return torch.cat([*rest, second, first], dim=1)
+
+
+def _last_two_first(weight: Tensor, node: nn.Module) -> Tensor:
+    *rest, second, first = _slices(weight, _channels(node))
+    return torch.cat([first, second, *rest], dim=1)
+
+
+def _channels(node: nn.Module) -> list[int]:
+    assert isinstance(node, Node)
+    return list(node.in_channels)
+
+
+def _slices(weight: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
+    return weight.split(list(sizes), dim=1)
