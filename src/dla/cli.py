@@ -6,11 +6,11 @@ from collections.abc import Sequence
 HELP = """usage: dla COMMAND ...
 
 commands:
-  fit        train a network:        dla fit --config recipes/segmentation/scenes.yaml
-  validate   measure it on val:      dla validate --config runs/NAME/config.yaml --ckpt_path runs/NAME/checkpoints/best.ckpt
-  test       measure it on test, with the same arguments
-  predict    segment images:         dla predict photo.jpg --model NAME_OR_CHECKPOINT --output out
-  models     the table of networks
+  fit        train:           dla fit --config recipes/segmentation/scenes.yaml
+  validate   measure on val:  dla validate --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
+  test       measure on test, with the same arguments
+  predict    segment images:  dla predict photo.jpg --model NAME_OR_CHECKPOINT --output out
+  models     print the table of networks
 
 dla COMMAND --help teaches each one's options."""
 

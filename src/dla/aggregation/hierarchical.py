@@ -14,13 +14,13 @@ Four blocks (B) under each structure; a node (N) sums up what hangs below it:
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from dla.aggregation.node import Node, NodeFactory
+from dla.aggregation.node import Node, NodeFactory, Value
 
-Structure = Literal["tree", "reentrant", "merged"]
+STRUCTURES = ("tree", "reentrant", "merged")
 Block = Callable[[Any], Any]
 Fuse = Callable[[Sequence[Any]], Any]
 
@@ -68,7 +68,7 @@ def merged(x: Any, blocks: Sequence[Block], nodes: Sequence[Fuse]) -> Any:
     return nodes[-1](children)
 
 
-def fan_in(structure: Structure, count: int) -> list[int]:
+def fan_in(structure: str, count: int) -> list[int]:
     """Inputs of each node over `count` blocks, in the order in which the nodes run."""
     if structure != "merged":
         return [2] * (count - 1)
@@ -96,12 +96,12 @@ class HierarchicalAggregation(nn.Module):
         blocks: Sequence[nn.Module],
         channels: int,
         *,
-        structure: Structure = "merged",
+        structure: str = "merged",
         join_channels: int | None = None,
         node: NodeFactory = Node,
     ) -> None:
         super().__init__()
-        if structure not in ("tree", "reentrant", "merged"):
+        if structure not in STRUCTURES:
             raise ValueError(f"structure must be 'tree', 'reentrant' or 'merged', not {structure!r}")
         if not blocks or (join_channels is not None and len(blocks) < 2):
             raise ValueError(f"{len(blocks)} blocks: at least 1 is needed, and 2 where a map joins the last node")
@@ -113,10 +113,12 @@ class HierarchicalAggregation(nn.Module):
             inputs[-1].insert(0, join_channels)
         self.nodes = nn.ModuleList(node(in_channels, channels) for in_channels in inputs)
 
-    def forward(self, x: Tensor, joined: Tensor | None = None) -> Tensor:
+    def forward(self, x: Value, joined: Value | None = None) -> Value:
         """Aggregate the blocks over `x`; `joined`, of the result's size, enters the last node first."""
         if (joined is None) != (self.join_channels is None):
-            raise ValueError(f"join_channels={self.join_channels} and joined={joined if joined is None else 'a map'} disagree")
+            raise ValueError(
+                f"join_channels={self.join_channels} and joined={joined if joined is None else 'a map'} disagree"
+            )
         blocks, nodes = list(self.blocks), list(self.nodes)
         if joined is not None:
             last, join = nodes[-1], joined

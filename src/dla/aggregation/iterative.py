@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from dla.aggregation.node import Node, NodeFactory
+from dla.aggregation.node import Node, NodeFactory, Value
 
 
 class IterativeAggregation(nn.Module):
@@ -31,11 +31,11 @@ class IterativeAggregation(nn.Module):
             node([shallow, deep], out_channels) for shallow, deep in zip(fused, in_channels[1:], strict=False)
         )
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+    def forward(self, maps: Sequence[Value]) -> Value:
         """Fuse `maps`, each (b, c_i, h, w), finest first, into one."""
         return self.steps(maps)[-1]
 
-    def steps(self, maps: Sequence[Tensor]) -> list[Tensor]:
+    def steps(self, maps: Sequence[Value]) -> list[Value]:
         """Like `forward`, with every intermediate: x1, N(x1, x2), N(N(x1, x2), x3), ..., the result."""
         if len(maps) != len(self.nodes) + 1:
             raise ValueError(f"expected {len(self.nodes) + 1} maps, got {len(maps)}")

@@ -1,13 +1,15 @@
 """The aggregation node: a learned, non-linear combination of any number of inputs (Section 3)."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+Value = TypeVar("Value")
+"""A map, or whatever else blocks and nodes pass on: the structures never look inside."""
 Norm = Callable[[int], nn.Module]
 Activation = Callable[[], nn.Module]
 NodeFactory = Callable[[Sequence[int], int], nn.Module]
@@ -43,7 +45,7 @@ class Node(nn.Module):
         residual: bool = False,
         norm: Norm | None = nn.BatchNorm2d,
         activation: Activation | None = nn.ReLU,
-        form: Literal["concat", "sum"] = "concat",
+        form: str = "concat",
     ) -> None:
         super().__init__()
         if residual and in_channels[-1] != out_channels:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import get_args
 
-from torch import Tensor, nn
+from torch import nn
 
-from dla.aggregation.hierarchical import HierarchicalAggregation, Structure
+from dla.aggregation.hierarchical import STRUCTURES, HierarchicalAggregation
 from dla.aggregation.iterative import IterativeAggregation
-from dla.aggregation.node import Node, NodeFactory
+from dla.aggregation.node import Node, NodeFactory, Value
 
 linear_node: NodeFactory = partial(Node, norm=None, activation=None)
 
@@ -33,20 +32,20 @@ class SkipAggregation(nn.Module):
         super().__init__()
         self.backwards = IterativeAggregation(in_channels[::-1], out_channels, node=node)
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+    def forward(self, maps: Sequence[Value]) -> Value:
         """Fuse `maps`, each (b, c_i, h, w), finest first, into one."""
         return self.backwards(maps[::-1])
 
 
 class Chain(nn.Module):
-    """Blocks one after another; `fuse` takes the list of their outputs, the last output is all where it is None (1a)."""
+    """Blocks one after another; `fuse` takes the list of their outputs; without it the last output is all (1a)."""
 
     def __init__(self, blocks: Sequence[nn.Module], fuse: nn.Module | None = None) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.fuse = fuse
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Value) -> Value:
         """Run the blocks over `x`."""
         outputs = []
         for block in self.blocks:
@@ -55,7 +54,9 @@ class Chain(nn.Module):
         return self.fuse(outputs) if self.fuse else x
 
 
-def figure1(structure: str, blocks: Sequence[nn.Module], channels: int, *, node: NodeFactory | None = None) -> nn.Module:
+def figure1(
+    structure: str, blocks: Sequence[nn.Module], channels: int, *, node: NodeFactory | None = None
+) -> nn.Module:
     """One of Figure 1's six structures over the same `blocks`, each of which gives `channels` channels.
 
     Args:
@@ -64,8 +65,8 @@ def figure1(structure: str, blocks: Sequence[nn.Module], channels: int, *, node:
         channels: of every block and node.
         node: makes the nodes; None for the linear node of the skips and the non-linear `Node` of the others.
     """
-    if structure in get_args(Structure):
-        return HierarchicalAggregation(blocks, channels, structure=structure, node=node or Node)  # type: ignore[arg-type]
+    if structure in STRUCTURES:
+        return HierarchicalAggregation(blocks, channels, structure=structure, node=node or Node)
     widths = [channels] * len(blocks)
     fuse: dict[str, Callable[[], nn.Module | None]] = {
         "plain": lambda: None,
@@ -73,5 +74,5 @@ def figure1(structure: str, blocks: Sequence[nn.Module], channels: int, *, node:
         "iterative": lambda: IterativeAggregation(widths, channels, node=node or Node),
     }
     if structure not in fuse:
-        raise ValueError(f"structure must be one of {[*fuse, *get_args(Structure)]}, not {structure!r}")
+        raise ValueError(f"structure must be one of {[*fuse, *STRUCTURES]}, not {structure!r}")
     return Chain(blocks, fuse[structure]())

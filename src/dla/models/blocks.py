@@ -9,7 +9,9 @@ BlockFactory = Callable[..., nn.Module]
 """`(in_channels, out_channels, stride, *, dilation, drop_path) -> Module`."""
 
 
-def conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1) -> nn.Sequential:
+def conv_norm(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Sequential:
     """Convolution that keeps the size up to its stride, and batch norm."""
     conv = nn.Conv2d(
         in_channels, out_channels, kernel, stride, kernel // 2 * dilation, dilation=dilation, groups=groups, bias=False
@@ -80,4 +82,6 @@ def split(
 ) -> Residual:
     """A bottleneck whose 3x3 convolution is split into `groups` paths; every path is `out_channels` / 32 wide."""
     width = out_channels * groups // 32
-    return bottleneck(in_channels, out_channels, stride, dilation=dilation, drop_path=drop_path, width=width, groups=groups)
+    return bottleneck(
+        in_channels, out_channels, stride, dilation=dilation, drop_path=drop_path, width=width, groups=groups
+    )

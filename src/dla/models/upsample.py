@@ -19,7 +19,7 @@ def fit(x: Float[Tensor, "b c _ _"], size: tuple[int, int]) -> Float[Tensor, "b 
 
 
 class LearnedUpsample(nn.Module):
-    """A depthwise transposed convolution by `factor`, a power of two, that starts out bilinear; 1 only fits the size."""
+    """A depthwise transposed convolution by `factor`, a power of two, that starts out bilinear; 1 only crops."""
 
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__()

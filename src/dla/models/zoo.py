@@ -88,7 +88,9 @@ def create_model(
         options["num_classes"] = weights.cfg["num_classes"]
     decoder = next((ending for ending in DECODERS if base.endswith(ending)), None)
     if decoder and (features_only or out_indices is not None):
-        raise ValueError(f"{name} is a dense predictor; features_only is for a classifier's name, {base[: -len(decoder)]}")
+        raise ValueError(
+            f"{name} is a dense predictor; features_only is for a classifier's name, {base[: -len(decoder)]}"
+        )
     model = _dense(VARIANTS[base[: -len(decoder)]], decoder, **options) if decoder else build(VARIANTS[base], **options)
     if weights:
         load_packaged(model, weights)

@@ -1,6 +1,5 @@
-"""A run's folder: resolved configuration, metrics, the best and the last checkpoint, a picture at the end."""
+"""A run's folder: the resolved configuration, metrics, the best and the last checkpoint."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,49 +11,39 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from dla.files import atomic_write
 
 
-def loggers(root: str | os.PathLike[str]) -> list[Logger]:
+def loggers(root: str) -> list[Logger]:
     """A CSV of metrics and TensorBoard logs under `root`; a resumed run adds a version and overwrites nothing."""
     return [CSVLogger(root, name="metrics"), TensorBoardLogger(root, name="tensorboard")]
 
 
-class RunCheckpoint(ModelCheckpoint):
-    """Keeps `checkpoints/best.ckpt` and `checkpoints/last.ckpt` in the run's folder, written when an epoch ends.
+def checkpoints(root: str, monitor: str) -> list[ModelCheckpoint]:
+    """`checkpoints/last.ckpt`, of the end of each epoch, and `checkpoints/best.ckpt`, of the highest `monitor`."""
+    folder = Path(root, "checkpoints")
+    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    best = ModelCheckpoint(
+        folder, "best", monitor, mode="max", save_on_train_epoch_end=False, enable_version_counter=False
+    )
+    return [last, best]
 
-    Args:
-        monitor: Metric that tells which checkpoint is best.
-        mode: "max" where more is better, "min" where less is.
-    """
 
-    def __init__(self, *, monitor: str = "val/miou", mode: str = "max") -> None:
-        super().__init__(
-            monitor=monitor,
-            mode=mode,
-            filename="best",
-            save_last=True,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
+def refuse_second_run(root: str) -> None:
+    """Raise FileExistsError where `root` holds a run, which a new one would overwrite."""
+    last = Path(root, "checkpoints", "last.ckpt")
+    if last.exists():
+        raise FileExistsError(
+            f"{root} already holds a run. Go on with it by --ckpt_path {last}, or choose another folder by "
+            "--trainer.default_root_dir"
         )
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the folder, and refuse to overwrite another run's checkpoints."""
-        self.dirpath = os.path.join(trainer.default_root_dir, "checkpoints")  # noqa: PTH118
-        last = Path(self.dirpath, "last.ckpt")
-        if stage == "fit" and last.exists() and trainer.ckpt_path is None:
-            raise FileExistsError(
-                f"{trainer.default_root_dir} holds a run already. Go on with it by --ckpt_path {last}, "
-                "or choose another folder by --trainer.default_root_dir"
-            )
-        super().setup(trainer, pl_module, stage)
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes the resolved configuration to `config.yaml` in the run's folder."""
+    """Writes the resolved configuration to `config.yaml` in the run's folder when training starts."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, save_to_log_dir=False)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write it when training starts."""
+        """Write it whole or not at all."""
         if stage != "fit":
             return
         root = Path(trainer.default_root_dir)

@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 from dla.inference import predict_probabilities
 from dla.models import create_model
 from dla.tasks.schedules import Schedule, rate_factor
+from dla.tasks.showcase import Showcase
 from dla.weights import load_weights
 
 Batch = dict[str, Tensor]
@@ -22,7 +23,7 @@ class SegmentationTask(LightningModule):
     """Trains a dense predictor with cross-entropy and SGD; measures IoU per class, mean IoU and pixel accuracy.
 
     Args:
-        network: Name of a dense predictor, such as dla34up or dla46_cida; see `dla models`.
+        network: Name of a dense predictor, such as dla34up; dla46_cup.camvid starts from those weights.
         num_classes: Given by the data.
         weights: File of weights to start from: of the whole network, or of its classifier.
         drop_path_rate: Stochastic depth of the last block.
@@ -41,6 +42,8 @@ class SegmentationTask(LightningModule):
         test_flip: Average over mirrored images as well, in `validate` and `test`.
         window: Side in pixels of the windows that `validate` and `test` cut large images into; null for none.
     """
+
+    monitor = "val/miou"  # what tells the best checkpoint
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class SegmentationTask(LightningModule):
             "warmup": warmup,
         }
         self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
-        model = create_model(network, num_classes=num_classes, drop_path_rate=drop_path_rate)
+        model = create_model(network, pretrained="." in network, num_classes=num_classes, drop_path_rate=drop_path_rate)
         if weights:
             load_weights(model, weights)
         model.set_grad_checkpointing(grad_checkpointing)  # type: ignore[operator]
@@ -129,6 +132,10 @@ class SegmentationTask(LightningModule):
         self.log(f"{split}/accuracy", values["accuracy"])
         self.log_dict({f"{split}/iou/{name}": iou for name, iou in zip(names, values["iou"], strict=True)})
 
+    def configure_callbacks(self) -> Showcase:
+        """Show results when a run ends."""
+        return Showcase()
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD over all parameters alike, as the authors had it."""
         return torch.optim.SGD(self.parameters(), self.lr, self.momentum, weight_decay=self.weight_decay)
@@ -147,7 +154,11 @@ class SegmentationTask(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to use the network without this class."""
-        checkpoint["dla"] = {"model": self.network, "num_classes": self.num_classes, **self._data_facts()}
+        checkpoint["dla"] = {
+            "model": self.network.partition(".")[0],
+            "num_classes": self.num_classes,
+            **self._data_facts(),
+        }
 
     def _data_facts(self) -> dict[str, Any]:
         data = self.trainer.datamodule  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,7 +21,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor] | str | os.Path
 
     Args:
         model: of `create_model`.
-        weights: a state dict, or the path of a .safetensors file or of a torch file with a state dict.
+        weights: a state dict, or the path of a .safetensors file, of a torch file with a state dict, or of a checkpoint
+            that `dla fit` wrote.
 
     Raises:
         WeightsError: keys are missing or unknown, or shapes differ; the message names them.
@@ -43,7 +45,15 @@ def _read(path: str) -> Mapping[str, Tensor]:
         return load_file(path)
     from dla.checkpoint import read_checkpoint
 
-    return read_checkpoint(path)
+    return network_weights(read_checkpoint(path))
+
+
+def network_weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The network's part of a training checkpoint's weights; a bare state dict is returned as it is."""
+    if not isinstance(checkpoint.get("state_dict"), Mapping):
+        return checkpoint
+    state, prefix = checkpoint["state_dict"], "model."
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _check(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
@@ -55,7 +65,9 @@ def _check(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
         if given[key].shape != expected[key].shape
     ]
     faults = [("missing", missing), ("unknown", unknown), ("of another shape", differ)]
-    lines = [f"{len(keys)} {what}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}" for what, keys in faults if keys]
+    lines = [
+        f"{len(keys)} {what}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}" for what, keys in faults if keys
+    ]
     if lines:
         raise WeightsError(
             f"these weights do not fit the model ({'; '.join(lines)}). Create the model that the weights are of, "

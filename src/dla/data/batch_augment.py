@@ -1,0 +1,115 @@
+"""Joint augmentation of whole batches on their device: one affine sampling, one colour step, parameters per image."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from dla.data.sample import IGNORE_INDEX
+from dla.data.transforms import FILL, check_ranges
+
+GRAY = (0.2989, 0.587, 0.114)  # luma, as torchvision weighs it
+
+
+class BatchAugment:
+    """The augmentation of `joint_transforms` for a batch of uint8 images of one size, on any device.
+
+    Parameters are drawn per image, on the CPU, from the image's own seed; so they do not depend on the device or on
+    what else is in the batch. Scale, rotation, crop and flip are one affine map, sampled once: bilinear for images,
+    nearest for masks. Outside lies the mean colour, 255 in the mask. Brightness, contrast and saturation follow in
+    this order.
+
+    Scaling down without a filter would alias. An antialiased resize by s < 1 filters with a triangle of variance
+    1/(6 s^2) square pixels; bilinear sampling alone gives 1/6. So the image is first blurred by
+    [w/4, 1 - w/2, w/4], of variance w/2, with w = (1/s^2 - 1)/3: nothing at s = 1, [1, 2, 1]/4 at s = 1/2.
+    Below 1/2 the blur stays at that, and some aliasing is left.
+
+    Args:
+        crop: Side of the square cut out at random, in pixels; smaller images are padded at random sides.
+        scale: Range of the uniform random factor of the size; None keeps the size.
+        rotate: Largest rotation to either side, in degrees; 0 turns it off.
+        flip: Mirror left and right, half of the time.
+        color: Brightness, contrast and saturation vary by factors in [1 - color, 1 + color]; 0 turns it off.
+    """
+
+    def __init__(
+        self,
+        *,
+        crop: int,
+        scale: tuple[float, float] | None = (0.5, 2.0),
+        rotate: float = 10.0,
+        flip: bool = True,
+        color: float = 0.0,
+    ) -> None:
+        check_ranges(crop=crop, scale=scale, rotate=rotate, color=color)
+        self.crop, self.scale, self.rotate, self.flip, self.color = crop, scale or (1.0, 1.0), rotate, flip, color
+
+    def draw(self, seed: int) -> Float[Tensor, "8"]:
+        """One image's parameters: scale, angle (radians), mirror (1 or -1), position x and y, three colour factors.
+
+        The position is 0 at the left or top end of the room there is for the crop, 1 at the other end.
+        """
+        chance = torch.rand(8, generator=torch.Generator().manual_seed(seed))
+        angle, factor = math.radians(self.rotate), self.color
+        low = torch.tensor([self.scale[0], -angle, 0.0, 0.0, 0.0, *3 * [max(0.0, 1 - factor)]])
+        high = torch.tensor([self.scale[1], angle, 1.0, 1.0, 1.0, *3 * [1 + factor]])
+        drawn = low + (high - low) * chance
+        drawn[2] = -1.0 if self.flip and chance[2] < 0.5 else 1.0
+        return drawn
+
+    def __call__(
+        self, images: UInt8[Tensor, "b 3 h w"], masks: UInt8[Tensor, "b h w"], parameters: Float[Tensor, "b 8"]
+    ) -> tuple[Float[Tensor, "b 3 c c"], UInt8[Tensor, "b c c"]]:
+        """Augmented images, float32 between 0 and 255, and their masks; rows of `parameters` come from `draw`."""
+        grid = self._grid(parameters, *images.shape[-2:])
+        # Both are shifted so that the zeros which grid_sample finds outside stand for the mean colour and for 255.
+        fill = per_channel(FILL, images.device)
+        smooth = _antialiased(images.float() - fill, parameters[:, 0])
+        images = F.grid_sample(smooth, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
+        labels = masks[:, None].float() - IGNORE_INDEX
+        labels = F.grid_sample(labels, grid, mode="nearest", padding_mode="zeros", align_corners=False) + IGNORE_INDEX
+        if self.color:
+            images = _colored(images, parameters[:, 5:])
+        return images, labels[:, 0].to(torch.uint8)  # (B, 3, crop, crop), (B, crop, crop)
+
+    def _grid(self, parameters: Float[Tensor, "b 8"], height: int, width: int) -> Float[Tensor, "b c c 2"]:
+        """For each pixel of the crop its place (x, y) in the source, which spans -1 to 1 between its outer edges.
+
+        Written out, because a matrix product may run in TF32, whose error here is a part of a pixel.
+        """
+        scale, angle, mirror, x, y = parameters[:, :5, None, None].unbind(1)  # (B, 1, 1) each
+        steps = torch.arange(self.crop, device=parameters.device) + (0.5 - self.crop / 2)
+        # From the centre of the scaled and turned image, in its pixels: (B, 1, crop) and (B, crop, 1).
+        right = steps * mirror + (x - 0.5) * (width * scale - self.crop)
+        down = steps[:, None] + (y - 0.5) * (height * scale - self.crop)
+        cos, sin = angle.cos() / scale, angle.sin() / scale
+        return torch.stack(
+            [(cos * right - sin * down) * (2 / width), (sin * right + cos * down) * (2 / height)], dim=-1
+        )
+
+
+def per_channel(values: tuple[float, float, float], device: torch.device) -> Float[Tensor, "3 1 1"]:
+    """Three constants on a device, filled in there: a copy from the host would wait until the device is idle."""
+    return torch.stack([torch.full((1, 1), float(value), device=device) for value in values])
+
+
+def _antialiased(images: Float[Tensor, "b 3 h w"], scale: Float[Tensor, "b"]) -> Float[Tensor, "b 3 h w"]:
+    weight = ((scale**-2 - 1) / 3).clamp(0, 1).view(-1, 1, 1, 1)
+    for dim in (2, 3):
+        length = images.shape[dim]
+        before = torch.cat([images.narrow(dim, 0, 1), images.narrow(dim, 0, length - 1)], dim)
+        after = torch.cat([images.narrow(dim, 1, length - 1), images.narrow(dim, length - 1, 1)], dim)
+        images = images + (before + after - 2 * images) * (weight / 4)
+    return images
+
+
+def _colored(images: Float[Tensor, "b 3 h w"], factors: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 h w"]:
+    """Brightness scales, contrast moves away from the image's mean grey, saturation from each pixel's grey."""
+    brightness, contrast, saturation = factors.view(-1, 3, 1, 1, 1).unbind(1)
+    gray = per_channel(GRAY, images.device)
+    images = (images * brightness).clamp(0, 255)
+    mean = (images * gray).sum(1, keepdim=True).mean((2, 3), keepdim=True)  # (B, 1, 1, 1)
+    images = torch.lerp(mean, images, contrast).clamp(0, 255)
+    return torch.lerp((images * gray).sum(1, keepdim=True), images, saturation).clamp(0, 255)

@@ -1,0 +1,106 @@
+"""From a set to batches: decoded once, augmented by the seed of each draw, stacked."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dla.data.batch_augment import BatchAugment
+from dla.data.sample import IGNORE_INDEX, Sample, SegmentationSet
+from dla.data.sampling import Draw, draw_seed
+
+# One loaded sample: `image` uint8 (3, H, W), `mask` uint8 (H, W), `index` and `epoch` int64 (), which say where it
+# comes from, and, if it is to be augmented in its batch, `parameters` float32 (8,). A batch has B of each, stacked.
+Item: TypeAlias = dict[str, Tensor]
+
+
+class Cached:
+    """A set whose samples are read once, at the start, and kept in memory as uint8.
+
+    They are read before the loader's workers start, so that all of them share the one copy.
+
+    Args:
+        dataset: The set to keep; its size in memory is 4 bytes a pixel.
+    """
+
+    def __init__(self, dataset: SegmentationSet) -> None:
+        self.classes, self.colors = dataset.classes, dataset.colors
+        with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
+            self.samples = list(pool.map(dataset.__getitem__, range(len(dataset))))
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Sample number `index`; not a copy, so it must not be changed."""
+        return self.samples[index]
+
+
+class Seeded(Dataset[Item]):
+    """A set indexed by draws, so that augmentation depends on seed, epoch and index alone.
+
+    Not on the number of workers, nor on what ran before: an interrupted run goes on as if it had not been.
+
+    Args:
+        dataset: The set of samples.
+        seed: Seed of the augmentation, at least 0.
+        transform: Joint transform of (image, mask), run under the seed of the draw; None for none.
+        batch_augment: Augmentation of whole batches, for which the parameters are drawn here; None for none.
+        repeat: How often an epoch visits the set. Index i stands for sample i % len(dataset), augmented anew.
+    """
+
+    def __init__(
+        self,
+        dataset: SegmentationSet,
+        *,
+        seed: int = 0,
+        transform: Callable[..., tuple[Tensor, Tensor]] | None = None,
+        batch_augment: BatchAugment | None = None,
+        repeat: int = 1,
+    ) -> None:
+        self.dataset, self.seed, self.repeat = dataset, seed, repeat
+        self.transform, self.batch_augment = transform, batch_augment
+
+    def __len__(self) -> int:
+        """The number of indices: samples times repeats."""
+        return len(self.dataset) * self.repeat
+
+    def __getitem__(self, draw: Draw) -> Item:
+        """The sample of a draw, augmented; a filler's mask is 255 everywhere."""
+        epoch, index, filler = draw
+        image, mask = self.dataset[index % len(self.dataset)]
+        seed = draw_seed(self.seed, epoch, index)
+        if self.transform is not None:
+            image, mask = _transformed(self.transform, image, mask, seed)
+        if filler:
+            mask = torch.full_like(mask, IGNORE_INDEX)
+        item = {"index": torch.tensor(index), "epoch": torch.tensor(epoch)}
+        item |= {"image": image.as_subclass(Tensor), "mask": mask.as_subclass(Tensor)}
+        if self.batch_augment is not None:
+            item["parameters"] = self.batch_augment.draw(seed)
+        return item
+
+
+def collate(items: list[Item]) -> Item:
+    """Stack items of one size; unequal sizes raise a ValueError that names the indices and the remedy."""
+    sizes = {int(item["index"]): tuple(item["image"].shape[1:]) for item in items}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{index}: {width}x{height}" for index, (height, width) in sizes.items())
+        raise ValueError(
+            f"samples of unequal sizes cannot form a batch ({listed}): "
+            "set val_batch_size=1 for evaluation, augment='sample' for training"
+        )
+    return {key: torch.stack([item[key] for item in items]) for key in items[0]}
+
+
+def _transformed(
+    transform: Callable[..., tuple[Tensor, Tensor]], image: Tensor, mask: Tensor, seed: int
+) -> tuple[Tensor, Tensor]:
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: in the main process that would seed the accelerator too, and never give it back.
+        torch.default_generator.manual_seed(seed)
+        return transform(image, mask)

@@ -1,0 +1,86 @@
+"""What every segmentation set gives, an image and its mask, and how both are read from files."""
+
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torchvision import tv_tensors
+
+IGNORE_INDEX = 255  # pixels that count neither in the loss nor in a metric
+
+
+class Sample(NamedTuple):
+    """An image, uint8 (3, H, W) in RGB, and its mask, uint8 (H, W): class indices, 255 where nothing is to be said."""
+
+    image: tv_tensors.Image
+    mask: tv_tensors.Mask
+
+
+Color: TypeAlias = tuple[int, int, int]
+
+
+class SegmentationSet(Protocol):
+    """A map-style set of samples; `classes` names the indices of the masks, `colors` (RGB) draws them."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names, in the order of the indices."""
+        ...
+
+    @property
+    def colors(self) -> tuple[Color, ...]:
+        """The colours, in the same order."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """Sample number `index`, always the same one."""
+        ...
+
+
+def make_sample(image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h w"]) -> Sample:
+    """The pair of tensors, typed so that torchvision's v2 transforms treat each in its own way."""
+    return Sample(tv_tensors.Image(image), tv_tensors.Mask(mask))
+
+
+def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
+    """An image file as RGB, whatever its mode; an unreadable one raises a ValueError that names it."""
+    return torch.from_numpy(_pixels(path, mode="RGB")).permute(2, 0, 1).contiguous()
+
+
+def read_labels(path: Path) -> UInt8[Tensor, "h w"]:
+    """A label file as the indices it holds: 8-bit grey, or a palette image, whose colours do not matter."""
+    labels = _pixels(path, mode=None)
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise ValueError(
+            f"{path} holds {labels.dtype} values of shape {labels.shape}; expected one 8-bit class index a pixel: "
+            "save the labels as an 8-bit grey PNG"
+        )
+    return torch.from_numpy(labels)
+
+
+def check_sizes(image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h2 w2"], image_path: Path, mask_path: Path) -> None:
+    """Raise a ValueError naming both files unless the image and its mask are of one size."""
+    if image.shape[-2:] != mask.shape:
+        (height, width), (mask_height, mask_width) = image.shape[-2:], mask.shape
+        raise ValueError(
+            f"{image_path} is {width}x{height} but its annotation {mask_path} is {mask_width}x{mask_height}; "
+            "expected equal sizes: resize the annotation (nearest) or unpack the set again"
+        )
+
+
+def _pixels(path: Path, mode: str | None) -> np.ndarray:
+    try:
+        with Image.open(path) as file:
+            return np.array(file if mode is None else file.convert(mode))
+    except FileNotFoundError:
+        raise
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow reports a broken PNG as a SyntaxError
+        raise ValueError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error

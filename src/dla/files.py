@@ -1,0 +1,32 @@
+"""Writes files whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path of the same name and suffix, which replaces `path` once the block has succeeded.
+
+    When the block fails or is interrupted, the temporary file is removed and whatever was at `path` stays as it was::
+
+        with atomic_write("out/mask.png") as temporary:
+            image.save(temporary)
+
+    Raises:
+        FileNotFoundError: the folder of `path` does not exist, or the block wrote nothing.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {target}: there is no folder {target.parent}; create it first")
+    # Beside the target, because a rename is atomic within one file system alone. A folder and not `mkstemp`, whose
+    # files nobody but their owner may read: in here the file gets the permissions that the user's umask asks for.
+    with TemporaryDirectory(prefix=".writing-", dir=target.parent) as folder:
+        temporary = Path(folder) / target.name
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())  # else a power cut after the rename could leave an empty file
+        temporary.replace(target)

@@ -1,0 +1,101 @@
+"""Finds pictures, reads any of them as the user sees it in a viewer, and draws a segmentation over it."""
+
+import glob
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+# What is taken from a folder; a file that is named, or found by a pattern, may end in anything that Pillow reads.
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+
+RGB = tuple[int, int, int]
+
+
+class ImageError(ValueError):
+    """A file that cannot be read as a picture; the message names it and says why."""
+
+
+def find_images(inputs: Sequence[str]) -> list[Path]:
+    """The files that paths, folders and patterns stand for, each once, in the order given and by name in a folder.
+
+    Raises:
+        FileNotFoundError: one of them stands for no picture.
+    """
+    found: dict[Path, Path] = {}
+    for name in inputs:
+        path = Path(name)
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+        elif path.exists():
+            files = [path]
+        else:
+            names = glob.glob(name, recursive=True)  # noqa: PTH207, Path.glob takes no pattern that starts with a slash
+            files = [file for file in map(Path, sorted(names)) if file.is_file()]
+        if not files:
+            raise FileNotFoundError(
+                f"no image at {name}: give a picture, a folder of pictures or a pattern such as '*.jpg'"
+            )
+        for file in files:  # a link counts by its own name, hence its folder alone is resolved
+            found.setdefault(file.parent.resolve() / file.name, file)
+    return list(found.values())
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """Read the picture as 8-bit RGB, turned upright by its EXIF orientation, at the size a viewer shows.
+
+    Transparent parts are laid on white; 16-bit grey becomes the upper 8 bits; of an animation the first frame is taken.
+
+    Raises:
+        ImageError: the file is missing, damaged or no picture, holds floating-point values, or is so large that Pillow
+            takes it for an attack (about 180 million pixels).
+    """
+    try:
+        with Image.open(path) as image:
+            return _as_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # on damaged data Pillow's decoders fail in any way, not with OSError alone
+        raise ImageError(f"cannot read {path} as an image: {error}") from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range; convert it to 8 bits")
+    if image.mode.startswith("I"):  # `convert` would clip 16 bits at 255
+        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode.endswith(("A", "a")) or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def draw_overlay(
+    image: Image.Image, mask: UInt8[np.ndarray, "h w"], classes: Sequence[str], colors: Sequence[RGB]
+) -> Image.Image:
+    """Blend the picture half and half with the colours of its classes; at its right, name the classes that are present.
+
+    The picture stays in the upper left corner at its own size.
+    """
+    painted = Image.fromarray(np.asarray(colors, dtype=np.uint8)[mask])
+    present = np.unique(mask).tolist()
+    legend = _draw_legend(image.height, [(classes[index], colors[index]) for index in present])
+    canvas = Image.new("RGB", (image.width + legend.width, max(image.height, legend.height)), "white")
+    canvas.paste(Image.blend(image, painted, 0.5), (0, 0))
+    canvas.paste(legend, (image.width, 0))
+    return canvas
+
+
+def _draw_legend(height: int, entries: Sequence[tuple[str, RGB]]) -> Image.Image:
+    """One row per class, a square of its colour and its name; about a fortieth of the picture's height each."""
+    row = max(16, height // 40)
+    font = ImageFont.load_default(size=row * 0.7)
+    text_width = math.ceil(max(font.getlength(name) for name, _ in entries))
+    legend = Image.new("RGB", (2 * row + text_width, row * len(entries)), "white")
+    draw = ImageDraw.Draw(legend)
+    for index, (name, color) in enumerate(entries):
+        top = index * row
+        draw.rectangle((row // 4, top + row // 8, row, top + row - row // 8), fill=color, outline="black")
+        draw.text((row * 1.4, top + row / 2), name, fill="black", font=font, anchor="lm")
+    return legend

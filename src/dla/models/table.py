@@ -1,0 +1,60 @@
+"""`dla models`: the table of networks, counted and not copied."""
+
+import argparse
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from dla.models.zoo import VARIANTS, build
+from dla.weights import packaged
+
+
+def conv_macs(model: nn.Module, size: int = 224) -> int:
+    """Multiply-accumulates of the convolutions over one image of `size` squared, in channels of the first of them."""
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    counts: list[int] = []
+
+    def count(conv: nn.Module, _: object, out: torch.Tensor) -> None:
+        counts.append(out.numel() * conv.weight[0].numel())  # type: ignore[operator, index]
+
+    hooks = [conv.register_forward_hook(count) for conv in convs]
+    with torch.no_grad():
+        model(torch.zeros(1, convs[0].in_channels, size, size, device=convs[0].weight.device))
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
+
+
+def table() -> str:
+    """One line per network: block, depths, channels, residual nodes, parameters, MACs at 224."""
+    line = "{:<9} {:<11} {:<8} {:<26} {:<9} {:>11} {:>10}"
+    lines = [line.format("name", "block", "depths", "channels", "residual", "parameters", "MACs @224")]
+    for name, variant in VARIANTS.items():
+        with torch.device("meta"):
+            model = build(variant).eval()
+        block = getattr(variant.block, "func", variant.block).__name__
+        groups = {"dla102x2": " 64"}.get(name, " 32" if block == "split" else "")
+        parameters = sum(p.numel() for p in model.parameters())
+        lines.append(
+            line.format(
+                name,
+                block + groups,
+                ",".join(map(str, variant.depths)),
+                ",".join(map(str, variant.channels)),
+                "yes" if variant.residual else "no",
+                f"{parameters:,}",
+                f"{conv_macs(model) / 1e9:.3f} G",
+            )
+        )
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the table and how names are made of it."""
+    parser = argparse.ArgumentParser(prog="dla models", description="Print the table of networks.")
+    parser.parse_args(argv)
+    print(table())
+    print("\nDense predictors: add up (repeated aggregation, as dla34up) or ida (single, as dla46_cida) to a name.")
+    print(f"Names with weights in the package: {', '.join(packaged()) or 'none'}")
+    return 0

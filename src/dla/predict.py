@@ -1,0 +1,172 @@
+"""The command `dla predict`: segments pictures and writes, for each, its mask and its overlay."""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from dla.files import atomic_write
+from dla.images import ImageError, draw_overlay, find_images, read_image
+from dla.predictor import Predictor, load_predictor
+
+LARGEST_JPEG = 65500  # pixels on a side
+
+ALL_WRITTEN, SOME_SKIPPED, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+EXAMPLES = """
+what is written, for street.jpg:
+  DIR/street.png          the index of the class of each pixel, 8 bits, at the size a viewer shows street.jpg in
+  DIR/street_overlay.jpg  the picture under the colours of its classes, whose names stand at its right
+
+examples:
+  one photograph, with the weights that come with the package
+    dla predict photo.jpg --model dla46_cida.camvid --output out
+  the pictures of a folder (not of the folders in it), with a network of your own
+    dla predict frames/ --model runs/camvid/checkpoints/best.ckpt --output out
+  a pattern, quoted so that dla expands it; ** goes into folders
+    dla predict 'videos/**/*.png' --model dla46_cida.camvid --output out
+  slower and better: the mean over three sizes of the picture and their mirror images
+    dla predict photo.jpg --model dla46_cida.camvid --output out --scales 0.75 1 1.25 --flip
+  a picture too large for the memory, in overlapping windows of 1024 pixels
+    dla predict aerial.tif --model dla46_cida.camvid --output out --window 1024
+
+pictures:
+  Any size. EXIF orientation is applied, transparent parts are laid on white, 16-bit grey becomes 8-bit.
+
+exit code:
+  0 all written; 1 some pictures were unreadable and skipped; 2 nothing was started, or DIR cannot be written to;
+  130 interrupted by Ctrl-C. Whatever the code, every file in DIR is whole.
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Run `dla predict` with the arguments after these two words, and return the exit code.
+
+    The last line, on standard output, says what was written; progress and warnings go to standard error.
+
+    Raises:
+        SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
+    """
+    arguments = _parser().parse_intermixed_args(argv)
+    try:
+        paths = find_images(arguments.inputs)
+        _check_targets(paths, arguments.output)
+        predictor = load_predictor(arguments.model, _device(arguments.device))
+        arguments.output.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        return _fail(error)
+    try:
+        return _run(paths, predictor, arguments)
+    except OSError as error:
+        return _fail(error)
+
+
+def _fail(error: Exception) -> int:
+    print(f"dla predict: error: {error}", file=sys.stderr)
+    return FAILED
+
+
+def _check_targets(paths: Sequence[Path], output: Path) -> None:
+    """Refuse to overwrite one picture's mask by another's, or a picture by a mask."""
+    sources = {path.resolve(): path for path in paths}
+    owners: dict[str, Path] = {}
+    for path in paths:
+        # Regardless of case, because some file systems do not tell a.png from A.png.
+        other = owners.setdefault(path.stem.casefold(), path)
+        if other != path:
+            raise ValueError(
+                f"{other} and {path} would both be written to {path.stem}.png: rename one, or run them one after the "
+                "other with an --output each"
+            )
+        for target in _targets(path, output):
+            if target.resolve() in sources:
+                raise ValueError(f"{sources[target.resolve()]} would be overwritten: give another --output")
+
+
+def _targets(path: Path, output: Path) -> tuple[Path, Path]:
+    return output / f"{path.stem}.png", output / f"{path.stem}_overlay.jpg"
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch sees no CUDA device here; use --device cpu, or install a CUDA torch")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def _run(paths: Sequence[Path], predictor: Predictor, arguments: argparse.Namespace) -> int:
+    """Segment all pictures under a progress bar, and return the exit code."""
+    console = Console(stderr=True, soft_wrap=True)
+    written = skipped = 0
+    try:
+        for path in track(paths, description="segmenting", console=console):
+            problem = _segment_one(path, predictor, arguments)
+            if problem is None:
+                written += 1
+            else:
+                skipped += 1
+                console.print(f"warning: skipped: {problem}", markup=False, highlight=False)
+    except KeyboardInterrupt:
+        print("dla predict: interrupted", file=sys.stderr)
+    print(f"wrote {written} masks and overlays to {arguments.output}, skipped {skipped} of {len(paths)} images")
+    if written + skipped < len(paths):
+        return INTERRUPTED
+    return SOME_SKIPPED if skipped else ALL_WRITTEN
+
+
+def _segment_one(path: Path, predictor: Predictor, arguments: argparse.Namespace) -> str | None:
+    """Write the mask and the overlay of one picture, or return why it was skipped."""
+    try:
+        image = read_image(path)
+        mask = predictor.segment(image, scales=arguments.scales, flip=arguments.flip, window=arguments.window)
+    except ImageError as error:
+        return str(error)
+    except torch.OutOfMemoryError:
+        return f"{path} ({image.width} x {image.height}) is too large for the device's memory: try --window 512"
+    mask_path, overlay_path = _targets(path, arguments.output)
+    with atomic_write(mask_path) as temporary:
+        Image.fromarray(mask).save(temporary)
+    overlay = draw_overlay(image, mask, predictor.classes, predictor.colors)
+    overlay.thumbnail((LARGEST_JPEG, LARGEST_JPEG))  # leaves smaller ones as they are
+    with atomic_write(overlay_path) as temporary:
+        overlay.save(temporary, quality=95)
+    return None
+
+
+def _positive(text: str, kind: type[float] | type[int]) -> float:
+    """A type for argparse; its own complaint about a text that is no number would name this function."""
+    try:
+        number = kind(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive {'whole ' if kind is int else ''}number")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dla predict",
+        description="Segment pictures: write the class of every pixel, and a picture to look at.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="a picture, a folder of pictures, or a quoted pattern")
+    add("--model", required=True, metavar="NAME_OR_CHECKPOINT", help="packaged weights (`dla models`) or a .ckpt file")
+    add("--output", required=True, type=Path, metavar="DIR", help="folder to write to; made where it is missing")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto, the default: cuda where there is one")
+    scale = partial(_positive, kind=float)
+    add("--scales", nargs="+", type=scale, default=[1.0], metavar="S", help="average over these sizes (default: 1)")
+    add("--flip", action="store_true", help="average with the prediction for the mirror image")
+    window = partial(_positive, kind=int)
+    add("--window", type=window, metavar="N", help="see N x N pixels at once, for large pictures (default: all)")
+    return parser

@@ -1,0 +1,111 @@
+"""The structures as PyTorch modules: values, gradients, state dicts, arguments."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from dla import HierarchicalAggregation, IterativeAggregation, Node, SkipAggregation, figure1
+
+STRUCTURES = ["plain", "skip", "iterative", "tree", "reentrant", "merged"]
+
+
+def conv_blocks(count, channels=8):
+    return [nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.Tanh()) for _ in range(count)]
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize("channels", [[4], [4, 6], [2, 3, 4, 5, 6]])
+def test_concatenated_and_summed_nodes_agree(kernel_size, channels):
+    concat = Node(channels, 6, kernel_size=kernel_size)
+    summed = Node(channels, 6, kernel_size=kernel_size, form="sum")
+    assert concat.state_dict().keys() == summed.state_dict().keys()
+    summed.load_state_dict(concat.state_dict())
+    maps = [torch.randn(2, c, 9, 7) for c in channels]
+    torch.testing.assert_close(concat(maps), summed(maps), rtol=1e-5, atol=1e-6)
+
+
+def test_node_is_its_equation():
+    node = Node([3, 5], 5, residual=True).eval()
+    node.norm.running_mean.normal_()
+    node.norm.running_var.uniform_(0.5, 2)
+    x1, x2 = torch.randn(2, 3, 4, 4), torch.randn(2, 5, 4, 4)
+    w1, w2 = node.conv.weight[:, :3, 0, 0], node.conv.weight[:, 3:, 0, 0]
+    mixed = torch.einsum("oi,bihw->bohw", w1, x1) + torch.einsum("oi,bihw->bohw", w2, x2)
+    scale = (node.norm.weight / (node.norm.running_var + node.norm.eps).sqrt())[:, None, None]
+    normed = (mixed - node.norm.running_mean[:, None, None]) * scale + node.norm.bias[:, None, None]
+    torch.testing.assert_close(node([x1, x2]), (normed + x2).clamp(min=0), rtol=1e-5, atol=1e-5)
+
+
+def test_node_has_no_bias_and_takes_any_norm_and_activation():
+    assert Node([4, 4], 8).conv.bias is None
+    node = Node([4, 4], 8, norm=partial(nn.GroupNorm, 2), activation=nn.GELU)
+    assert isinstance(node.norm, nn.GroupNorm)
+    assert isinstance(node.activation, nn.GELU)
+
+
+def test_skips_are_linear():
+    skip = SkipAggregation([4, 6, 8], 4)
+    a, b = ([torch.randn(1, c, 5, 5) for c in (4, 6, 8)] for _ in range(2))
+    both = [2 * x + 3 * y for x, y in zip(a, b, strict=True)]
+    torch.testing.assert_close(skip(both), 2 * skip(a) + 3 * skip(b), rtol=1e-4, atol=1e-5)
+
+
+def test_iterative_steps_end_in_the_result():
+    iterative = IterativeAggregation([4, 6, 8], 5).eval()
+    maps = [torch.randn(1, c, 5, 5) for c in (4, 6, 8)]
+    steps = iterative.steps(maps)
+    assert [step.shape[1] for step in steps] == [4, 5, 5]
+    torch.testing.assert_close(steps[-1], iterative(maps))
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
+def test_every_parameter_gets_a_gradient(structure, count):
+    model = figure1(structure, conv_blocks(count), 8)
+    model(torch.randn(2, 8, 6, 5)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+@pytest.mark.parametrize("structure", ["tree", "reentrant", "merged"])
+def test_a_joined_map_enters_the_last_node_first(structure):
+    model = HierarchicalAggregation(conv_blocks(4), 8, structure=structure, join_channels=3)
+    assert [node.in_channels[0] for node in model.nodes] == [8] * (len(model.nodes) - 1) + [3]
+    x, pooled = torch.randn(2, 8, 6, 6), torch.randn(2, 3, 6, 6, requires_grad=True)
+    model(x, pooled).sum().backward()
+    assert pooled.grad.abs().sum() > 0
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="'tree', 'reentrant' or 'merged', not 'fpn'"):
+        HierarchicalAggregation(conv_blocks(2), 8, structure="fpn")
+    with pytest.raises(ValueError, match="structure must be one of .*'plain'.*not 'fpn'"):
+        figure1("fpn", conv_blocks(2), 8)
+    with pytest.raises(ValueError, match="1 blocks: at least 1 is needed, and 2 where"):
+        HierarchicalAggregation(conv_blocks(1), 8, join_channels=8)
+    with pytest.raises(ValueError, match="at least 1 is needed"):
+        HierarchicalAggregation([], 8)
+    with pytest.raises(ValueError, match="must have 6 channels, not 4"):
+        Node([6, 4], 6, residual=True)
+    with pytest.raises(ValueError, match="'concat' or 'sum', not 'add'"):
+        Node([6, 4], 6, form="add")
+    with pytest.raises(ValueError, match="expected 2 maps, got 3"):
+        IterativeAggregation([4, 4], 4)([torch.zeros(1, 4, 2, 2)] * 3)
+    with pytest.raises(ValueError, match="disagree"):
+        HierarchicalAggregation(conv_blocks(2), 8)(torch.zeros(1, 8, 2, 2), torch.zeros(1, 8, 2, 2))
+
+
+def test_the_list_of_channels_stays_the_callers():
+    channels = [4, 6, 8]
+    IterativeAggregation(channels, 4)
+    SkipAggregation(channels, 4)
+    Node(channels, 4)
+    assert channels == [4, 6, 8]
+
+
+def test_any_block_compiles_to_one_graph():
+    model = figure1("merged", conv_blocks(4), 8).eval()
+    x = torch.randn(1, 8, 6, 6)
+    exported = torch.export.export(model, (x,)).module()
+    torch.testing.assert_close(exported(x), model(x))

@@ -1,0 +1,52 @@
+"""Files are written whole or not at all."""
+
+import os
+
+import pytest
+
+from dla.files import atomic_write
+
+
+def test_the_new_content_appears_at_the_end_of_the_block(tmp_path):
+    target = tmp_path / "mask.png"
+    target.write_text("old")
+    with atomic_write(target) as temporary:
+        temporary.write_text("new")
+        assert target.read_text() == "old"
+        assert temporary.suffix == ".png"
+    assert target.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_failure_leaves_what_was_there(tmp_path, failure):
+    target = tmp_path / "last.ckpt"
+    target.write_text("old")
+
+    def write() -> None:
+        with atomic_write(target) as temporary:
+            temporary.write_text("half")
+            raise failure
+
+    with pytest.raises(failure):
+        write()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_file_gets_the_permissions_of_any_new_file(tmp_path):
+    (tmp_path / "plain").touch()
+    with atomic_write(tmp_path / "atomic") as temporary:
+        temporary.touch()
+    assert os.stat(tmp_path / "atomic").st_mode == os.stat(tmp_path / "plain").st_mode  # noqa: PTH116
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere; create it first"), atomic_write(tmp_path / "nowhere" / "a"):
+        pass
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a"):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,126 @@
+"""Pictures are found, and read as a viewer shows them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dla.images import ImageError, draw_overlay, find_images, read_image
+
+RED, WHITE, GREY = (255, 0, 0), (255, 255, 255), (128, 128, 128)
+
+
+def corner(path) -> tuple[int, ...]:
+    image = read_image(path)
+    assert image.mode == "RGB"
+    assert image.size == (7, 5)
+    return image.getpixel((0, 0))
+
+
+@pytest.mark.parametrize(
+    ("mode", "color", "expected"),
+    [
+        ("RGB", RED, RED),
+        ("L", 128, GREY),
+        ("1", 1, WHITE),
+        ("LA", (128, 255), GREY),
+        ("LA", (128, 0), WHITE),
+        ("RGBA", (*RED, 255), RED),
+        ("RGBA", (*RED, 0), WHITE),
+        ("RGBA", (0, 0, 0, 128), (127, 127, 127)),
+        ("I;16", 128 * 257, GREY),
+    ],
+)
+def test_png_modes_become_what_the_user_sees(tmp_path, mode, color, expected):
+    Image.new(mode, (7, 5), color).save(tmp_path / "a.png")
+    assert corner(tmp_path / "a.png") == expected
+
+
+@pytest.mark.parametrize(("transparent", "expected"), [({}, RED), ({"transparency": 0}, WHITE)])
+def test_palettes_become_colours(tmp_path, transparent, expected):
+    image = Image.new("P", (7, 5), 0)
+    image.putpalette(RED + GREY)
+    image.save(tmp_path / "a.png", **transparent)
+    assert corner(tmp_path / "a.png") == expected
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "I"])
+def test_tiff_modes_are_read(tmp_path, mode):
+    Image.new(mode, (7, 5)).save(tmp_path / "a.tif")
+    corner(tmp_path / "a.tif")
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    Image.new("F", (7, 5)).save(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match=r"a\.tif as an image: .*convert it to 8 bits"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_in_exif_is_applied(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.new("RGB", (16, 8))
+    image.save(tmp_path / "a.jpg", exif=exif)
+    assert read_image(tmp_path / "a.jpg").size == ((16, 8) if orientation < 5 else (8, 16))
+
+
+def test_a_file_that_is_no_picture_is_named(tmp_path):
+    (tmp_path / "notes.jpg").write_text("hello")
+    with pytest.raises(ImageError, match=r"cannot read .*notes\.jpg as an image"):
+        read_image(tmp_path / "notes.jpg")
+
+
+def touch(*paths) -> None:
+    for path in paths:
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.touch()
+
+
+def test_a_folder_gives_its_own_pictures_by_name(tmp_path):
+    touch(tmp_path / "b.PNG", tmp_path / "a.jpg", tmp_path / "notes.txt", tmp_path / "deep" / "c.png")
+    assert find_images([str(tmp_path)]) == [tmp_path / "a.jpg", tmp_path / "b.PNG"]
+
+
+def test_patterns_go_into_folders_and_skip_them(tmp_path):
+    touch(tmp_path / "a.png", tmp_path / "deep" / "c.png", tmp_path / "folder.png" / "x.txt")
+    assert find_images([f"{tmp_path}/*.png"]) == [tmp_path / "a.png"]
+    assert find_images([f"{tmp_path}/**/*.png"]) == [tmp_path / "a.png", tmp_path / "deep" / "c.png"]
+
+
+def test_a_file_with_brackets_in_its_name_is_no_pattern(tmp_path):
+    touch(tmp_path / "a[1].png", tmp_path / "a1.png")
+    assert find_images([f"{tmp_path}/a[1].png"]) == [tmp_path / "a[1].png"]
+
+
+def test_each_file_comes_once(tmp_path):
+    touch(tmp_path / "a.png", tmp_path / "deep" / "b.png")
+    names = [f"{tmp_path}/a.png", str(tmp_path), f"{tmp_path}/deep/../*.png"]
+    assert find_images(names) == [tmp_path / "a.png"]
+
+
+@pytest.mark.parametrize("name", ["", "missing.png", "*.webp", "deep"])
+def test_an_input_without_pictures_is_named(tmp_path, name):
+    (tmp_path / "deep").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no image at .*give a picture, a folder"):
+        find_images([f"{tmp_path}/{name}"])
+
+
+def test_the_overlay_blends_and_names_the_classes_present():
+    mask = np.zeros((40, 30), np.uint8)
+    mask[:, 15:] = 2
+    overlay = draw_overlay(
+        Image.new("RGB", (30, 40), "white"), mask, ("road", "sky", "tree"), (RED, (0, 0, 255), (0, 0, 0))
+    )
+    assert overlay.getpixel((0, 0)) == (255, 127, 127)
+    assert overlay.getpixel((29, 39)) == (127, 127, 127)
+    assert overlay.width > 30
+    assert overlay.height == 40
+    colors = {color for _, color in overlay.crop((30, 0, overlay.width, 40)).getcolors(10000)}
+    assert RED in colors
+    assert (0, 0, 255) not in colors  # of "sky", which is absent
+
+
+def test_the_legend_of_a_tiny_picture_is_whole():
+    mask = np.arange(4, dtype=np.uint8).reshape(2, 2)
+    overlay = draw_overlay(Image.new("RGB", (2, 2)), mask, ("a", "b", "c", "d"), (RED, (0, 0, 255), WHITE, GREY))
+    assert overlay.height == 4 * 16

@@ -1,0 +1,171 @@
+"""Averages over scales, mirror images and windows agree with the plain softmax where they must."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+import dla
+from dla.inference import _axis_windows, predict_probabilities
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
+
+
+@pytest.fixture(scope="module")
+def pointwise() -> nn.Module:
+    """Sees one pixel at a time, so neither windows nor mirrors can change its result."""
+    torch.manual_seed(0)
+    return nn.Conv2d(3, 5, 1).eval()
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return dla.create_model("dla46_cida", num_classes=6).eval()
+
+
+def images(height: int, width: int, batch: int = 2) -> torch.Tensor:
+    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def test_one_scale_is_the_plain_softmax(network):
+    batch = images(65, 70)
+    with torch.inference_mode():
+        expected = network(batch).softmax(1)
+    torch.testing.assert_close(predict_probabilities(network, batch), expected)
+
+
+@pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (17, 0.3), (20, 0.0), (33, 0.9), (64, 0.5), (5, 0.0)])
+def test_windows_change_nothing_for_a_pointwise_model(pointwise, window, overlap):
+    batch = images(41, 67)
+    blended = predict_probabilities(pointwise, batch, window=window, overlap=overlap)
+    torch.testing.assert_close(blended, predict_probabilities(pointwise, batch), rtol=0, atol=1e-6)
+
+
+def test_mirror_images_change_nothing_for_a_symmetric_model(pointwise):
+    batch = images(31, 29)
+    torch.testing.assert_close(
+        predict_probabilities(pointwise, batch, flip=True, scales=(0.5, 1)),
+        predict_probabilities(pointwise, batch, scales=(0.5, 1)),
+    )
+
+
+def test_the_mirror_image_is_turned_back(network):
+    batch = images(64, 96)
+    both = predict_probabilities(network, batch, flip=True)
+    torch.testing.assert_close(predict_probabilities(network, batch.flip(-1), flip=True), both.flip(-1))
+    assert not torch.allclose(both, predict_probabilities(network, batch))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("size", [(65, 70), (33, 1), (7, 90)])
+def test_probabilities_sum_to_one_at_any_size(network, size, device):
+    batch = images(*size).to(device)
+    result = predict_probabilities(network.to(device), batch, scales=(0.5, 0.75, 1, 1.5), flip=True, window=48)
+    network.to("cpu")
+    assert result.shape == (2, 6, *size)
+    assert result.device == batch.device
+    torch.testing.assert_close(result.sum(1), torch.ones(2, *size, device=device))
+
+
+def test_a_scale_keeps_smooth_images_in_place(pointwise):
+    ramp = torch.linspace(-1, 1, 60).expand(1, 3, 40, 60)
+    plain = predict_probabilities(pointwise, ramp)
+    for scale in (0.5, 1.5, 2.0):
+        scaled = predict_probabilities(pointwise, ramp, scales=(scale,))
+        torch.testing.assert_close(scaled[..., 4:-4], plain[..., 4:-4], rtol=0, atol=2e-3)
+
+
+def test_scales_are_averaged_with_equal_weight(network):
+    batch = images(64, 64)
+    parts = [predict_probabilities(network, batch, scales=(scale,)) for scale in (0.5, 1.25)]
+    torch.testing.assert_close(predict_probabilities(network, batch, scales=(0.5, 1.25)), sum(parts) / 2)
+
+
+def test_an_image_does_not_depend_on_its_batch(network):
+    batch = images(70, 50, batch=3)
+    together = predict_probabilities(network, batch, window=32, flip=True)
+    torch.testing.assert_close(together[1:2], predict_probabilities(network, batch[1:2], window=32, flip=True))
+
+
+def test_windows_of_a_network_come_close_to_the_whole_image(network):
+    ramp = torch.linspace(-1, 1, 224)
+    batch = (ramp[:, None] * ramp).expand(1, 3, 224, 224) + 0.3 * images(224, 224, batch=1)
+    whole = predict_probabilities(network, batch)
+    windows = predict_probabilities(network, batch, window=160)
+    assert (whole - windows).abs().mean() < 0.05
+    assert (whole.argmax(1) == windows.argmax(1)).float().mean() > 0.7
+
+
+class WindowMean(nn.Module):
+    """Disagrees with itself from window to window, as much as a model can that is constant in each."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch.mean((2, 3), keepdim=True).expand(-1, -1, *batch.shape[-2:])
+
+
+def test_there_is_no_seam_between_windows_that_disagree():
+    steps = torch.arange(96.0).div(24).floor().expand(1, 1, 96, 96)
+    logits = torch.cat([steps, -steps], 1)
+    blended = predict_probabilities(WindowMean().eval(), logits, window=48)
+    assert blended.diff(dim=-1).abs().max() < 0.05  # two windows side by side would differ by 0.4
+    assert blended.diff(dim=-2).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("length", [1, 31, 32, 33, 64, 100, 255])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.8])
+def test_windows_cover_an_axis_evenly(length, overlap):
+    windows = _axis_windows(length, 32, overlap)
+    total = torch.zeros(length, dtype=torch.float64)
+    for place, weights in windows:
+        assert place.stop - place.start == min(32, length)
+        assert (weights > 0).all()
+        total[place] += weights
+    torch.testing.assert_close(total, torch.ones_like(total))
+    for (first, _), (second, _) in pairwise(windows):
+        assert first.stop - second.start >= 32 * overlap - 1e-9
+    assert len(_axis_windows(64, 32, 0.5)) == 3
+
+
+def test_an_image_smaller_than_the_window_is_taken_whole():
+    seen = []
+    model = nn.Conv2d(3, 2, 1).eval()
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
+    predict_probabilities(model, images(20, 100), window=64)
+    assert set(seen) == {(20, 64)}
+
+
+def test_half_precision_is_averaged_in_single_precision(pointwise):
+    result = predict_probabilities(nn.Sequential(pointwise, ToHalf()).eval(), images(20, 20), window=10)
+    assert result.dtype == torch.float32
+
+
+class ToHalf(nn.Module):
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.half()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scales": ()}, "scales must be one or more positive numbers"),
+        ({"scales": (1.0, 0.0)}, "scales must be"),
+        ({"scales": (float("nan"),)}, "scales must be"),
+        ({"window": 0}, "window must be at least 1 pixel, not 0"),
+        ({"overlap": 1.0}, "overlap must be at least 0 and below 1"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(pointwise, options, message):
+    with pytest.raises(ValueError, match=message):
+        predict_probabilities(pointwise, images(8, 8), **options)
+
+
+def test_a_model_in_training_mode_is_refused():
+    with pytest.raises(ValueError, match=r"call model.eval\(\) first"):
+        predict_probabilities(nn.Conv2d(3, 2, 1).train(), images(8, 8))
+
+
+def test_a_model_that_changes_the_size_is_refused():
+    with pytest.raises(ValueError, match="at the size of its input"):
+        predict_probabilities(nn.Conv2d(3, 2, 1, stride=2).eval(), images(8, 8))

@@ -1,0 +1,265 @@
+"""The command `dla predict` on real files: what it writes, says and returns."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dla
+from dla.images import read_image
+from dla.predict import main
+from dla.predictor import Predictor, load_predictor
+
+CLASSES = ["road", "sky", "tree", "car", "sign", "person"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    torch.manual_seed(0)
+    network = dla.create_model("dla46_cida", num_classes=6)
+    colors = [[40 * index, 255 - 40 * index, 128] for index in range(6)]
+    path = tmp_path_factory.mktemp("model") / "best.ckpt"
+    torch.save(
+        {
+            "dla": {
+                "model": "dla46_cida",
+                "num_classes": 6,
+                "classes": CLASSES,
+                "colors": colors,
+                "mean": [0.5, 0.5, 0.5],
+                "std": [0.25, 0.25, 0.25],
+            },
+            "state_dict": {f"model.{key}": value for key, value in network.state_dict().items()},
+        },
+        path,
+    )
+    return str(path)
+
+
+def picture(path: Path, size: tuple[int, int] = (70, 65), mode: str = "RGB", **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path, **options)
+    return path
+
+
+def predict(*arguments: object, model: str, output: Path) -> int:
+    return main([*map(str, arguments), "--model", model, "--output", str(output), "--device", "cpu"])
+
+
+def opened(path: Path) -> Image.Image:
+    """A picture as it is in its file, which is closed again."""
+    with Image.open(path) as image:
+        image.load()
+        return image
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_every_kind_of_picture_is_segmented(tmp_path, model, capsys):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    picture(tmp_path / "in" / "odd.png")
+    picture(tmp_path / "in" / "grey.png", mode="L")
+    picture(tmp_path / "in" / "clear.png", mode="RGBA")
+    picture(tmp_path / "in" / "turned.jpg", exif=turned)
+    assert predict(tmp_path / "in", model=model, output=tmp_path / "new" / "out") == 0
+    out = tmp_path / "new" / "out"
+    stems = ("odd", "grey", "clear", "turned")
+    assert names(out) == {f"{stem}{end}" for stem in stems for end in (".png", "_overlay.jpg")}
+    for stem in stems:
+        mask = opened(out / f"{stem}.png")
+        assert mask.mode == "L"
+        assert mask.size == ((65, 70) if stem == "turned" else (70, 65))
+        assert np.asarray(mask).max() < 6
+        overlay = opened(out / f"{stem}_overlay.jpg")
+        assert overlay.mode == "RGB"
+        assert overlay.width > mask.width
+        assert overlay.height >= mask.height
+    captured = capsys.readouterr()
+    assert captured.out == f"wrote 4 masks and overlays to {out}, skipped 0 of 4 images\n"
+    assert "segmenting" in captured.err
+
+
+def test_the_mask_holds_the_predicted_classes(tmp_path, model):
+    path = picture(tmp_path / "a.png")
+    options = ["--scales", 0.5, 1, "--flip", "--window", 48]
+    assert predict(path, *options, model=model, output=tmp_path / "out") == 0
+    expected = load_predictor(model).segment(read_image(path), scales=(0.5, 1), flip=True, window=48)
+    np.testing.assert_array_equal(np.asarray(opened(tmp_path / "out" / "a.png")), expected)
+
+
+def test_unreadable_pictures_are_skipped_and_named(tmp_path, model, capsys):
+    picture(tmp_path / "a.png")
+    broken = picture(tmp_path / "broken.jpg")
+    broken.write_bytes(broken.read_bytes()[:-800])
+    (tmp_path / "notes.jpg").write_text("not a picture")
+    (tmp_path / "empty.png").touch()
+    assert predict(tmp_path, model=model, output=tmp_path / "out") == 1
+    assert names(tmp_path / "out") == {"a.png", "a_overlay.jpg"}
+    captured = capsys.readouterr()
+    for name in ("broken.jpg", "notes.jpg", "empty.png"):
+        assert captured.err.count(f"warning: skipped: cannot read {tmp_path / name} as an image") == 1
+    assert captured.out.endswith("skipped 3 of 4 images\n")
+
+
+def test_existing_results_are_replaced(tmp_path, model):
+    path = picture(tmp_path / "a.jpg")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").write_text("old")
+    assert predict(path, model=model, output=tmp_path / "out") == 0
+    assert opened(tmp_path / "out" / "a.png").size == (70, 65)
+
+
+def test_too_little_memory_skips_the_picture_with_advice(tmp_path, model, monkeypatch, capsys):
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(Predictor, "segment", fail)
+    assert predict(picture(tmp_path / "a.png"), model=model, output=tmp_path / "out") == 1
+    assert "a.png (70 x 65) is too large for the device's memory: try --window" in capsys.readouterr().err
+
+
+def error(capsys: pytest.CaptureFixture[str], output: Path) -> str:
+    """The message of a command that has not started."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("dla predict: error: ")
+    assert captured.err.count("\n") == 1
+    assert not output.exists()
+    return captured.err
+
+
+@pytest.mark.parametrize("second", ["b/street.jpg", "a/street.png", "b/STREET.png"])
+def test_two_pictures_for_one_mask_are_refused(tmp_path, model, capsys, second):
+    pictures = [picture(tmp_path / "a" / "street.jpg"), picture(tmp_path / second)]
+    assert predict(*pictures, model=model, output=tmp_path / "out") == 2
+    assert f"{pictures[0]} and {pictures[1]} would both be written to" in error(capsys, tmp_path / "out")
+
+
+def test_a_picture_is_not_overwritten_by_its_mask(tmp_path, model, capsys):
+    path = picture(tmp_path / "a.png")
+    content = path.read_bytes()
+    assert predict(path, model=model, output=tmp_path) == 2
+    assert f"{path} would be overwritten: give another --output" in capsys.readouterr().err
+    assert path.read_bytes() == content
+
+
+def test_a_missing_input_is_named(tmp_path, model, capsys):
+    assert predict(picture(tmp_path / "a.png"), tmp_path / "b.png", model=model, output=tmp_path / "out") == 2
+    assert f"no image at {tmp_path / 'b.png'}" in error(capsys, tmp_path / "out")
+
+
+def test_a_missing_model_is_named(tmp_path, capsys):
+    assert predict(picture(tmp_path / "a.png"), model="dla99.camvid", output=tmp_path / "out") == 2
+    assert "dla99.camvid is neither a checkpoint file nor" in error(capsys, tmp_path / "out")
+
+
+def test_a_broken_checkpoint_is_named(tmp_path, capsys):
+    (tmp_path / "last.ckpt").write_text("hello")
+    assert predict(picture(tmp_path / "a.png"), model=str(tmp_path / "last.ckpt"), output=tmp_path / "out") == 2
+    assert "last.ckpt is not a checkpoint" in error(capsys, tmp_path / "out")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_missing_device_is_named(tmp_path, model, capsys):
+    path = picture(tmp_path / "a.png")
+    assert main([str(path), "--model", model, "--output", str(tmp_path / "out"), "--device", "cuda"]) == 2
+    assert "torch sees no CUDA device" in error(capsys, tmp_path / "out")
+
+
+def test_an_output_that_is_a_file_is_named(tmp_path, model, capsys):
+    path = picture(tmp_path / "a.png")
+    assert predict(path, model=model, output=path) == 2
+    assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--output", "out", "--scales", "0"], "'0' is not a positive number"),
+        (["--output", "out", "--scales", "1", "nan"], "'nan' is not a positive number"),
+        (["--output", "out", "--scales", "1", "half"], "'half' is not a positive number"),
+        (["--output", "out", "--window", "2.5"], "'2.5' is not a positive whole number"),
+        (["--output", "out", "--device", "tpu"], "invalid choice: 'tpu'"),
+        ([], "required: --output"),
+    ],
+)
+def test_arguments_that_make_no_sense_end_with_code_2(capsys, wrong, message):
+    with pytest.raises(SystemExit) as caught:
+        main(["a.png", "--model", "m", *wrong])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_shows_examples(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    assert "dla predict photo.jpg --model" in capsys.readouterr().out
+
+
+def test_inputs_may_stand_on_both_sides_of_options(tmp_path, model):
+    first, second = picture(tmp_path / "a.png"), picture(tmp_path / "b.png")
+    assert main([str(first), "--model", model, str(second), "--output", str(tmp_path / "out")]) == 0
+    assert len(names(tmp_path / "out")) == 4
+
+
+def test_ctrl_c_between_the_bytes_of_a_mask_leaves_whole_files(tmp_path, model, monkeypatch, capsys):
+    for name in "abc":
+        picture(tmp_path / f"{name}.png")
+    save = Image.Image.save
+
+    def interrupt(image: Image.Image, path: Path, **options: object) -> None:
+        save(image, path, **options)
+        if path.name == "b.png":
+            path.write_bytes(path.read_bytes()[:50])
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", interrupt)
+    assert predict(tmp_path, model=model, output=tmp_path / "out") == 130
+    assert names(tmp_path / "out") == {"a.png", "a_overlay.jpg"}
+    assert "wrote 1 masks and overlays" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_named_and_leaves_whole_files(tmp_path, model, monkeypatch, capsys):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = picture(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "save", fail)
+    assert predict(path, model=model, output=tmp_path / "out") == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert names(tmp_path / "out") == set()
+
+
+def test_a_command_that_gets_the_signal_leaves_whole_files(tmp_path, model):
+    first = picture(tmp_path / "in" / "first.png")
+    for index in range(200):
+        shutil.copy(first, tmp_path / "in" / f"{index}.png")
+    code = (
+        "import sys; from dla.predict import main; assert 'lightning' not in sys.modules; sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = [str(tmp_path / "in"), "--model", model, "--output", str(tmp_path / "out"), "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and len(list((tmp_path / "out").glob("*.png"))) < 3:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "wrote" in out
+    for path in (tmp_path / "out").glob("[!.]*"):
+        assert path.suffix in {".png", ".jpg"}
+        opened(path)

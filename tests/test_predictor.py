@@ -1,0 +1,130 @@
+"""A predictor comes from packaged weights or from a run's checkpoint, or its fault is named."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dla
+from dla.checkpoint import CheckpointError
+from dla.inference import predict_probabilities
+from dla.predictor import load_predictor
+
+DESCRIPTION = {
+    "model": "dla46_cida",
+    "num_classes": 2,
+    "classes": ["road", "sky"],
+    "colors": [[255, 0, 0], [0, 0, 255]],
+    "mean": [0.4, 0.5, 0.6],
+    "std": [0.2, 0.3, 0.25],
+}
+
+
+@pytest.fixture(scope="module")
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return dla.create_model("dla46_cida", num_classes=2)
+
+
+@pytest.fixture
+def checkpoint(network) -> dict:
+    state = {f"model.{key}": value for key, value in network.state_dict().items()}
+    return {"dla": dict(DESCRIPTION), "state_dict": {**state, "val_iou.confusion": torch.ones(2, 2)}}
+
+
+def test_a_checkpoint_gives_its_network_and_description(tmp_path, checkpoint, network):
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    predictor = load_predictor(tmp_path / "a.ckpt", "cpu")
+    assert predictor.classes == ("road", "sky")
+    assert predictor.colors == ((255, 0, 0), (0, 0, 255))
+    assert (predictor.mean, predictor.std) == ((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
+    assert not predictor.model.training
+    for name, value in network.state_dict().items():
+        assert torch.equal(predictor.model.state_dict()[name], value)
+
+
+def test_pictures_are_normalised_as_in_training(tmp_path, checkpoint, network):
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    pixels = np.random.default_rng(0).integers(0, 256, (65, 70, 3), dtype=np.uint8)
+    mask = load_predictor(tmp_path / "a.ckpt").segment(Image.fromarray(pixels), scales=(0.5, 1), flip=True, window=48)
+    inputs = (torch.from_numpy(pixels) / 255 - torch.tensor([0.4, 0.5, 0.6])) / torch.tensor([0.2, 0.3, 0.25])
+    expected = predict_probabilities(
+        network.eval(), inputs.permute(2, 0, 1)[None], scales=(0.5, 1), flip=True, window=48
+    ).argmax(1)
+    assert mask.dtype == np.uint8
+    assert mask.shape == (65, 70)
+    assert (mask == expected[0].numpy()).mean() > 0.999  # up to rounding where two classes are equal
+
+
+def test_packaged_weights_are_loaded_by_name(monkeypatch, network):
+    network.pretrained_cfg = {key: value for key, value in DESCRIPTION.items() if key != "model"}
+    packaged = SimpleNamespace(
+        list_models=lambda *, pretrained: ["dla46_cida.toy"] if pretrained else [],
+        create_model=lambda name, *, pretrained: network if (name, pretrained) == ("dla46_cida.toy", True) else None,
+    )
+    monkeypatch.setattr("dla.predictor.dla", packaged)
+    predictor = load_predictor("dla46_cida.toy")
+    assert predictor.model is network
+    assert predictor.classes == ("road", "sky")
+    with pytest.raises(ValueError, match=r"dla34up.toy is neither .* use one of dla46_cida.toy"):
+        load_predictor("dla34up.toy")
+    network.pretrained_cfg = {"mean": (0.5, 0.5, 0.5)}
+    with pytest.raises(CheckpointError, match=r"the model dla46_cida.toy does not say how to segment.*'classes'"):
+        load_predictor("dla46_cida.toy")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "dla47"}, "is of the model 'dla47', which this version does not know"),
+        ({"model": 3}, "is of the model 3"),
+        ({"num_classes": 300}, "num_classes 300: masks of 8 bits take 1 to 256"),
+        ({"num_classes": None}, "num_classes None"),
+        ({"classes": ["road"]}, "contradicts itself: 2 outputs, 1 class names, 2 colours"),
+        ({"colors": [[0, 0, 0], [0, 0, 256]]}, r"\[0, 0, 256\] is not a colour"),
+        ({"colors": [[0, 0], [0, 0]]}, "does not say how to segment"),
+        ({"mean": 0.5}, "does not say how to segment"),
+        ({"std": [1, 0, 1]}, "std be positive"),
+        ({"num_classes": 3}, "does not fit the model it names.*size mismatch"),
+    ],
+)
+def test_a_wrong_description_is_named(tmp_path, checkpoint, change, message):
+    checkpoint["dla"].update(change)
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=f"(?s)a.ckpt.*{message}"):
+        load_predictor(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("key", ["dla", "state_dict"])
+def test_a_checkpoint_of_something_else_is_named(tmp_path, checkpoint, key):
+    del checkpoint[key]
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=r'a.ckpt lacks the entries "dla" and "state_dict".*`dla fit`'):
+        load_predictor(tmp_path / "a.ckpt")
+
+
+def test_missing_and_unexpected_weights_are_named(tmp_path, checkpoint):
+    name = next(key for key in checkpoint["state_dict"] if key.startswith("model."))
+    checkpoint["state_dict"]["model.extra"] = checkpoint["state_dict"].pop(name)
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError) as caught:
+        load_predictor(tmp_path / "a.ckpt")
+    assert "extra" in str(caught.value)
+    assert name.removeprefix("model.") in str(caught.value)
+
+
+def test_a_weight_that_is_no_tensor_is_named(tmp_path, checkpoint):
+    name = next(key for key in checkpoint["state_dict"] if key.startswith("model."))
+    checkpoint["state_dict"][name] = 3
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=name.removeprefix("model.")):
+        load_predictor(tmp_path / "a.ckpt")
+
+
+def test_what_is_neither_a_name_nor_a_file_is_named():
+    with pytest.raises(
+        ValueError, match=r"nothing.ckpt is neither a checkpoint file nor a model with packaged weights"
+    ):
+        load_predictor("nothing.ckpt")
