@@ -86,7 +86,7 @@ def skips(xs: Sequence[Expression]) -> Expression:
 
 
 def nodes_from(expression: Expression, start: Expression) -> int:
-    """Nodes on the longest way from `start` to the output that leads from node to node, not through blocks; -1: none."""
+    """Nodes on the longest way from `start` to the output, from node to node and not through blocks; -1: none."""
     if expression == start:
         return 0
     if expression[0] != "N":

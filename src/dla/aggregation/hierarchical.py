@@ -119,7 +119,8 @@ class HierarchicalAggregation(nn.Module):
             raise ValueError(
                 f"join_channels={self.join_channels} and joined={joined if joined is None else 'a map'} disagree"
             )
-        blocks, nodes = list(self.blocks), list(self.nodes)
+        blocks: list[Block] = list(self.blocks)
+        nodes: list[Fuse] = list(self.nodes)
         if joined is not None:
             last, join = nodes[-1], joined
             nodes[-1] = lambda inputs: last([join, *inputs])

@@ -63,7 +63,7 @@ class DLA(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(conv_norm(channels[0], channels[i], 3, strides[i]), nn.ReLU(inplace=True)) for i in (0, 1)
         )
-        drop_paths = torch.linspace(0, drop_path_rate, sum(2**n for n in depths)).split([2**n for n in depths])
+        drop_paths = _rising(drop_path_rate, [2**n for n in depths])
         for i, depth in enumerate(depths, start=2):
             stage = Stage(
                 block,
@@ -74,7 +74,7 @@ class DLA(nn.Module):
                 residual=residual,
                 join=i > 2,
                 dilation=2**i // strides[i],
-                drop_paths=drop_paths[i - 2].tolist(),
+                drop_paths=drop_paths[i - 2],
             )
             self.stages.append(stage)
         self.head = ClassifierHead(channels[-1], num_classes, global_pool=global_pool, drop_rate=drop_rate)
@@ -144,6 +144,12 @@ class DLA(nn.Module):
         if self.grad_checkpointing and torch.is_grad_enabled():
             return checkpointed(module, x)
         return module(x)
+
+
+def _rising(rate: float, counts: Sequence[int]) -> list[list[float]]:
+    """Rates from 0 at the first block to `rate` at the last, in groups of `counts`."""
+    last = sum(counts) - 1
+    return [[rate * (sum(counts[:i]) + j) / last for j in range(count)] for i, count in enumerate(counts)]
 
 
 def initialise(module: nn.Module) -> None:

@@ -55,6 +55,22 @@ class IDA(nn.Module):
         return self.aggregate([bring(x, size) for bring, x in zip(self.bring, maps, strict=True)])
 
 
+class IterativeUp(nn.Module):
+    """Upsample `count` coarse maps to the size of a fine one, and aggregate: one line of `DLAUp`."""
+
+    def __init__(self, fine: FeatureSpec, coarse: FeatureSpec, count: int) -> None:
+        super().__init__()
+        factor = coarse.stride // fine.stride
+        self.bring = nn.ModuleList(ProjectUp(coarse.channels, fine.channels, factor) for _ in range(count))
+        self.aggregate = IterativeAggregation([fine.channels] * (count + 1), fine.channels, node=node3x3)
+        self.aggregate.apply(initialise)
+
+    def forward(self, fine: Tensor, coarse: Sequence[Tensor]) -> list[Tensor]:
+        """The fine map, and what it becomes with each coarse map: `count` + 1 maps of one size."""
+        brought = [up(x, fine.shape[-2:]) for up, x in zip(self.bring, coarse, strict=True)]
+        return self.aggregate.steps([fine, *brought])
+
+
 class DLAUp(nn.Module):
     """IDA again and again, from the two coarsest maps to all of them, each time at the size of the next finer map.
 
@@ -71,21 +87,14 @@ class DLAUp(nn.Module):
     def __init__(self, specs: Sequence[FeatureSpec]) -> None:
         super().__init__()
         self.out_channels, self.out_stride = specs[0]
-        self.bring = nn.ModuleList()
-        self.aggregate = nn.ModuleList()
-        for count, (fine, coarse) in enumerate(zip(specs[-2::-1], specs[:0:-1], strict=True), start=1):
-            factor = coarse.stride // fine.stride
-            bring = [ProjectUp(coarse.channels, fine.channels, factor) for _ in range(count)]
-            self.bring.append(nn.ModuleList(bring))
-            self.aggregate.append(IterativeAggregation([fine.channels] * (count + 1), fine.channels, node=node3x3))
-        self.aggregate.apply(initialise)
+        pairs = zip(specs[-2::-1], specs[:0:-1], strict=True)  # (1/16, 1/32), (1/8, 1/16), ...
+        self.lines = nn.ModuleList(IterativeUp(fine, coarse, i) for i, (fine, coarse) in enumerate(pairs, start=1))
 
     def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
         """Maps (b, c_i, h_i, w_i), finest first, the first of `size` -> (b, c_1, *size)."""
         fused = [maps[-1]]
-        for fine, bring, aggregate in zip(maps[-2::-1], self.bring, self.aggregate, strict=True):
-            brought = [up(x, fine.shape[-2:]) for up, x in zip(bring, fused, strict=True)]
-            fused = aggregate.steps([fine, *brought])
+        for fine, line in zip(maps[-2::-1], self.lines, strict=True):
+            fused = line(fine, fused)
         return fused[-1]
 
 

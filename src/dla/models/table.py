@@ -11,16 +11,17 @@ from dla.weights import packaged
 
 
 def conv_macs(model: nn.Module, size: int = 224) -> int:
-    """Multiply-accumulates of the convolutions over one image of `size` squared, in channels of the first of them."""
-    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    """Multiply-accumulates of the convolutions, the classifier among them, over one image of `size` squared."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     counts: list[int] = []
 
-    def count(conv: nn.Module, _: object, out: torch.Tensor) -> None:
-        counts.append(out.numel() * conv.weight[0].numel())  # type: ignore[operator, index]
+    def count(layer: nn.Conv2d | nn.Linear, _: object, out: torch.Tensor) -> None:
+        counts.append(out.numel() * layer.weight[0].numel())
 
-    hooks = [conv.register_forward_hook(count) for conv in convs]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    weight = layers[0].weight
     with torch.no_grad():
-        model(torch.zeros(1, convs[0].in_channels, size, size, device=convs[0].weight.device))
+        model(torch.zeros(1, weight.shape[1], size, size, device=weight.device))
     for hook in hooks:
         hook.remove()
     return sum(counts)

@@ -91,13 +91,14 @@ def create_model(
         raise ValueError(
             f"{name} is a dense predictor; features_only is for a classifier's name, {base[: -len(decoder)]}"
         )
-    model = _dense(VARIANTS[base[: -len(decoder)]], decoder, **options) if decoder else build(VARIANTS[base], **options)
+    variant = VARIANTS[base[: -len(decoder)] if decoder else base]
+    model = _dense(variant, decoder, **options) if decoder else build(variant, **options)
     if weights:
         load_packaged(model, weights)
         if num_classes not in (None, weights.cfg["num_classes"]):
-            model.reset_classifier(num_classes)  # type: ignore[operator]
-    if features_only:
-        return Features(model, (1, 2, 3, 4, 5) if out_indices is None else out_indices)  # type: ignore[arg-type]
+            model.reset_classifier(num_classes)
+    if features_only and isinstance(model, DLA):
+        return Features(model, (1, 2, 3, 4, 5) if out_indices is None else out_indices)
     return model
 
 

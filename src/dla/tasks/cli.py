@@ -1,15 +1,26 @@
 """`dla fit`, `validate` and `test`: Lightning's command line over our tasks and data modules."""
 
 import sys
+import warnings
 from typing import Any
 
 from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import dla.data.modules
 import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
 from dla.checkpoint import CheckpointError, read_checkpoint
 from dla.tasks.run import SaveConfig, checkpoints, loggers, refuse_second_run
+
+NOISE = (  # warnings of which the reader can do nothing
+    r".*does not have many workers.*",  # none are needed where images are kept in memory
+    r".*smaller than the logging interval.*",  # what we log, we log once an epoch
+    r".*not supported by the model summary.*",
+    r"Checkpoint directory .* exists and is not empty.*",  # a run that goes on, and so the next
+    r".*callbacks used to create the checkpoint.*",
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning about itself, and so the next
+    r"(?s).*(JsonargparseDeprecationWarning|was deprecated in v4).*",
+)
 
 
 class CLI(LightningCLI):
@@ -20,13 +31,14 @@ class CLI(LightningCLI):
         parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
         parser.set_defaults({"trainer.default_root_dir": "runs/latest"})
 
-    def before_instantiate_classes(self) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Refuse a bad checkpoint, or a folder in use, before anything is built."""
-        config = self.config[self.subcommand]
+        super().parse_arguments(parser, args)
+        config = self.config[self.config.subcommand]
         if config.ckpt_path:
             read_checkpoint(config.ckpt_path)
             config.weights_only = True
-        elif self.subcommand == "fit" and not config.trainer.fast_dev_run:
+        elif self.config.subcommand == "fit" and not config.trainer.fast_dev_run:
             refuse_second_run(config.trainer.default_root_dir)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -46,15 +58,19 @@ def main(args: list[str]) -> int:
     """Run `fit`, `validate` or `test` with its options; bad input ends in one line on stderr and exit code 1."""
     program, sys.argv = sys.argv, [sys.argv[0]]  # Lightning warns where it sees two lists of arguments
     try:
-        CLI(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=SaveConfig,
-            seed_everything_default=0,
-            args=args,
-        )
+        with warnings.catch_warnings():
+            for message in NOISE:
+                warnings.filterwarnings("ignore", message=message)
+            CLI(
+                LightningModule,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                seed_everything_default=0,
+                args=args,
+            )
     except (CheckpointError, FileNotFoundError, FileExistsError) as error:
         print(f"dla {args[0]}: {error}", file=sys.stderr)
         return 1

@@ -1,7 +1,6 @@
 """A run's folder: the resolved configuration, metrics, the best and the last checkpoint."""
 
 from pathlib import Path
-from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -38,9 +37,6 @@ def refuse_second_run(root: str) -> None:
 
 class SaveConfig(SaveConfigCallback):
     """Writes the resolved configuration to `config.yaml` in the run's folder when training starts."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs, save_to_log_dir=False)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write it whole or not at all."""

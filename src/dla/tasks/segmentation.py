@@ -85,7 +85,8 @@ class SegmentationTask(LightningModule):
             load_weights(model, weights)
         model.set_grad_checkpointing(grad_checkpointing)  # type: ignore[operator]
         self.model = model.to(memory_format=torch.channels_last)
-        self.register_buffer("class_weights", class_weights and torch.tensor(class_weights), persistent=False)
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
         options: dict[str, Any] = {"num_classes": num_classes, "ignore_index": ignore_index}
         self.metrics = MetricCollection(
             {
@@ -100,7 +101,7 @@ class SegmentationTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        loss = pixel_loss(self(batch["image"]), batch["mask"], self.class_weights, self.ignore_index)  # type: ignore[arg-type]
+        loss = pixel_loss(self(batch["image"]), batch["mask"], self.class_weights, self.ignore_index)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["mask"]))
         return loss
 

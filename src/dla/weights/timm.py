@@ -4,7 +4,7 @@ A tree of depth n is nested n times there, tree1 before tree2; a node is the roo
 it closes, and reads `(L_2, L_1, P, R_{n-1}, ..., R_1)` where ours reads `(P, R_{n-1}, ..., R_1, L_1, L_2)`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +58,9 @@ def from_timm(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor
     for key, value in state.items():
         module, _, leaf = key.rpartition(".")
         name = ours.get(module, module)
-        if leaf == "weight" and name.endswith(".conv"):
-            value = _last_two_last(value, modules[name.removesuffix(".conv")])
+        node = modules.get(name.removesuffix(".conv")) if leaf == "weight" else None
+        if isinstance(node, Node) and value.shape == node.conv.weight.shape:  # others are refused later
+            value = _last_two_last(value, node)
         result[f"{name}.{leaf}"] = value.flatten(1) if name == "head.fc" and value.ndim == 4 else value
     return result
 
@@ -71,26 +72,19 @@ def to_timm(model: nn.Module) -> dict[str, Tensor]:
     result = {}
     for key, value in model.state_dict().items():
         module, _, leaf = key.rpartition(".")
-        if leaf == "weight" and module.endswith(".conv"):
-            value = _last_two_first(value, modules[module.removesuffix(".conv")])
+        node = modules.get(module.removesuffix(".conv"))
+        if isinstance(node, Node):
+            value = _last_two_first(value, node)
         result[f"{theirs[module]}.{leaf}"] = value[..., None, None] if key == "head.fc.weight" else value
     return result
 
 
-def _last_two_last(weight: Tensor, node: nn.Module) -> Tensor:
-    first, second, *rest = _slices(weight, _channels(node)[:-3:-1] + _channels(node)[:-2])
-    return torch.cat([*rest, second, first], dim=1)
+def _last_two_last(weight: Tensor, node: Node) -> Tensor:
+    *rest, first, second = node.in_channels
+    l2, l1, *others = weight.split([second, first, *rest], dim=1)
+    return torch.cat([*others, l1, l2], dim=1)
 
 
-def _last_two_first(weight: Tensor, node: nn.Module) -> Tensor:
-    *rest, second, first = _slices(weight, _channels(node))
-    return torch.cat([first, second, *rest], dim=1)
-
-
-def _channels(node: nn.Module) -> list[int]:
-    assert isinstance(node, Node)
-    return list(node.in_channels)
-
-
-def _slices(weight: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
-    return weight.split(list(sizes), dim=1)
+def _last_two_first(weight: Tensor, node: Node) -> Tensor:
+    *others, l1, l2 = weight.split(node.in_channels, dim=1)
+    return torch.cat([l2, l1, *others], dim=1)

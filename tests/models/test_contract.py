@@ -1,0 +1,190 @@
+"""What every network keeps to: any size, any input channels, gradients, timm's conventions, no shared state."""
+
+import pytest
+import timm
+import torch
+
+import dla
+from dla.models import VARIANTS
+
+SMALL = ["dla34", "dla46_c", "dla60x_c"]
+DENSE = [f"{name}{ending}" for name in ("dla34", "dla46_c", "dla46x_c") for ending in ("up", "ida")]
+
+
+def test_building_one_variant_does_not_change_the_next():
+    with torch.device("meta"):
+        dla.create_model("dla102x2")
+        model = dla.create_model("dla102x")
+    groups = {m.groups for m in model.modules() if isinstance(m, torch.nn.Conv2d)}
+    assert groups == {1, 32}
+    assert sum(p.numel() for p in model.parameters()) == 26_309_272
+
+
+@pytest.mark.parametrize("name", [*SMALL, *DENSE, "dla102"])
+def test_every_parameter_gets_a_gradient(name):
+    model = dla.create_model(name, num_classes=7)
+    model(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_448_pixels_give_one_row_per_image(name):
+    with torch.device("meta"):
+        assert dla.create_model(name, num_classes=9).eval()(torch.zeros(2, 3, 448, 448)).shape == (2, 9)
+
+
+@pytest.mark.parametrize("size", [(70, 65), (33, 47), (64, 64), (1, 1), (31, 100)])
+@pytest.mark.parametrize("name", [*SMALL, *DENSE])
+@torch.no_grad()
+def test_any_size(name, size):
+    model = dla.create_model(name, num_classes=4).eval()
+    expected = (1, 4) if name in VARIANTS else (1, 4, *size)
+    assert model(torch.randn(1, 3, *size)).shape == expected
+
+
+@pytest.mark.parametrize("out_stride", [2, 4, 8, 16])
+@pytest.mark.parametrize("name", ["dla46_cup", "dla46_cida"])
+@torch.no_grad()
+def test_strides_of_the_decoder(name, out_stride):
+    model = dla.create_model(name, num_classes=4, out_stride=out_stride).eval()
+    x = torch.randn(1, 3, 70, 65)
+    assert model.forward_features(x).shape[-2:] == (-(-70 // out_stride), -(-65 // out_stride))
+    assert model(x).shape == (1, 4, 70, 65)
+
+
+@pytest.mark.parametrize("name", ["dla46_c", "dla46_cup"])
+@torch.no_grad()
+def test_one_channel_in(name):
+    assert dla.create_model(name, in_chans=1, num_classes=3).eval()(torch.randn(1, 1, 64, 64)).shape[:2] == (1, 3)
+
+
+@torch.no_grad()
+def test_no_classes_give_pooled_features():
+    model = dla.create_model("dla46_c", num_classes=0).eval()
+    x = torch.randn(2, 3, 64, 64)
+    assert model(x).shape == (2, 256)
+    torch.testing.assert_close(model(x), model.forward_features(x).mean((2, 3)))
+    assert dla.create_model("dla46_c", num_classes=0, global_pool="").eval()(x).shape == (2, 256, 2, 2)
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+@torch.no_grad()
+def test_output_stride_dilates_and_keeps_the_parameters(stride):
+    plain = dla.create_model("dla34")
+    dilated = dla.create_model("dla34", output_stride=stride).eval()
+    dilated.load_state_dict(plain.state_dict())
+    assert dilated.forward_features(torch.randn(1, 3, 70, 65)).shape[-2:] == (-(-70 // stride), -(-65 // stride))
+    assert [info["reduction"] for info in dilated.feature_info] == [min(2**i, stride) for i in range(6)]
+    assert (
+        dla.create_model("dla46_cup", output_stride=stride, num_classes=3).eval()(torch.randn(1, 3, 70, 65)).shape[-1]
+        == 65
+    )
+
+
+def test_features_only_drops_what_no_map_needs():
+    model = dla.create_model("dla46_c", features_only=True, out_indices=(1, 3))
+    maps = model(torch.randn(2, 3, 70, 65))
+    assert [tuple(m.shape[1:]) for m in maps] == [(32, 35, 33), (64, 9, 9)]
+    assert model.feature_info.channels() == [32, 64]
+    assert model.feature_info.reduction() == [2, 8]
+    sum(m.square().mean() for m in maps).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_feature_maps_carry_timms_names_and_numbers():
+    ours, theirs = dla.create_model("dla46_c", features_only=True), timm.create_model("dla46_c", features_only=True)
+    assert ours.feature_info.channels() == theirs.feature_info.channels()
+    assert ours.feature_info.reduction() == theirs.feature_info.reduction()
+
+
+@torch.no_grad()
+def test_forward_intermediates_takes_timms_arguments():
+    model = dla.create_model("dla46_c").eval()
+    x = torch.randn(1, 3, 64, 64)
+    last, maps = model.forward_intermediates(x, indices=2)
+    assert [m.shape[1] for m in maps] == [128, 256]
+    torch.testing.assert_close(last, maps[-1])
+    torch.testing.assert_close(model.forward_head(last), model(x))
+    assert model.forward_intermediates(x, [-1], intermediates_only=True)[0].shape == last.shape
+    with pytest.raises(ValueError, match="6 feature maps"):
+        model.forward_intermediates(x, [6])
+    with pytest.raises(ValueError, match="NCHW"):
+        model.forward_intermediates(x, output_fmt="NLC")
+
+
+@pytest.mark.parametrize("name", ["dla46_c", "dla46_cup"])
+@torch.no_grad()
+def test_reset_classifier(name):
+    model = dla.create_model(name).eval()
+    model.reset_classifier(3)
+    assert model.num_classes == 3
+    assert model(torch.randn(1, 3, 64, 64)).shape[1] == 3
+    assert 3 in model.get_classifier().weight.shape
+
+
+@pytest.mark.parametrize("name", ["dla46_c", "dla46_cup"])
+def test_checkpointing_changes_neither_gradients_nor_statistics(name):
+    torch.manual_seed(0)
+    plain = dla.create_model(name, num_classes=3).double()
+    frugal = dla.create_model(name, num_classes=3).double()
+    frugal.load_state_dict(plain.state_dict())
+    frugal.set_grad_checkpointing()
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    for model in (plain, frugal):
+        model(x).square().mean().backward()
+    for a, b in zip(plain.parameters(), frugal.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+    for (key, a), b in zip(plain.named_buffers(), frugal.buffers(), strict=True):
+        assert torch.equal(a, b), key
+
+
+def test_drop_path_rises_to_its_rate_and_acts_in_training_alone():
+    model = dla.create_model("dla46_c", drop_path_rate=0.5)
+    rates = [m.p for m in model.modules() if type(m).__name__ == "StochasticDepth"]
+    assert rates == sorted(rates)
+    assert rates[-1] == 0.5
+    x = torch.randn(2, 3, 64, 64)
+    assert not torch.equal(model(x), model(x))
+    model.eval()
+    assert torch.equal(model(x), model(x))
+
+
+@pytest.mark.parametrize("name", ["dla46_c", "dla46_cup", "dla46_cida"])
+@torch.no_grad()
+def test_exports_with_any_size(name):
+    model = dla.create_model(name, num_classes=3).eval()
+    x = torch.randn(1, 3, 70, 65)
+    exported = torch.export.export(model, (x,)).module()
+    torch.testing.assert_close(exported(x), model(x))
+
+
+def test_names():
+    assert len(dla.list_models()) == 30
+    assert dla.list_models("dla60*up") == ["dla60x_cup", "dla60up", "dla60xup"]
+    assert dla.list_models("dla46*ida") == ["dla46_cida", "dla46x_cida"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: dla.create_model("dla35"), ValueError, "unknown model 'dla35'; choose one of dla34, "),
+        (lambda: dla.create_model("dla34.nowhere"), ValueError, "no weights named 'dla34.nowhere'"),
+        (lambda: dla.create_model("dla34", pretrained=True), ValueError, "name the weights to load"),
+        (lambda: dla.create_model("dla34", planes=3), TypeError, "planes"),
+        (lambda: dla.create_model("dla34up", features_only=True), ValueError, "classifier's name, dla34"),
+        (lambda: dla.create_model("dla34up", out_stride=3), ValueError, "2, 4, 8 or 16, not 3"),
+        (lambda: dla.create_model("dla34", output_stride=4), ValueError, "8, 16 or 32, not 4"),
+        (lambda: dla.create_model("dla34", global_pool=""), ValueError, "needs pooled features"),
+    ],
+)
+def test_bad_names_and_options_are_told(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_the_tables_own_values_stay():
+    before = {name: tuple(variant) for name, variant in VARIANTS.items()}
+    with torch.device("meta"):
+        for name in VARIANTS:
+            dla.create_model(f"{name}up")
+    assert before == {name: tuple(variant) for name, variant in VARIANTS.items()}

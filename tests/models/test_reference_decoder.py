@@ -1,0 +1,72 @@
+"""`dla_up` against a plain, functional writing of the authors' decoder, on random weights and statistics."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_parity import randomise
+
+import dla
+from dla.models.upsample import LearnedUpsample, bilinear_kernel
+
+
+def conv_bn_relu(x, state, conv, norm, padding):
+    x = F.conv2d(x, state[f"{conv}.weight"], padding=padding)
+    stats = [state[f"{norm}.{name}"] for name in ("running_mean", "running_var", "weight", "bias")]
+    return F.relu(F.batch_norm(x, *stats))
+
+
+def bring(x, state, prefix):
+    """Project where there is a projection, then double the size by the depthwise transposed convolution."""
+    if f"{prefix}.project.0.0.weight" in state:
+        x = conv_bn_relu(x, state, f"{prefix}.project.0.0", f"{prefix}.project.0.1", 0)
+    weight = state[f"{prefix}.upsample.conv.weight"]
+    return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=x.shape[1])
+
+
+def dla_up(maps, state):
+    """From the two coarsest maps on: all coarse maps go to the next finer size; fuse them there one after another."""
+    layers = list(maps)
+    for i in range(len(maps) - 1):
+        start = len(maps) - 2 - i
+        fused = layers[start]
+        for k in range(1, len(layers) - start):
+            up = bring(layers[start + k], state, f"lines.{i}.bring.{k - 1}")
+            node = f"lines.{i}.aggregate.nodes.{k - 1}"
+            fused = conv_bn_relu(torch.cat([fused, up], 1), state, f"{node}.conv", f"{node}.norm", 1)
+            layers[start + k] = fused
+    return layers[-1]
+
+
+@pytest.mark.parametrize("name", ["dla34up", "dla46_cup"])
+@pytest.mark.parametrize("out_stride", [2, 4, 8, 16])
+@torch.no_grad()
+def test_repeated_aggregation(name, out_stride):
+    torch.manual_seed(0)
+    model = randomise(dla.create_model(name, num_classes=5, out_stride=out_stride))
+    x = torch.randn(1, 3, 64, 96)
+    maps = model.backbone(x)
+    assert maps[0].shape[-1] == 96 // out_stride
+    expected = dla_up(maps, model.decoder.state_dict())
+    torch.testing.assert_close(model.forward_features(x), expected, rtol=1e-5, atol=1e-5)
+
+    logits = F.conv2d(expected, model.head.classify.weight, model.head.classify.bias)
+    weight = bilinear_kernel(out_stride).expand(5, 1, -1, -1)
+    logits = F.conv_transpose2d(logits, weight, stride=out_stride, padding=out_stride // 2, groups=5)
+    torch.testing.assert_close(model(x), logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_upsampling_starts_as_bilinear_interpolation(factor):
+    x = torch.randn(1, 3, 6, 5)
+    up = LearnedUpsample(3, factor)(x, (6 * factor, 5 * factor))
+    expected = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    inner = (..., slice(factor, -factor), slice(factor, -factor))  # the borders differ: zeros lie outside
+    torch.testing.assert_close(up[inner], expected[inner], rtol=1e-5, atol=1e-5)
+    assert (up - expected).abs().max() > 1e-3
+
+
+def test_upsampling_crops_what_exceeds_and_interpolates_what_falls_short():
+    up = LearnedUpsample(3, 2)
+    x = torch.randn(1, 3, 6, 5)
+    torch.testing.assert_close(up(x, (11, 9)), up(x, (12, 10))[..., :11, :9])
+    assert up(x, (13, 12)).shape == (1, 3, 13, 12)

@@ -1,0 +1,209 @@
+"""The segmentation task: its loss, its metrics, and that a resumed run is the run that was not stopped."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from lightning import Callback
+
+from dla.checkpoint import read_checkpoint
+from dla.cli import main
+from dla.predictor import load_predictor
+from dla.tasks import SegmentationTask
+from dla.tasks.segmentation import pixel_loss
+
+TINY = {
+    "--model": "SegmentationTask",
+    "--model.network": "dla46_cida",
+    "--model.lr": "0.02",
+    "--data": "ScenesData",
+    "--data.size": "32",
+    "--data.train_images": "12",
+    "--data.val_images": "5",
+    "--data.batch_size": "4",
+    "--trainer.accelerator": "cpu",
+    "--trainer.enable_progress_bar": "false",
+    "--trainer.enable_model_summary": "false",
+}
+EMA = '{"class_path": "EMAWeightAveraging", "init_args": {"decay": 0.9}}'
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+class Kill(Callback):
+    """Ends training in the middle of an epoch, with no chance to write anything."""
+
+    def __init__(self, epoch: int = 2, batch: int = 1) -> None:
+        self.when = (epoch, batch)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == self.when:
+            raise KilledError
+
+
+def fit(root: Path, *extra: str, command: str = "fit", **changes: str) -> int:
+    options = {**TINY, "--trainer.default_root_dir": str(root), **changes}
+    return main([command, *(f"{key}={value}" for key, value in options.items()), *extra])
+
+
+def last(root: Path) -> dict:
+    return read_checkpoint(root / "checkpoints" / "last.ckpt")
+
+
+def assert_same(a, b, path="checkpoint"):
+    assert type(a) is type(b), path
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), path
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        for key in a:
+            assert_same(a[key], b[key], f"{path}[{key}]")
+    elif isinstance(a, list | tuple):
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{path}[{i}]")
+    else:
+        assert a == b, path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run of four epochs."""
+    root = tmp_path_factory.mktemp("run")
+    assert fit(root, **{"--trainer.max_epochs": "4"}) == 0
+    return root
+
+
+def test_a_run_leaves_its_configuration_metrics_and_checkpoints(run):
+    names = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file() and "tensorboard" not in str(p)}
+    assert names == {
+        "config.yaml",
+        "examples.png",
+        "metrics/version_0/metrics.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+    }
+    assert list(run.glob("tensorboard/version_0/events*"))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["init_args"]["network"] == "dla46_cida"
+    assert config["trainer"]["max_epochs"] == 4
+    with (run / "metrics/version_0/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["epoch"] for row in rows} == {"0", "1", "2", "3"}
+    assert {"train/loss", "train/lr", "val/miou", "val/accuracy", "val/iou/ground"} <= rows[0].keys()
+
+
+def test_the_checkpoint_predicts_without_lightning(run):
+    predictor = load_predictor(run / "checkpoints" / "best.ckpt")
+    assert predictor.classes[0] == "ground"
+    assert predictor.model(torch.zeros(1, 3, 33, 21)).shape == (1, len(predictor.classes), 33, 21)
+
+
+def test_validate_and_test_measure_with_scales_flips_and_windows(run, capsys):
+    arguments = ("--model.test_scales=[0.5,1]", "--model.test_flip=true", "--model.window=24")
+    best = f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"
+    for command, split in (("validate", "val"), ("test", "test")):
+        assert fit(run, *arguments, best, command=command) == 0
+        assert f"{split}/miou" in re.sub(r"\s+", "", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        (),
+        ("--data.augment=sample", "--data.workers=1", "--data.rotate=10", "--data.scale=[0.5,2]", "--data.color=0.3"),
+        (f"--trainer.callbacks+={EMA}", "--model.drop_path_rate=0.3", "--trainer.accumulate_grad_batches=2"),
+    ],
+    ids=["plain", "workers", "average"],
+)
+def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(tmp_path, extra):
+    options = {"--trainer.max_epochs": "4", "--data.train_images": "8"}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert fit(whole, *extra, **options) == 0
+    with pytest.raises(KilledError):
+        fit(killed, *extra, f"--trainer.callbacks+={__name__}.Kill", **options)
+    assert last(killed)["epoch"] == 1
+    checkpoint = killed / "checkpoints" / "last.ckpt"
+    assert fit(killed, *extra, f"--ckpt_path={checkpoint}", **options) == 0
+    a, b = last(whole), last(killed)
+    for key in ("state_dict", "optimizer_states", "epoch", "global_step", "dla"):
+        assert_same(a[key], b[key], key)
+    assert (killed / "metrics/version_0/metrics.csv").exists()
+    assert (killed / "metrics/version_1/metrics.csv").exists()
+
+
+def test_a_folder_with_a_run_is_not_overwritten(run, capsys):
+    before = (run / "checkpoints/last.ckpt").read_bytes()
+    assert fit(run) == 1
+    assert "already holds a run" in capsys.readouterr().err
+    assert (run / "checkpoints/last.ckpt").read_bytes() == before
+
+
+def test_a_truncated_checkpoint_is_refused(run, tmp_path, capsys):
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes((run / "checkpoints/last.ckpt").read_bytes()[:-1000])
+    assert fit(tmp_path / "new", f"--ckpt_path={broken}") == 1
+    assert f"{broken} is cut short" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_network_trains_on_from_another_runs_weights(run, tmp_path):
+    task = SegmentationTask(network="dla46_cida", num_classes=6, weights=str(run / "checkpoints/last.ckpt"))
+    state = last(run)["state_dict"]
+    assert all(torch.equal(value, state[f"model.{key}"]) for key, value in task.model.state_dict().items())
+
+
+def test_it_learns(tmp_path):
+    """Twelve scenes are learnt by heart."""
+    assert fit(tmp_path, **{"--trainer.max_epochs": "12", "--model.lr": "0.05", "--data.flip": "false"}) == 0
+    with (tmp_path / "metrics/version_0/metrics.csv").open() as file:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_loss_is_the_weighted_mean_over_pixels_that_count():
+    logits, mask = torch.randn(2, 3, 4, 5), torch.randint(3, (2, 4, 5))
+    mask[0, :2] = 255
+    weight = torch.tensor([1.0, 2.0, 0.5])
+    expected = torch.nn.functional.cross_entropy(logits, mask, weight, ignore_index=255)
+    torch.testing.assert_close(pixel_loss(logits, mask, weight, 255), expected)
+    torch.testing.assert_close(
+        pixel_loss(logits, mask, None, 255), torch.nn.functional.cross_entropy(logits, mask, ignore_index=255)
+    )
+
+
+def test_a_batch_in_which_nothing_counts_has_loss_zero_and_no_nan():
+    logits = torch.randn(1, 3, 4, 5, requires_grad=True)
+    loss = pixel_loss(logits, torch.full((1, 4, 5), 255), None, 255)
+    loss.backward()
+    assert loss == 0
+    assert not logits.grad.any()
+
+
+def test_metrics_are_their_definitions():
+    task = SegmentationTask(network="dla46_cida", num_classes=3)
+    predicted, mask = torch.randint(2, (2, 8, 9)), torch.randint(2, (2, 8, 9))
+    mask[:, 0] = 255
+    for i in range(2):
+        task.metrics.update(predicted[i : i + 1], mask[i : i + 1])
+    values, counted = task.metrics.compute(), mask != 255
+    for k in range(2):
+        p, t = (predicted == k) & counted, (mask == k) & counted
+        assert values["iou"][k] == pytest.approx(((p & t).sum() / (p | t).sum()).item())
+    assert values["iou"][2].isnan()  # neither predicted nor true: it must not lower the mean
+    assert values["accuracy"] == pytest.approx((predicted == mask)[counted].float().mean().item())
+
+
+def test_weights_per_class_must_be_as_many():
+    with pytest.raises(ValueError, match="3 weights, one per class, not 2"):
+        SegmentationTask(network="dla46_cida", num_classes=3, class_weights=[1.0, 2.0])
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path):
+    assert fit(tmp_path, "--trainer.strategy=ddp_spawn", "--trainer.devices=2", **{"--trainer.max_epochs": "2"}) == 0
+    assert last(tmp_path)["epoch"] == 1
