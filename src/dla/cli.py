@@ -31,8 +31,11 @@ def main(args: Sequence[str] | None = None) -> int:
         from dla.tasks.cli import main as train
 
         return train(args)
-    print(HELP, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
-    return 0 if command in ("-h", "--help") else 2
+    if command in ("-h", "--help"):
+        print(HELP)
+        return 0
+    print(f"dla: {command!r} is not a command\n\n{HELP}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

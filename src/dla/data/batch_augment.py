@@ -95,7 +95,7 @@ def per_channel(values: tuple[float, float, float], device: torch.device) -> Flo
     return torch.stack([torch.full((1, 1), float(value), device=device) for value in values])
 
 
-def _antialiased(images: Float[Tensor, "b 3 h w"], scale: Float[Tensor, "b"]) -> Float[Tensor, "b 3 h w"]:
+def _antialiased(images: Float[Tensor, "b 3 h w"], scale: Float[Tensor, " b"]) -> Float[Tensor, "b 3 h w"]:
     weight = ((scale**-2 - 1) / 3).clamp(0, 1).view(-1, 1, 1, 1)
     for dim in (2, 3):
         length = images.shape[dim]

@@ -2,7 +2,7 @@
 
     ground texture -> for each shape: its shadow, then its pattern inside its outline -> light -> noise
 
-The class is the outline. Colours say nothing; a pattern says something, but three times in ten it is another class's.
+The class is the outline. Colours say nothing; a pattern says something, but one in ten is drawn from all classes'.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from dla.data.shapes import PATTERNS, SHAPES, Plane
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-OWN_PATTERN = 0.7  # how often a shape wears its class's pattern
-RADIUS = (0.13, 0.26)  # of a shape, as a part of the image's side
-SHAPE_COUNT = (5, 9)
+OWN_PATTERN = 0.9  # how often a shape wears its class's pattern
+RADIUS = (0.16, 0.30)  # of a shape, as a part of the image's side
+SHAPE_COUNT = (4, 7)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Scene:
     image: UInt8[Tensor, "3 h w"]
     mask: UInt8[Tensor, "h w"]
     boundary: Bool[Tensor, "h w"]
-    labels: Bool[Tensor, "classes"]
+    labels: Bool[Tensor, " classes"]
 
 
 class Scenes:

@@ -107,6 +107,9 @@ class SegmentationData(LightningDataModule):
                 f"batch_size {self.batch_size} exceeds the {len(sampler)} training samples of this process; "
                 "lower batch_size or raise repeat"
             )
+        if self.trainer is not None:  # a resumed run's workers read ahead before Lightning sets the epoch
+            done = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+            sampler.set_epoch(done)  # not `current_epoch`, which is one behind at this moment
         return self._loader(dataset, sampler, self.batch_size, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Item]:

@@ -53,8 +53,8 @@ def dome(u: Plane, v: Plane, frequency: float, rng: np.random.Generator) -> Plan
 
 
 def spokes(u: Plane, v: Plane, frequency: float, rng: np.random.Generator) -> Plane:
-    """Bands that turn around the centre."""
-    return 0.5 + 0.5 * np.sin(np.round(2 * frequency) * np.arctan2(v, u) + rng.uniform(0, 6.28))
+    """A few broad rays from the centre."""
+    return 0.5 + 0.5 * np.sin(np.round(frequency) * np.arctan2(v, u) + rng.uniform(0, 6.28))
 
 
 def checks(u: Plane, v: Plane, frequency: float, rng: np.random.Generator) -> Plane:
@@ -64,8 +64,8 @@ def checks(u: Plane, v: Plane, frequency: float, rng: np.random.Generator) -> Pl
 
 
 def stripes(u: Plane, v: Plane, frequency: float, rng: np.random.Generator) -> Plane:
-    """Parallel waves."""
-    return 0.5 + 0.5 * np.sin(4 * frequency * u + rng.uniform(0, 6.28))
+    """Fine parallel waves."""
+    return 0.5 + 0.5 * np.sin(7 * frequency * u + rng.uniform(0, 6.28))
 
 
 def grains(u: Plane, v: Plane, frequency: float, rng: np.random.Generator) -> Plane:

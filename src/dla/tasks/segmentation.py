@@ -146,12 +146,15 @@ class SegmentationTask(LightningModule):
         self._seed = torch.initial_seed()
 
     def on_train_epoch_start(self) -> None:
-        """Set this epoch's learning rate and random state: what an epoch does depends on its number alone."""
-        torch.manual_seed(self._seed + self.current_epoch)
+        """Set this epoch's learning rate."""
         lr = self.lr * rate_factor(self.current_epoch, self.trainer.max_epochs or 1, **self.schedule)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = lr
         self.log("train/lr", lr)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the random state, so that a step drops the same paths whether or not the run was resumed before it."""
+        torch.manual_seed(self._seed + 1_000_003 * self.current_epoch + batch_idx)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to use the network without this class."""

@@ -1,0 +1,68 @@
+"""The order of samples: by seed and epoch alone, shared out between processes, and no sample counted twice."""
+
+import torch
+from torch.utils.data import DistributedSampler
+
+from dla.data import Draw, SeededSampler, draw_seed
+
+
+def items(sampler: SeededSampler) -> list[int]:
+    return [draw.item for draw in sampler]
+
+
+def test_one_process_without_a_group_draws_everything() -> None:
+    sampler = SeededSampler(range(10), shuffle=True, seed=1)
+    assert isinstance(sampler, DistributedSampler)  # or Lightning would replace it
+    assert sorted(items(sampler)) == list(range(10))
+    assert items(SeededSampler(range(4), shuffle=False)) == [0, 1, 2, 3]
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    one, other = (SeededSampler(range(50), shuffle=True, seed=1) for _ in range(2))
+    for epoch in range(4):
+        one.set_epoch(epoch)
+        visited = list(one)
+    torch.manual_seed(9)
+    other.set_epoch(3)
+    assert list(other) == visited
+    assert {draw.epoch for draw in visited} == {3}
+    other.set_epoch(2)
+    assert items(other) != items(one)
+    assert items(SeededSampler(range(50), shuffle=True, seed=2)) != items(
+        SeededSampler(range(50), shuffle=True, seed=1)
+    )
+
+
+def test_processes_share_a_training_epoch() -> None:
+    parts = [SeededSampler(range(11), shuffle=True, drop_last=True, num_replicas=2, rank=rank) for rank in (0, 1)]
+    first, second = (items(part) for part in parts)
+    assert len(first) == len(second) == len(parts[0]) == 5
+    assert not set(first) & set(second)
+    assert not any(draw.filler for part in parts for draw in part)
+
+
+def test_evaluation_marks_what_fills_up() -> None:
+    parts = [SeededSampler(range(10), shuffle=False, num_replicas=4, rank=rank) for rank in range(4)]
+    draws = [draw for part in parts for draw in part]
+    assert len({len(list(part)) for part in parts}) == 1
+    assert sorted(draw.item for draw in draws if not draw.filler) == list(range(10))
+    assert sum(draw.filler for draw in draws) == 2
+
+
+def test_more_processes_than_samples() -> None:
+    draws = [draw for rank in range(5) for draw in SeededSampler(range(2), shuffle=False, num_replicas=5, rank=rank)]
+    assert sorted(draw.item for draw in draws if not draw.filler) == [0, 1]
+    assert len(draws) == 5
+
+
+def test_seeds_of_neighbours_are_unrelated() -> None:
+    seeds = [draw_seed(seed, epoch, item) for seed in range(5) for epoch in range(20) for item in range(20)]
+    assert len(set(seeds)) == len(seeds)
+    assert draw_seed(1, 2, 3) == draw_seed(1, 2, 3)
+    values = torch.stack([torch.rand(2, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    assert (values.mean(0) - 0.5).abs().max() < 0.03
+    assert torch.corrcoef(values.T)[0, 1].abs() < 0.06
+
+
+def test_draws_are_plain_tuples() -> None:
+    assert Draw(3, 5) == (3, 5, False)

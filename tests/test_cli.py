@@ -1,0 +1,53 @@
+"""The command line's first word, and the table of networks."""
+
+import subprocess
+import sys
+
+import pytest
+
+from dla.cli import main
+
+
+def test_without_a_command_it_teaches(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert all(command in out for command in ("fit", "validate", "test", "predict", "models"))
+
+
+def test_an_unknown_command_is_an_error(capsys):
+    assert main(["train"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "'train' is not a command" in captured.err
+
+
+def test_models_prints_the_table(capsys):
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    assert "dla102x2  split 64" in out
+    assert "41,282,200    9.284 G" in out
+
+
+def test_python_m_dla_is_dla():
+    command = [sys.executable, "-m", "dla", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: dla COMMAND")
+
+
+@pytest.mark.parametrize("command", ["fit", "predict"])
+def test_each_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert len(capsys.readouterr().out) > 500
+
+
+def test_predict_is_ours_and_not_lightnings(capsys):
+    assert main(["predict", "nowhere.jpg", "--model", "dla34", "--output", "out"]) == 2
+    assert "no image at nowhere.jpg" in capsys.readouterr().err
+
+
+def test_a_missing_data_folder_is_named(tmp_path, capsys):
+    arguments = ["--model=SegmentationTask", "--data=CamVidData", f"--data.root={tmp_path}/none"]
+    assert main(["fit", *arguments, f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=1"]) == 1
+    assert f"{tmp_path}/none" in capsys.readouterr().err
