@@ -28,8 +28,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
         return models(rest)
     if command in ("fit", "validate", "test"):
-        from dla.tasks.cli import main as train
-
+        try:
+            from dla.tasks.cli import main as train
+        except ModuleNotFoundError as error:
+            print(f"dla {command}: {error}; install what training needs by the extra [train]", file=sys.stderr)
+            return 1
         return train(args)
     if command in ("-h", "--help"):
         print(HELP)

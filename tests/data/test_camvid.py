@@ -40,7 +40,7 @@ def test_palette_and_grey_files_are_read_alike(camvid_root: Path) -> None:
 
 def test_missing_split_is_named_only_when_asked_for(camvid_root: Path) -> None:
     CamVid(camvid_root, split="val")
-    with pytest.raises(FileNotFoundError, match=r"no folder .*/test: CamVid's test split"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*/test: the test split"):
         CamVid(camvid_root, split="test")
     with pytest.raises(FileNotFoundError, match=r"no folder .*/nowhere/train"):
         CamVid(camvid_root / "nowhere")
@@ -55,7 +55,7 @@ def test_image_without_annotation_is_named(camvid_root: Path) -> None:
 def test_empty_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "trainannot").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no \*.png in .*/train"):
+    with pytest.raises(FileNotFoundError, match=r"no images in .*/train"):
         CamVid(tmp_path)
 
 

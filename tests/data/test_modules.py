@@ -73,7 +73,7 @@ def test_a_stage_reads_only_what_it_needs(camvid_root: Path) -> None:
     data.setup("fit")
     data.setup("validate")
     assert set(data.sets) == {"train", "val"}
-    with pytest.raises(FileNotFoundError, match="CamVid's test split"):
+    with pytest.raises(FileNotFoundError, match="the test split"):
         data.setup("test")
     validation = CamVidData(str(camvid_root), workers=0)
     validation.setup("validate")

@@ -7,13 +7,14 @@ from dla.data.batch_augment import BatchAugment
 from dla.data.camvid import CamVid
 from dla.data.cityscapes import Cityscapes
 from dla.data.loading import Cached, Seeded, collate
+from dla.data.paired import PairedFolders
 from dla.data.sample import IGNORE_INDEX, Sample, SegmentationSet
 from dla.data.sampling import Draw, SeededSampler, draw_seed
 from dla.data.scenes import Scene, Scenes
 from dla.data.transforms import RandomScale, joint_transforms
 
 if TYPE_CHECKING:
-    from dla.data.modules import CamVidData, CityscapesData, ScenesData, SegmentationData
+    from dla.data.modules import CamVidData, CityscapesData, FolderData, ScenesData, SegmentationData
 
 __all__ = [
     "IGNORE_INDEX",
@@ -24,6 +25,8 @@ __all__ = [
     "Cityscapes",
     "CityscapesData",
     "Draw",
+    "FolderData",
+    "PairedFolders",
     "RandomScale",
     "Sample",
     "Scene",
@@ -41,6 +44,6 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """The data modules are imported when first asked for, so that the sets work without lightning."""
-    if name in {"CamVidData", "CityscapesData", "ScenesData", "SegmentationData"}:
+    if name in {"CamVidData", "CityscapesData", "FolderData", "ScenesData", "SegmentationData"}:
         return getattr(import_module("dla.data.modules"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

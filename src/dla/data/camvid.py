@@ -1,11 +1,10 @@
 """CamVid in SegNet's layout: road scenes of 480x360, eleven classes and void."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
-import torch
-
-from dla.data.sample import IGNORE_INDEX, Color, Sample, check_sizes, make_sample, read_image, read_labels
+from dla.data.paired import PairedFolders
+from dla.data.sample import Color
 
 VOID = 11  # what the annotation files hold where no class is given
 
@@ -25,50 +24,16 @@ PALETTE: dict[str, Color] = {
 }
 
 
-class CamVid:
-    """One split of CamVid; items are samples with void as 255.
-
-        root/train/*.png    root/trainannot/*.png      the same with val and test
+class CamVid(PairedFolders):
+    """One split of CamVid; items are samples with void as 255. Layout and errors are those of `PairedFolders`.
 
     Args:
-        root: Folder that holds the folders of the splits.
+        root: Folder that holds train, trainannot, val, valannot, test, testannot.
         split: Which split to read; the others need not be there.
-
-    Raises:
-        FileNotFoundError: A folder of the split, or the annotation of an image, is missing, or there is no image.
-        ValueError: On reading an item: a broken file, unequal sizes, or a label that is no class.
     """
 
-    classes: ClassVar[tuple[str, ...]] = tuple(PALETTE)
-    colors: ClassVar[tuple[Color, ...]] = tuple(PALETTE.values())
+    classes = tuple(PALETTE)
+    colors = tuple(PALETTE.values())
 
     def __init__(self, root: str | Path, split: Literal["train", "val", "test"] = "train") -> None:
-        images, annotations = Path(root) / split, Path(root) / f"{split}annot"
-        for folder in (images, annotations):
-            if not folder.is_dir():
-                raise FileNotFoundError(
-                    f"no folder {folder}: CamVid's {split} split is read from {split}/*.png and {split}annot/*.png; "
-                    f"give the folder that holds both as root"
-                )
-        self.files = [(path, annotations / path.name) for path in sorted(images.glob("*.png"))]
-        if not self.files:
-            raise FileNotFoundError(f"no *.png in {images}: unpack CamVid's {split} images there")
-        for image, annotation in self.files:
-            if not annotation.is_file():
-                raise FileNotFoundError(f"{image} has no annotation: expected {annotation}; add it or remove the image")
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Image and mask number `index`, in the order of the file names."""
-        image_path, mask_path = self.files[index]
-        image, mask = read_image(image_path), read_labels(mask_path)
-        check_sizes(image, mask, image_path, mask_path)
-        if int(mask.max()) > VOID:
-            raise ValueError(
-                f"{mask_path} holds label {int(mask.max())}; expected 0 to {VOID - 1}, and {VOID} for void: "
-                "use the annotations of SegNet's eleven classes"
-            )
-        return make_sample(image, torch.where(mask == VOID, IGNORE_INDEX, mask).to(torch.uint8))
+        super().__init__(root, split, classes=tuple(PALETTE), colors=tuple(PALETTE.values()), void=VOID)

@@ -1,14 +1,15 @@
 """Lightning data modules, configured by their signatures: synthetic scenes, CamVid, Cityscapes."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from dla.data.camvid import CamVid
 from dla.data.cityscapes import Cityscapes
-from dla.data.sample import SegmentationSet
+from dla.data.paired import PairedFolders, spread_colors
+from dla.data.sample import Color, SegmentationSet
 from dla.data.scenes import Scenes
 from dla.data.segmentation import SegmentationData, Split
 
-__all__ = ["CamVidData", "CityscapesData", "FolderData", "ScenesData", "SegmentationData"]
+__all__ = ["CamVidData", "CityscapesData", "FolderData", "ScenesData", "SegmentationData", "StoredData"]
 
 
 class ScenesData(SegmentationData):
@@ -76,7 +77,7 @@ class ScenesData(SegmentationData):
         return Scenes(count, size=self.size, split=split, seed=self.seed)
 
 
-class FolderData(SegmentationData):
+class StoredData(SegmentationData):
     """A set read from a folder; a subclass names its classes and reads a split.
 
     Args:
@@ -130,7 +131,7 @@ class FolderData(SegmentationData):
         self.root = root
 
 
-class CamVidData(FolderData):
+class CamVidData(StoredData):
     """CamVid in SegNet's layout, eleven classes; `root` holds train, trainannot, val, valannot, test, testannot."""
 
     classes = CamVid.classes
@@ -141,7 +142,7 @@ class CamVidData(FolderData):
         return CamVid(self.root, split)
 
 
-class CityscapesData(FolderData):
+class CityscapesData(StoredData):
     """Cityscapes in its official layout, 19 classes; `root` holds leftImg8bit and gtFine."""
 
     classes = Cityscapes.classes
@@ -150,3 +151,26 @@ class CityscapesData(FolderData):
     def read(self, split: Split) -> SegmentationSet:
         """The images and masks of one split; a missing folder or file is named by a FileNotFoundError."""
         return Cityscapes(self.root, split)
+
+
+class FolderData(StoredData):
+    """Your own images: root/train/NAME.jpg and root/trainannot/NAME.png, the same with val and test.
+
+    Args:
+        root: Folder of the set.
+        classes: Names of the classes, in the order of the indices that the annotations hold.
+        colors: One RGB colour per class, for pictures; null for evenly spread hues.
+        void: What annotations hold where no class is given.
+        **settings: Those of `StoredData`.
+    """
+
+    def __init__(
+        self, root: str, *, classes: list[str], colors: list[Color] | None = None, void: int = 255, **settings: Any
+    ) -> None:
+        super().__init__(root, **settings)
+        self.classes, self.void = tuple(classes), void
+        self.colors = tuple(colors) if colors else spread_colors(len(classes))
+
+    def read(self, split: Split) -> SegmentationSet:
+        """The images and masks of one split; a missing folder or file is named by a FileNotFoundError."""
+        return PairedFolders(self.root, split, classes=self.classes, colors=self.colors, void=self.void)

@@ -42,8 +42,8 @@ class SegmentationData(LightningDataModule):
         repeat: How often one epoch goes through the training images, augmented differently each time.
     """
 
-    classes: ClassVar[tuple[str, ...]]
-    colors: ClassVar[tuple[Color, ...]]
+    classes: tuple[str, ...]
+    colors: tuple[Color, ...]
     ignore_index: ClassVar[int] = IGNORE_INDEX
     mean: ClassVar[tuple[float, float, float]] = MEAN
     std: ClassVar[tuple[float, float, float]] = STD

@@ -46,7 +46,7 @@ class CLI(LightningCLI):
         trainer = self.config[self.subcommand].trainer
         root = trainer.default_root_dir
         if self.subcommand != "fit":
-            kwargs["logger"] = False
+            kwargs["logger"] = kwargs["enable_checkpointing"] = False
         elif trainer.logger is None:
             kwargs["logger"] = loggers(root)
         if self.subcommand == "fit" and trainer.enable_checkpointing is not False:

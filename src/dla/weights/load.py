@@ -56,13 +56,14 @@ def network_weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-def _check(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+def _check(expected: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
     missing = sorted(expected.keys() - given.keys())
     unknown = sorted(given.keys() - expected.keys())
+    shapes = {key: tuple(getattr(value, "shape", [])) for key, value in given.items()}
     differ = [
-        f"{key} {tuple(given[key].shape)} instead of {tuple(expected[key].shape)}"
+        f"{key} {shapes[key]} instead of {tuple(expected[key].shape)}"
         for key in sorted(expected.keys() & given.keys())
-        if given[key].shape != expected[key].shape
+        if shapes[key] != tuple(expected[key].shape) or not isinstance(given[key], Tensor)
     ]
     faults = [("missing", missing), ("unknown", unknown), ("of another shape", differ)]
     lines = [

@@ -1,0 +1,82 @@
+"""A folder of images beside a folder of their label images, for each split: CamVid's layout, and good for your own."""
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from dla.data.sample import IGNORE_INDEX, Color, Sample, check_sizes, make_sample, read_image, read_labels
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class PairedFolders:
+    """One split of a set of images and label images; items are samples with void as 255.
+
+        root/train/NAME.png    root/trainannot/NAME.png      the same with val and test; images may be JPEG or others
+
+    Args:
+        root: Folder that holds the folders of the splits.
+        split: Which split to read; the others need not be there.
+        classes: Names of the classes, in the order of the indices that the label images hold.
+        colors: One RGB colour per class, for pictures; evenly spread hues where there are none.
+        void: What label images hold where no class is given; it becomes 255.
+
+    Raises:
+        FileNotFoundError: A folder of the split, or the annotation of an image, is missing, or there is no image.
+        ValueError: On reading an item: a broken file, unequal sizes, or a label that is no class.
+    """
+
+    classes: tuple[str, ...]
+    colors: tuple[Color, ...]
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Literal["train", "val", "test"] = "train",
+        *,
+        classes: Sequence[str],
+        colors: Sequence[Color] | None = None,
+        void: int = IGNORE_INDEX,
+    ) -> None:
+        self.classes, self.void = tuple(classes), void
+        self.colors = tuple(colors) if colors else spread_colors(len(classes))
+        images, annotations = Path(root) / split, Path(root) / f"{split}annot"
+        for folder in (images, annotations):
+            if not folder.is_dir():
+                raise FileNotFoundError(
+                    f"no folder {folder}: the {split} split is read from {split}/ and {split}annot/; "
+                    "give the folder that holds both as root"
+                )
+        paths = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
+        self.files = [(path, annotations / f"{path.stem}.png") for path in paths]
+        if not self.files:
+            raise FileNotFoundError(f"no images in {images}: put those of the {split} split there")
+        for image, annotation in self.files:
+            if not annotation.is_file():
+                raise FileNotFoundError(f"{image} has no annotation: expected {annotation}; add it or remove the image")
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Image and mask number `index`, in the order of the file names."""
+        image_path, mask_path = self.files[index]
+        image, mask = read_image(image_path), read_labels(mask_path)
+        check_sizes(image, mask, image_path, mask_path)
+        known = mask[mask != self.void]
+        if known.numel() and int(known.max()) >= len(self.classes):
+            raise ValueError(
+                f"{mask_path} holds label {int(known.max())}; expected 0 to {len(self.classes) - 1} for the "
+                f"{len(self.classes)} classes, and {self.void} for void: correct the annotation or name all classes"
+            )
+        return make_sample(image, torch.where(mask == self.void, IGNORE_INDEX, mask).to(torch.uint8))
+
+
+def spread_colors(count: int) -> tuple[Color, ...]:
+    """`count` colours of evenly spread hues."""
+    hues = [colorsys.hsv_to_rgb(i / count, 0.75, 0.95) for i in range(count)]
+    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues)

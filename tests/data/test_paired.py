@@ -1,0 +1,53 @@
+"""Images and labels of one's own: any image format, any classes, any void, and errors that name the file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dla.data import FolderData, PairedFolders
+
+
+@pytest.fixture
+def own_root(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        (tmp_path / f"{split}annot").mkdir()
+        for i, suffix in enumerate(("jpg", "png", "JPG", "webp")):
+            Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(tmp_path / split / f"{i}.{suffix}")
+            labels = rng.choice(np.array([0, 1, 255], np.uint8), (30, 40))
+            Image.fromarray(labels).save(tmp_path / f"{split}annot" / f"{i}.png")
+    (tmp_path / "train" / "notes.txt").write_text("not an image")
+    return tmp_path
+
+
+def test_every_image_format_and_nothing_else(own_root: Path) -> None:
+    dataset = PairedFolders(own_root, classes=("wall", "crack"))
+    assert len(dataset) == 4
+    assert set(np.unique(dataset[0].mask)) == {0, 1, 255}
+    assert len(set(dataset.colors)) == 2
+
+
+def test_void_may_be_any_index(own_root: Path) -> None:
+    dataset = PairedFolders(own_root, classes=("wall",), void=1)
+    with pytest.raises(ValueError, match=r"trainannot/0.png holds label 255; expected 0 to 0 for the 1 classes, and 1"):
+        dataset[0]
+
+
+def test_the_data_module_takes_classes_and_the_settings_of_all(own_root: Path) -> None:
+    data = FolderData(str(own_root), classes=["wall", "crack"], crop=16, batch_size=2, workers=0, augment="batch")
+    data.setup("fit")
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    assert batch["image"].shape == (2, 3, 16, 16)
+    assert data.num_classes == len(data.colors) == 2
+
+
+def test_its_help_teaches_all_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    from dla.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["fit", "--data.help=FolderData"])  # as `dla fit --data.help FolderData`
+    text = capsys.readouterr().out
+    assert all(f"--data.{name}" in text for name in ("classes", "void", "crop", "rotate", "seed"))
