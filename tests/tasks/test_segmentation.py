@@ -2,6 +2,9 @@
 
 import csv
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -203,7 +206,32 @@ def test_weights_per_class_must_be_as_many():
         SegmentationTask(network="dla46_cida", num_classes=3, class_weights=[1.0, 2.0])
 
 
+def command(root: Path, *extra: str) -> list[str]:
+    options = {**TINY, "--trainer.default_root_dir": str(root), "--data.train_images": "8"}
+    return [sys.executable, "-m", "dla", "fit", *(f"{key}={value}" for key, value in options.items()), *extra]
+
+
 @pytest.mark.slow
 def test_two_processes_train_together(tmp_path):
-    assert fit(tmp_path, "--trainer.strategy=ddp_spawn", "--trainer.devices=2", **{"--trainer.max_epochs": "2"}) == 0
-    assert last(tmp_path)["epoch"] == 1
+    arguments = ("--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.max_epochs=2", "--data.batch_size=2")
+    subprocess.run(command(tmp_path, *arguments), check=True, timeout=200)
+    checkpoint = last(tmp_path)
+    assert checkpoint["epoch"] == 1
+    assert checkpoint["global_step"] == 4  # 8 images in 2 processes, by 2
+
+
+@pytest.mark.slow
+def test_a_process_killed_by_the_system_goes_on_to_the_same_weights(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(whole, "--trainer.max_epochs=30"), check=True, timeout=200)
+    process = subprocess.Popen(command(killed, "--trainer.max_epochs=30"))
+    checkpoint = killed / "checkpoints/last.ckpt"
+    while not checkpoint.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)
+    process.kill()
+    process.wait()
+    assert last(killed)["epoch"] < 29
+    subprocess.run(command(killed, "--trainer.max_epochs=30", f"--ckpt_path={checkpoint}"), check=True, timeout=200)
+    assert_same(last(whole)["state_dict"], last(killed)["state_dict"])

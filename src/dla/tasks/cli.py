@@ -12,7 +12,8 @@ import dla.tasks  # noqa: F401  importing makes classes known by their bare name
 from dla.checkpoint import CheckpointError, read_checkpoint
 from dla.tasks.run import SaveConfig, checkpoints, loggers, refuse_second_run
 
-NOISE = (  # warnings of which the reader can do nothing
+NOISE = (  # warnings about which the reader can do nothing
+    r".*args parameter is intended to run from within Python.*",
     r".*does not have many workers.*",  # none are needed where images are kept in memory
     r".*smaller than the logging interval.*",  # what we log, we log once an epoch
     r".*not supported by the model summary.*",
@@ -56,7 +57,6 @@ class CLI(LightningCLI):
 
 def main(args: list[str]) -> int:
     """Run `fit`, `validate` or `test` with its options; bad input ends in one line on stderr and exit code 1."""
-    program, sys.argv = sys.argv, [sys.argv[0]]  # Lightning warns where it sees two lists of arguments
     try:
         with warnings.catch_warnings():
             for message in NOISE:
@@ -69,11 +69,9 @@ def main(args: list[str]) -> int:
                 save_config_callback=SaveConfig,
                 save_config_kwargs={"save_to_log_dir": False},
                 seed_everything_default=0,
-                args=args,
+                args=None if args == sys.argv[1:] else args,
             )
     except (CheckpointError, FileNotFoundError, FileExistsError) as error:
         print(f"dla {args[0]}: {error}", file=sys.stderr)
         return 1
-    finally:
-        sys.argv = program
     return 0

@@ -104,7 +104,15 @@ class SegmentationTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
         loss = pixel_loss(self(batch["image"]), batch["mask"], self.class_weights, self.ignore_index)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["mask"]))
+        self.log(
+            "train/loss",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=len(batch["mask"]),
+            sync_dist=True,
+        )
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -131,9 +139,9 @@ class SegmentationTask(LightningModule):
         values = self.metrics.compute()
         self.metrics.reset()
         names = self._data_facts().get("classes", range(self.num_classes))
-        self.log(f"{split}/miou", values["iou"].nanmean(), prog_bar=True)
-        self.log(f"{split}/accuracy", values["accuracy"])
-        self.log_dict({f"{split}/iou/{name}": iou for name, iou in zip(names, values["iou"], strict=True)})
+        ious = {f"{split}/iou/{name}": iou for name, iou in zip(names, values["iou"], strict=True)}
+        self.log(f"{split}/miou", values["iou"].nanmean(), prog_bar=True, sync_dist=True)
+        self.log_dict({f"{split}/accuracy": values["accuracy"], **ious}, sync_dist=True)
 
     def configure_callbacks(self) -> Showcase:
         """Show results when a run ends."""
