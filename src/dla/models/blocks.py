@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 BlockFactory = Callable[..., nn.Module]
 """`(in_channels, out_channels, stride, *, dilation, drop_path) -> Module`."""
@@ -37,12 +36,18 @@ class Residual(nn.Module):
         super().__init__()
         self.body = body
         self.shortcut = around
-        self.drop_path = StochasticDepth(drop_path, "row") if drop_path else nn.Identity()
+        self.drop_path = _stochastic_depth(drop_path) if drop_path else nn.Identity()
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, in_channels, h, w) -> (b, out_channels, ceil(h / stride), ceil(w / stride))."""
         return self.activation(self.drop_path(self.body(x)) + self.shortcut(x))
+
+
+def _stochastic_depth(rate: float) -> nn.Module:
+    from torchvision.ops import StochasticDepth  # here, because it takes as long to import as torch
+
+    return StochasticDepth(rate, "row")
 
 
 def basic(in_channels: int, out_channels: int, stride: int, *, dilation: int = 1, drop_path: float = 0.0) -> Residual:

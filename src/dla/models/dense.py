@@ -72,13 +72,13 @@ class IterativeUp(nn.Module):
 
 
 class DLAUp(nn.Module):
-    """IDA again and again, from the two coarsest maps to all of them, each time at the size of the next finer map.
+    """IDA again and again: each line fuses its own map with all maps of the line above, upsampled, one after another.
 
-        1/2  ────────────────N──N──N──N──> out        every N also takes the map that stands one line
-        1/4  ──────────N──N──N──┘──┘──┘               below it, upsampled
-        1/8  ────N──N──N──┘──┘
-        1/16 ─N──N──┘──┘
-        1/32 ─┘──┘
+        1/32   x5
+        1/16   x4  N
+        1/8    x3  N  N
+        1/4    x2  N  N  N
+        1/2    x1  N  N  N  N ──> out         every N takes what stands left of it, and the map above that, upsampled
 
     Args:
         specs: channels and strides of the maps, finest first; the result is like the first.

@@ -15,6 +15,7 @@ from dla.files import atomic_write
 
 Color = tuple[int, int, int]
 GAP = 4  # pixels between pictures
+LEGIBLE = 200  # smaller pictures are enlarged towards this width
 CAPTION = 14  # height of the column titles
 
 
@@ -53,7 +54,8 @@ class Showcase(Callback):
             predictions = model(batch["image"].to(model.device)).argmax(1).cpu()
             for image, mask, prediction in zip(batch["image"], batch["mask"], predictions, strict=True):
                 picture = _denormalise(image, data.mean, data.std)
-                rows.append((picture, _paint(mask, data.colors), _paint(prediction, data.colors)))
+                row = (picture, _paint(mask, data.colors), _paint(prediction, data.colors))
+                rows.append(tuple(_enlarge(part) for part in row))
             if len(rows) >= self.images:
                 break
         return _grid(rows[: self.images], ("input", "truth", "prediction"))
@@ -77,6 +79,11 @@ def _paint(mask: Tensor, colors: Sequence[Color]) -> np.ndarray:
     palette = np.zeros((256, 3), np.uint8)  # what is ignored stays black
     palette[: len(colors)] = colors
     return palette[mask.numpy()]
+
+
+def _enlarge(picture: np.ndarray) -> np.ndarray:
+    factor = max(1, LEGIBLE // picture.shape[1])
+    return picture.repeat(factor, 0).repeat(factor, 1)
 
 
 def _grid(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str]) -> Image.Image:
