@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from dla import __version__
+
 HELP = """usage: dla COMMAND ...
 
 commands:
@@ -12,7 +14,9 @@ commands:
   predict    segment images:  dla predict photo.jpg --model NAME_OR_CHECKPOINT --output out
   models     print the table of networks
 
-dla COMMAND --help teaches each one's options."""
+dla COMMAND --help lists a command's options; those of the task and of the data are listed by
+  dla fit --model.help SegmentationTask
+  dla fit --data.help CamVidData        (or FolderData, for your own images; CityscapesData; ScenesData)"""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -34,6 +38,9 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"dla {command}: {error}; install what training needs by the extra [train]", file=sys.stderr)
             return 1
         return train(args)
+    if command == "--version":
+        print(__version__)
+        return 0
     if command in ("-h", "--help"):
         print(HELP)
         return 0

@@ -80,14 +80,14 @@ def draw_overlay(
     """
     painted = Image.fromarray(np.asarray(colors, dtype=np.uint8)[mask])
     present = np.unique(mask).tolist()
-    legend = _draw_legend(image.height, [(classes[index], colors[index]) for index in present])
+    legend = draw_legend(image.height, [(classes[index], colors[index]) for index in present])
     canvas = Image.new("RGB", (image.width + legend.width, max(image.height, legend.height)), "white")
     canvas.paste(Image.blend(image, painted, 0.5), (0, 0))
     canvas.paste(legend, (image.width, 0))
     return canvas
 
 
-def _draw_legend(height: int, entries: Sequence[tuple[str, RGB]]) -> Image.Image:
+def draw_legend(height: int, entries: Sequence[tuple[str, RGB]]) -> Image.Image:
     """One row per class, a square of its colour and its name; about a fortieth of the picture's height each."""
     row = max(16, height // 40)
     font = ImageFont.load_default(size=row * 0.7)

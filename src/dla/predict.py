@@ -27,15 +27,15 @@ what is written, for street.jpg:
 
 examples:
   one photograph, with the weights that come with the package
-    dla predict photo.jpg --model dla46_cida.camvid --output out
+    dla predict photo.jpg --model dla46_cup.camvid --output out
   the pictures of a folder (not of the folders in it), with a network of your own
     dla predict frames/ --model runs/camvid/checkpoints/best.ckpt --output out
   a pattern, quoted so that dla expands it; ** goes into folders
-    dla predict 'videos/**/*.png' --model dla46_cida.camvid --output out
+    dla predict 'videos/**/*.png' --model dla46_cup.camvid --output out
   slower and better: the mean over three sizes of the picture and their mirror images
-    dla predict photo.jpg --model dla46_cida.camvid --output out --scales 0.75 1 1.25 --flip
+    dla predict photo.jpg --model dla46_cup.camvid --output out --scales 0.75 1 1.25 --flip
   a picture too large for the memory, in overlapping windows of 1024 pixels
-    dla predict aerial.tif --model dla46_cida.camvid --output out --window 1024
+    dla predict aerial.tif --model dla46_cup.camvid --output out --window 1024
 
 pictures:
   Any size. EXIF orientation is applied, transparent parts are laid on white, 16-bit grey becomes 8-bit.
@@ -129,7 +129,9 @@ def _segment_one(path: Path, predictor: Predictor, arguments: argparse.Namespace
         mask = predictor.segment(image, scales=arguments.scales, flip=arguments.flip, window=arguments.window)
     except ImageError as error:
         return str(error)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:  # on the CPU, torch has no class of its own for this
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate" not in str(error):
+            raise
         return f"{path} ({image.width} x {image.height}) is too large for the device's memory: try --window 512"
     mask_path, overlay_path = _targets(path, arguments.output)
     with atomic_write(mask_path) as temporary:

@@ -1,12 +1,14 @@
 """`dla_up` against a plain, functional writing of the authors' decoder, on random weights and statistics."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from test_parity import randomise
 
 import dla
-from dla.models.upsample import LearnedUpsample, bilinear_kernel
+from dla.models.upsample import LearnedUpsample
 
 
 def conv_bn_relu(x, state, conv, norm, padding):
@@ -21,6 +23,14 @@ def bring(x, state, prefix):
         x = conv_bn_relu(x, state, f"{prefix}.project.0.0", f"{prefix}.project.0.1", 0)
     weight = state[f"{prefix}.upsample.conv.weight"]
     return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=x.shape[1])
+
+
+def authors_kernel(factor):
+    """The bilinear filling of the authors' transposed convolution, pixel by pixel."""
+    size = 2 * factor
+    f = math.ceil(size / 2)
+    c = (2 * f - 1 - f % 2) / (2 * f)
+    return [[(1 - abs(i / f - c)) * (1 - abs(j / f - c)) for j in range(size)] for i in range(size)]
 
 
 def dla_up(maps, state):
@@ -50,7 +60,7 @@ def test_repeated_aggregation(name, out_stride):
     torch.testing.assert_close(model.forward_features(x), expected, rtol=1e-5, atol=1e-5)
 
     logits = F.conv2d(expected, model.head.classify.weight, model.head.classify.bias)
-    weight = bilinear_kernel(out_stride).expand(5, 1, -1, -1)
+    weight = torch.tensor(authors_kernel(out_stride)).expand(5, 1, -1, -1)
     logits = F.conv_transpose2d(logits, weight, stride=out_stride, padding=out_stride // 2, groups=5)
     torch.testing.assert_close(model(x), logits, rtol=1e-5, atol=1e-5)
 

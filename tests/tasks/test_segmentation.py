@@ -16,6 +16,7 @@ from dla.checkpoint import read_checkpoint
 from dla.cli import main
 from dla.predictor import load_predictor
 from dla.tasks import SegmentationTask
+from dla.tasks.run import AtomicCheckpointIO
 from dla.tasks.segmentation import pixel_loss
 
 TINY = {
@@ -75,9 +76,10 @@ def assert_same(a, b, path="checkpoint"):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A finished run of four epochs."""
+    """A finished run of four epochs, long enough to tell more than one class."""
     root = tmp_path_factory.mktemp("run")
-    assert fit(root, **{"--trainer.max_epochs": "4"}) == 0
+    options = {"--trainer.max_epochs": "4", "--data.train_images": "48", "--model.lr": "0.003"}
+    assert fit(root, "--model.optimizer=adamw", **options) == 0
     return root
 
 
@@ -107,11 +109,14 @@ def test_the_checkpoint_predicts_without_lightning(run):
 
 
 def test_validate_and_test_measure_with_scales_flips_and_windows(run, capsys):
-    arguments = ("--model.test_scales=[0.5,1]", "--model.test_flip=true", "--model.window=24")
     best = f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"
-    for command, split in (("validate", "val"), ("test", "test")):
-        assert fit(run, *arguments, best, command=command) == 0
-        assert f"{split}/miou" in re.sub(r"\s+", "", capsys.readouterr().out)
+    options = ("--model.test_scales=[0.5,1]", "--model.test_flip=true", "--model.window=24")
+    for command in ("validate", "test"):
+        accuracies = set()
+        for chosen in ((), *([option] for option in options)):
+            assert fit(run, *chosen, best, command=command) == 0
+            accuracies.add(re.search(r"pixel accuracy\W+([\d.]+)", capsys.readouterr().out)[1])
+        assert len(accuracies) == 4, command  # each option changes the result
 
 
 @pytest.mark.parametrize(
@@ -120,8 +125,9 @@ def test_validate_and_test_measure_with_scales_flips_and_windows(run, capsys):
         (),
         ("--data.augment=sample", "--data.workers=1", "--data.rotate=10", "--data.scale=[0.5,2]", "--data.color=0.3"),
         (f"--trainer.callbacks+={EMA}", "--model.drop_path_rate=0.3", "--trainer.accumulate_grad_batches=2"),
+        ("--trainer.precision=bf16-mixed", "--model.optimizer=adamw", "--model.grad_checkpointing=true"),
     ],
-    ids=["plain", "workers", "average"],
+    ids=["plain", "workers", "average", "bfloat16"],
 )
 def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(tmp_path, extra):
     options = {"--trainer.max_epochs": "4", "--data.train_images": "8"}
@@ -135,6 +141,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(tmp_path, extra):
     a, b = last(whole), last(killed)
     for key in ("state_dict", "optimizer_states", "epoch", "global_step", "dla"):
         assert_same(a[key], b[key], key)
+    assert yaml.safe_load((killed / "config.yaml").read_text())["ckpt_path"] is None  # a recipe, not a resume point
     assert (killed / "metrics/version_0/metrics.csv").exists()
     assert (killed / "metrics/version_1/metrics.csv").exists()
 
@@ -154,10 +161,59 @@ def test_a_truncated_checkpoint_is_refused(run, tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--model.network=dla99", "unknown model 'dla99'"),
+        ("--model.class_weights=[1.0]", "class_weights must name 6 weights"),
+        ("--model.weights=/nowhere.safetensors", "/nowhere.safetensors cannot be read"),
+        ("--data.batch_size=64", "batch_size 64 exceeds the 12 training samples"),
+        ("--trainer.max_epochs=-1", "give --trainer.max_epochs"),
+        ("--model.network=dla46_c", "dla46_c classifies whole images; dla46_cup gives a class to each pixel"),
+    ],
+)
+def test_bad_options_end_in_one_line(tmp_path, capsys, option, message):
+    assert fit(tmp_path, "--trainer.max_epochs=1", option) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dla fit:")]
+    assert message in line
+    assert "Namespace" not in line
+
+
+def test_untrained_weights_are_not_measured(tmp_path, capsys):
+    assert fit(tmp_path, command="validate") == 1
+    assert "give --ckpt_path or --model.weights" in capsys.readouterr().err
+
+
+def test_a_dry_run_leaves_nothing(tmp_path):
+    assert fit(tmp_path / "dry", "--trainer.fast_dev_run=true") == 0
+    assert not (tmp_path / "dry" / "checkpoints").exists()
+
+
+def test_a_checkpoint_that_cannot_be_finished_leaves_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", lambda value, file: (Path(file).write_bytes(b"half"), 1 / 0))
+        with pytest.raises(ZeroDivisionError):
+            AtomicCheckpointIO().save_checkpoint({"epoch": 2}, path)
+    assert read_checkpoint(path) == {"epoch": 1}
+    assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
+
+
 def test_a_network_trains_on_from_another_runs_weights(run, tmp_path):
     task = SegmentationTask(network="dla46_cida", num_classes=6, weights=str(run / "checkpoints/last.ckpt"))
     state = last(run)["state_dict"]
     assert all(torch.equal(value, state[f"model.{key}"]) for key, value in task.model.state_dict().items())
+
+
+def test_a_network_trains_on_for_other_classes(run):
+    options = {"network": "dla46_cida", "num_classes": 3, "weights": str(run / "checkpoints/last.ckpt")}
+    task = SegmentationTask(**options, new_head=True)
+    state = last(run)["state_dict"]
+    same = {key for key, value in task.model.state_dict().items() if torch.equal(value, state[f"model.{key}"])}
+    assert same == {key for key in task.model.state_dict() if not key.startswith("head.")}
+    with pytest.raises(ValueError, match="for other classes, give new_head=True"):
+        SegmentationTask(**options)
 
 
 def test_it_learns(tmp_path):
@@ -173,15 +229,15 @@ def test_loss_is_the_weighted_mean_over_pixels_that_count():
     mask[0, :2] = 255
     weight = torch.tensor([1.0, 2.0, 0.5])
     expected = torch.nn.functional.cross_entropy(logits, mask, weight, ignore_index=255)
-    torch.testing.assert_close(pixel_loss(logits, mask, weight, 255), expected)
+    torch.testing.assert_close(pixel_loss(logits, mask, weight), expected)
     torch.testing.assert_close(
-        pixel_loss(logits, mask, None, 255), torch.nn.functional.cross_entropy(logits, mask, ignore_index=255)
+        pixel_loss(logits, mask, None), torch.nn.functional.cross_entropy(logits, mask, ignore_index=255)
     )
 
 
 def test_a_batch_in_which_nothing_counts_has_loss_zero_and_no_nan():
     logits = torch.randn(1, 3, 4, 5, requires_grad=True)
-    loss = pixel_loss(logits, torch.full((1, 4, 5), 255), None, 255)
+    loss = pixel_loss(logits, torch.full((1, 4, 5), 255), None)
     loss.backward()
     assert loss == 0
     assert not logits.grad.any()

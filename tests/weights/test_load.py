@@ -25,10 +25,33 @@ def test_files(tmp_path, state, suffix):
     torch.testing.assert_close(model.stem[0][0].weight, state["base_layer.0.weight"])
 
 
-def test_classifier_weights_fit_the_backbone_of_a_dense_predictor(state):
-    model = dla.create_model("dla46_cup")
-    dla.load_weights(model, state)
-    torch.testing.assert_close(model.backbone.body.stem[0][0].weight, state["base_layer.0.weight"])
+@pytest.mark.parametrize("layout", ["timm", "ours"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dla46_cup", {}),
+        ("dla46_c", {"num_classes": 0}),
+        ("dla46_c", {"features_only": True}),
+        ("dla46_c", {"features_only": True, "out_indices": (1, 3)}),
+    ],
+)
+def test_a_classifiers_weights_fit_what_is_built_on_it(state, layout, name, options):
+    classifier = dla.create_model("dla46_c", num_classes=5)
+    dla.load_weights(classifier, state)
+    model = dla.create_model(name, **options)
+    dla.load_weights(model, state if layout == "timm" else classifier.state_dict())
+    loaded = {key.rpartition("body.")[2]: value for key, value in model.state_dict().items()}
+    for key in ("stem.0.0.weight", "stages.3.aggregate.nodes.1.conv.weight"):
+        assert torch.equal(loaded[key], classifier.state_dict()[key])
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    model = dla.create_model("dla46_c")
+    with pytest.raises(WeightsError, match=r"none\.safetensors cannot be read"):
+        dla.load_weights(model, tmp_path / "none.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"not weights")
+    with pytest.raises(WeightsError, match=r"bad\.safetensors cannot be read"):
+        dla.load_weights(model, tmp_path / "bad.safetensors")
 
 
 def test_our_own_layout_and_training_checkpoints(tmp_path):

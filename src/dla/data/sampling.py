@@ -22,7 +22,7 @@ def draw_seed(seed: int, epoch: int, index: int) -> int:
 
 
 class SeededSampler(DistributedSampler[Draw]):
-    """Yields draws, shuffled anew each epoch by (seed, epoch), and split between the processes of a distributed run.
+    """Yields draws, shuffled anew each epoch by seed + epoch, and split between the processes of a distributed run.
 
     Being a `DistributedSampler`, it is left in place by Lightning, which calls `set_epoch` before each epoch; so epoch
     n has the same order whether or not the epochs before it ran in this process.

@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader
 
 from dla.data.batch_augment import BatchAugment, per_channel
 from dla.data.loading import Cached, Item, Seeded, collate
-from dla.data.sample import IGNORE_INDEX, Color, SegmentationSet
+from dla.data.sample import Color, SegmentationSet
 from dla.data.sampling import SeededSampler
 from dla.data.transforms import MEAN, STD, joint_transforms
 
 Split = Literal["train", "val", "test"]
+Triple = tuple[float, float, float]
 STAGES: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 
 
@@ -29,14 +30,14 @@ class SegmentationData(LightningDataModule):
     Args:
         batch_size: Training images a batch, in each process.
         val_batch_size: Validation and test images a batch; above 1, they must be of one size.
-        crop: Side of the square cut out of training images, in pixels.
+        crop: Side of the square cut out of training images, in pixels; what it lacks is padded, and ignored.
         scale: Range of the random factor of a training image's size; null keeps the size.
         rotate: Largest random rotation to either side, in degrees.
         flip: Mirror training images left and right, half of the time.
         color: Brightness, contrast and saturation of training images vary by up to this part; 0 turns it off.
         augment: Where training images are augmented: "sample", one by one in the loader's workers, or "batch", all at
             once on the device, which a fast accelerator needs, and which asks for images of one size.
-        cache: Keep the decoded images in memory, 4 bytes a pixel.
+        cache: Read every image once, at the start, and keep it in memory, 4 bytes a pixel.
         workers: Processes that load the data; 0 loads in the main process.
         seed: Seed of order and augmentation, at least 0.
         repeat: How often one epoch goes through the training images, augmented differently each time.
@@ -44,25 +45,24 @@ class SegmentationData(LightningDataModule):
 
     classes: tuple[str, ...]
     colors: tuple[Color, ...]
-    ignore_index: ClassVar[int] = IGNORE_INDEX
-    mean: ClassVar[tuple[float, float, float]] = MEAN
-    std: ClassVar[tuple[float, float, float]] = STD
+    mean: ClassVar[Triple] = MEAN
+    std: ClassVar[Triple] = STD
 
     def __init__(
         self,
         *,
-        batch_size: int,
-        val_batch_size: int,
-        crop: int,
-        scale: tuple[float, float] | None,
-        rotate: float,
-        flip: bool,
-        color: float,
-        augment: Literal["sample", "batch"],
-        cache: bool,
-        workers: int,
-        seed: int,
-        repeat: int,
+        batch_size: int = 16,
+        val_batch_size: int = 1,
+        crop: int = 448,
+        scale: tuple[float, float] | None = (0.5, 2.0),
+        rotate: float = 10.0,
+        flip: bool = True,
+        color: float = 0.0,
+        augment: Literal["sample", "batch"] = "sample",
+        cache: bool = False,
+        workers: int = 2,
+        seed: int = 0,
+        repeat: int = 1,
     ) -> None:
         super().__init__()
         self.batch_size, self.val_batch_size = batch_size, val_batch_size
@@ -125,7 +125,12 @@ class SegmentationData(LightningDataModule):
         image, mask = batch["image"], batch["mask"]
         if self.batch_augment is not None and "parameters" in batch:
             image, mask = self.batch_augment(image, mask, batch["parameters"])
-        return {"image": normalized(image), "mask": mask.long(), "index": batch["index"], "epoch": batch["epoch"]}
+        return {
+            "image": normalized(image, self.mean, self.std),
+            "mask": mask.long(),
+            "index": batch["index"],
+            "epoch": batch["epoch"],
+        }
 
     def _set(self, split: Split) -> SegmentationSet:
         if split not in self.sets:
@@ -149,7 +154,6 @@ class SegmentationData(LightningDataModule):
         )
 
 
-def normalized(image: Tensor) -> Float[Tensor, "b 3 h w"]:
-    """Images between 0 and 255, of any type, less ImageNet's mean and over its deviation, in float32."""
-    mean, std = per_channel(MEAN, image.device), per_channel(STD, image.device)
-    return (image.float() / 255 - mean) / std
+def normalized(image: Tensor, mean: Triple, std: Triple) -> Float[Tensor, "b 3 h w"]:
+    """Images between 0 and 255, of any type, over 255, less `mean` and over `std`, in float32."""
+    return (image.float() / 255 - per_channel(mean, image.device)) / per_channel(std, image.device)

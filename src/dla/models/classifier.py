@@ -53,6 +53,7 @@ class DLA(nn.Module):
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
+        self.global_pool: Pool = global_pool
         self.grad_checkpointing = False
         self.pretrained_cfg: dict[str, Any] = {}
         self.num_features = self.head_hidden_size = channels[-1]
@@ -99,13 +100,14 @@ class DLA(nn.Module):
     ) -> Any:
         """The maps of the stages `indices` (all; the last n; or those named), finest first, as timm's models give them.
 
-        Returns the list of maps where `intermediates_only` is set, otherwise the last stage's map and the list. `norm`
-        changes nothing, since a stage ends normalised; "NCHW" is the only format.
+        Returns the list of maps where `intermediates_only` is set, otherwise the last stage's map and the list; where
+        `stop_early` is set, the last stage is that of the last map. `norm` changes nothing, since a stage ends
+        normalised; "NCHW" is the only format.
         """
         if output_fmt != "NCHW":
             raise ValueError(f"output_fmt must be 'NCHW', not {output_fmt!r}")
         take = take_indices(len(self.stages), indices)
-        last = max(take) + 1 if stop_early and intermediates_only else len(self.stages)
+        last = max(take) + 1 if stop_early and take else len(self.stages)
         maps = []
         x = self._run(self.stem, x)
         for i, stage in enumerate(self.stages[:last]):
@@ -130,11 +132,11 @@ class DLA(nn.Module):
         """The last linear map."""
         return self.head.fc
 
-    def reset_classifier(self, num_classes: int, global_pool: Pool = "avg") -> None:
-        """Put a new, untrained head on the network."""
-        device = next(self.parameters()).device
-        head = ClassifierHead(self.num_features, num_classes, global_pool=global_pool, drop_rate=self.drop_rate)
-        self.num_classes, self.head = num_classes, head.to(device)
+    def reset_classifier(self, num_classes: int, global_pool: Pool | None = None) -> None:
+        """Put a new, untrained head on the network; the pooling stays where None is given."""
+        self.global_pool = self.global_pool if global_pool is None else global_pool
+        head = ClassifierHead(self.num_features, num_classes, global_pool=self.global_pool, drop_rate=self.drop_rate)
+        self.num_classes, self.head = num_classes, head.to(next(self.parameters()))
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep only the stages' inputs for the backward pass and compute the rest again: less memory, more time."""

@@ -131,9 +131,8 @@ class DensePredictor(nn.Module):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a new, untrained head on the network."""
-        device = next(self.parameters()).device
-        self.num_classes = num_classes
-        self.head = DenseHead(self.decoder.out_channels, num_classes, self.decoder.out_stride).to(device)
+        head = DenseHead(self.decoder.out_channels, num_classes, self.decoder.out_stride)
+        self.num_classes, self.head = num_classes, head.to(self.head.classify.weight)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """See `DLA.set_grad_checkpointing`; the decoder is not checkpointed."""

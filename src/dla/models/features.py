@@ -17,9 +17,11 @@ def take_indices(count: int, indices: int | Sequence[int] | None) -> list[int]:
     if indices is None:
         return list(range(count))
     chosen = range(count - indices, count) if isinstance(indices, int) else [i + count if i < 0 else i for i in indices]
-    if any(not 0 <= i < count for i in chosen):
-        raise ValueError(f"there are {count} feature maps, so the indices {indices} do not exist")
-    return sorted(chosen)
+    if (isinstance(indices, int) and indices < 1) or any(not 0 <= i < count for i in chosen):
+        raise ValueError(
+            f"there are {count} feature maps: {indices!r} is neither a number nor a list of indices of them"
+        )
+    return sorted(set(chosen))
 
 
 class Features(nn.Module):
@@ -31,6 +33,8 @@ class Features(nn.Module):
     def __init__(self, model: "DLA", out_indices: int | Sequence[int] | None = None) -> None:
         super().__init__()
         self.out_indices = take_indices(len(model.stages), out_indices)
+        if not self.out_indices:
+            raise ValueError("out_indices is empty: name at least one feature map")
         model.stages = model.stages[: self.out_indices[-1] + 1]
         model.head = nn.Identity()  # type: ignore[assignment]
         self.body = model

@@ -35,12 +35,12 @@ def table() -> str:
         with torch.device("meta"):
             model = build(variant).eval()
         block = getattr(variant.block, "func", variant.block).__name__
-        groups = {"dla102x2": " 64"}.get(name, " 32" if block == "split" else "")
+        groups = max(m.groups for m in model.modules() if isinstance(m, nn.Conv2d))
         parameters = sum(p.numel() for p in model.parameters())
         lines.append(
             line.format(
                 name,
-                block + groups,
+                f"{block} {groups}" if groups > 1 else block,
                 ",".join(map(str, variant.depths)),
                 ",".join(map(str, variant.channels)),
                 "yes" if variant.residual else "no",

@@ -46,7 +46,7 @@ def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
 
     Args:
         filter: a shell pattern.
-        pretrained: only names with weights, such as "dla46_cida.camvid".
+        pretrained: only names with weights, such as "dla46_cup.camvid".
     """
     names = list(packaged()) if pretrained else [f"{name}{ending}" for ending in ("", *DECODERS) for name in VARIANTS]
     return [name for name in names if fnmatch(name, filter)]
@@ -54,8 +54,8 @@ def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
 
 def create_model(
     name: str,
-    *,
     pretrained: bool = False,
+    *,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
     **options: Any,
@@ -63,7 +63,7 @@ def create_model(
     """Build a network by name: "dla34" classifies; "dla34up" and "dla34ida" give logits of every pixel.
 
     Args:
-        name: of `list_models()`; weights are named after a dot, as in "dla46_cida.camvid".
+        name: of `list_models()`; weights are named after a dot, as in "dla46_cup.camvid".
         pretrained: load the weights that the name names; where `num_classes` differs, the head stays untrained.
         features_only: for a classifier's name, a module that gives a list of maps instead.
         out_indices: with `features_only`, which stages' maps (0 to 5, by default 1 to 5).
@@ -82,21 +82,24 @@ def create_model(
         raise ValueError(f"there are no weights named {name!r}; there are: {', '.join(packaged())}")
     if pretrained and not tag:
         raise ValueError(f"name the weights to load, one of: {', '.join(packaged())}")
-    weights = packaged()[name] if pretrained else None
+    weights = packaged().get(name)
+    options = {
+        key: value for key, value in options.items() if value is not None
+    }  # as timm has it: None for the default
     num_classes = options.get("num_classes")
     if weights:
         options["num_classes"] = weights.cfg["num_classes"]
     decoder = next((ending for ending in DECODERS if base.endswith(ending)), None)
-    if decoder and (features_only or out_indices is not None):
-        raise ValueError(
-            f"{name} is a dense predictor; features_only is for a classifier's name, {base[: -len(decoder)]}"
-        )
+    if decoder and features_only:
+        raise ValueError(f"{name} is a dense predictor; features_only is for a classifier, {base[: -len(decoder)]}")
+    if out_indices is not None and not features_only:
+        raise ValueError("out_indices chooses among the maps that features_only=True gives")
     variant = VARIANTS[base[: -len(decoder)] if decoder else base]
     model = _dense(variant, decoder, **options) if decoder else build(variant, **options)
-    if weights:
+    if weights and pretrained:
         load_packaged(model, weights)
-        if num_classes not in (None, weights.cfg["num_classes"]):
-            model.reset_classifier(num_classes)
+    if weights and num_classes not in (None, weights.cfg["num_classes"]):
+        model.reset_classifier(num_classes)
     if features_only and isinstance(model, DLA):
         return Features(model, (1, 2, 3, 4, 5) if out_indices is None else out_indices)
     return model
@@ -117,8 +120,10 @@ def _dense(
     output_stride: int = 32,
     drop_path_rate: float = 0.0,
 ) -> DensePredictor:
-    if out_stride not in (2, 4, 8, 16):
-        raise ValueError(f"out_stride must be 2, 4, 8 or 16, not {out_stride}")
+    if out_stride not in (2, 4, 8, 16) or out_stride > output_stride:
+        raise ValueError(f"out_stride must be 2, 4, 8 or 16 and at most output_stride, not {out_stride}")
+    if num_classes < 1:
+        raise ValueError(f"a dense predictor needs num_classes of at least 1, not {num_classes}")
     network = build(
         variant, num_classes=0, in_chans=in_chans, output_stride=output_stride, drop_path_rate=drop_path_rate
     )

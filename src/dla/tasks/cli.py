@@ -1,16 +1,19 @@
 """`dla fit`, `validate` and `test`: Lightning's command line over our tasks and data modules."""
 
+import logging
 import sys
+import traceback
 import warnings
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import dla.data.modules
 import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
 from dla.checkpoint import CheckpointError, read_checkpoint
-from dla.tasks.run import SaveConfig, checkpoints, loggers, refuse_second_run
+from dla.tasks.run import AtomicCheckpointIO, SaveConfig, checkpoints, loggers, refuse_second_run
 
 NOISE = (  # warnings about which the reader can do nothing
     r".*args parameter is intended to run from within Python.*",
@@ -30,16 +33,21 @@ class CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the data tell the task how many classes there are."""
         parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
-        parser.set_defaults({"trainer.default_root_dir": "runs/latest"})
+        parser.set_defaults({"trainer.default_root_dir": "runs/latest", "trainer.enable_model_summary": False})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Refuse a bad checkpoint, or a folder in use, before anything is built."""
         super().parse_arguments(parser, args)
         config = self.config[self.config.subcommand]
+        training = self.config.subcommand == "fit"
+        if not training:
+            config.verbose = False  # our table says it in percent
         if config.ckpt_path:
             read_checkpoint(config.ckpt_path)
             config.weights_only = True
-        elif self.config.subcommand == "fit" and not config.trainer.fast_dev_run:
+        elif not training:
+            _require_weights(config.model.init_args)
+        elif not config.trainer.fast_dev_run:
             refuse_second_run(config.trainer.default_root_dir)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -52,11 +60,15 @@ class CLI(LightningCLI):
             kwargs["logger"] = loggers(root)
         if self.subcommand == "fit" and trainer.enable_checkpointing is not False:
             self.trainer_defaults["callbacks"] = checkpoints(root, self.model.monitor)
+            kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
 
 def main(args: list[str]) -> int:
     """Run `fit`, `validate` or `test` with its options; bad input ends in one line on stderr and exit code 1."""
+    # Lightning's greetings; what it warns of comes by `warnings`.
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             for message in NOISE:
@@ -69,9 +81,31 @@ def main(args: list[str]) -> int:
                 save_config_callback=SaveConfig,
                 save_config_kwargs={"save_to_log_dir": False},
                 seed_everything_default=0,
+                auto_configure_optimizers=False,
+                # None where they are the process's own: Lightning warns of two sources, and ddp starts its children
+                # with the process's arguments.
                 args=None if args == sys.argv[1:] else args,
             )
-    except (CheckpointError, FileNotFoundError, FileExistsError) as error:
-        print(f"dla {args[0]}: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        cause = _root(error)
+        if not _is_ours(cause):
+            raise
+        print(f"dla {args[0]}: {cause}", file=sys.stderr)
         return 1
     return 0
+
+
+def _require_weights(task: Namespace) -> None:
+    if not task.get("weights") and "." not in task.get("network", ""):
+        raise ValueError("there is nothing to measure in untrained weights: give --ckpt_path or --model.weights")
+
+
+def _root(error: BaseException) -> BaseException:
+    """What was raised first; jsonargparse wraps an error of a constructor into one that lists all its arguments."""
+    return _root(error.__cause__) if error.__cause__ and not isinstance(error, CheckpointError) else error
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether our own code raised the error, which then speaks to the user; any other needs its traceback."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and frames[-1][0].f_globals["__name__"].split(".")[0] == "dla"

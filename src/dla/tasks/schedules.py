@@ -21,6 +21,8 @@ def rate_factor(
     "poly" is (1 - epoch / epochs) ** power, "step" is gamma to the number of milestones reached; both as the authors
     trained, once an epoch. The first `warmup` epochs rise linearly to that.
     """
+    if schedule == "poly" and epochs < 1:
+        raise ValueError("the poly schedule ends with the last epoch: give --trainer.max_epochs, not max_steps or -1")
     if schedule == "poly":
         factor = (1 - epoch / epochs) ** power
     elif schedule == "step":

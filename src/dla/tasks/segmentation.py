@@ -1,5 +1,6 @@
 """Semantic segmentation as a job: loss, optimizer, schedule, metrics (Section 4.2 and the authors' recipes)."""
 
+import os
 from typing import Any, Literal
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
+from dla.data.sample import IGNORE_INDEX
+from dla.data.sampling import draw_seed
 from dla.inference import predict_probabilities
-from dla.models import create_model
+from dla.models import DensePredictor, create_model
 from dla.tasks.schedules import Schedule, rate_factor
 from dla.tasks.showcase import Showcase
 from dla.weights import load_weights
@@ -26,10 +29,10 @@ class SegmentationTask(LightningModule):
         network: Name of a dense predictor, such as dla34up; dla46_cup.camvid starts from those weights.
         num_classes: Given by the data.
         weights: File of weights to start from: of the whole network, or of its classifier.
+        new_head: Do not take the head from these weights, because the classes are others.
         drop_path_rate: Stochastic depth of the last block.
         grad_checkpointing: Less memory for more time.
         class_weights: Weight of each class in the loss; null for equal weights.
-        ignore_index: Label of pixels that do not count.
         optimizer: sgd, as the authors trained, or adamw, which gets further in a short run (lr 0.003).
         lr: Learning rate of the first epoch.
         momentum: Of SGD.
@@ -52,10 +55,10 @@ class SegmentationTask(LightningModule):
         network: str = "dla34up",
         num_classes: int,
         weights: str | None = None,
+        new_head: bool = False,
         drop_path_rate: float = 0.0,
         grad_checkpointing: bool = False,
         class_weights: list[float] | None = None,
-        ignore_index: int = 255,
         optimizer: Literal["sgd", "adamw"] = "sgd",
         lr: float = 0.01,
         momentum: float = 0.9,
@@ -72,7 +75,7 @@ class SegmentationTask(LightningModule):
         super().__init__()
         if class_weights is not None and len(class_weights) != num_classes:
             raise ValueError(f"class_weights must name {num_classes} weights, one per class, not {len(class_weights)}")
-        self.network, self.num_classes, self.ignore_index = network, num_classes, ignore_index
+        self.network, self.num_classes = network, num_classes
         self.optimizer, self.lr, self.momentum, self.weight_decay = optimizer, lr, momentum, weight_decay
         self.schedule: dict[str, Any] = {
             "schedule": schedule,
@@ -83,13 +86,16 @@ class SegmentationTask(LightningModule):
         }
         self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
         model = create_model(network, pretrained="." in network, num_classes=num_classes, drop_path_rate=drop_path_rate)
+        if not isinstance(model, DensePredictor):
+            raise ValueError(f"{network} classifies whole images; {network}up gives a class to each pixel")
         if weights:
-            load_weights(model, weights)
-        model.set_grad_checkpointing(grad_checkpointing)  # type: ignore[operator]
+            load_weights(model, weights, new_head=new_head)
+        model.set_grad_checkpointing(grad_checkpointing)
         self.model = model.to(memory_format=torch.channels_last)
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
-        options: dict[str, Any] = {"num_classes": num_classes, "ignore_index": ignore_index}
+        # The readers have checked the labels; to check again means to wait for the device at every batch.
+        options: dict[str, Any] = {"num_classes": num_classes, "ignore_index": IGNORE_INDEX, "validate_args": False}
         self.metrics = MetricCollection(
             {
                 "iou": MulticlassJaccardIndex(average="none", zero_division=float("nan"), **options),
@@ -103,7 +109,7 @@ class SegmentationTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        loss = pixel_loss(self(batch["image"]), batch["mask"], self.class_weights, self.ignore_index)
+        loss = pixel_loss(self(batch["image"]), batch["mask"], self.class_weights)
         self.log(
             "train/loss",
             loss,
@@ -153,20 +159,17 @@ class SegmentationTask(LightningModule):
             return torch.optim.AdamW(self.parameters(), self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(self.parameters(), self.lr, self.momentum, weight_decay=self.weight_decay)
 
-    def on_fit_start(self) -> None:
-        """Remember the seed."""
-        self._seed = torch.initial_seed()
-
     def on_train_epoch_start(self) -> None:
         """Set this epoch's learning rate."""
-        lr = self.lr * rate_factor(self.current_epoch, self.trainer.max_epochs or 1, **self.schedule)
+        lr = self.lr * rate_factor(self.current_epoch, self.trainer.max_epochs or -1, **self.schedule)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = lr
-        self.log("train/lr", lr)
+        self.log("train/lr", lr, sync_dist=True)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the random state, so that a step drops the same paths whether or not the run was resumed before it."""
-        torch.manual_seed(self._seed + 1_000_003 * self.current_epoch + batch_idx)
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # of Lightning's `seed_everything`
+        torch.manual_seed(draw_seed(seed + self.global_rank, self.current_epoch, batch_idx))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to use the network without this class."""
@@ -189,10 +192,11 @@ class SegmentationTask(LightningModule):
 
 
 def pixel_loss(
-    logits: Float[Tensor, "b k h w"], mask: Int[Tensor, "b h w"], weight: Float[Tensor, " k"] | None, ignore_index: int
+    logits: Float[Tensor, "b k h w"], mask: Int[Tensor, "b h w"], weight: Float[Tensor, " k"] | None
 ) -> Float[Tensor, ""]:
     """Cross-entropy, averaged over the pixels that count; 0, and not a quotient of zeros, where none does."""
-    total = F.cross_entropy(logits.float(), mask, weight, ignore_index=ignore_index, reduction="sum")
-    counted = mask[mask != ignore_index]
-    count = counted.new_tensor(counted.numel(), dtype=total.dtype) if weight is None else weight[counted].sum()
-    return total / torch.where(count > 0, count, 1)
+    total = F.cross_entropy(logits.float(), mask, weight, ignore_index=IGNORE_INDEX, reduction="sum")
+    counted = mask != IGNORE_INDEX
+    # No boolean indexing here: its size is not known before the device has caught up.
+    counts = counted.to(total) if weight is None else weight[mask.where(counted, 0)] * counted
+    return total / counts.sum().clamp(min=torch.finfo(total.dtype).tiny)

@@ -1,6 +1,7 @@
 """Weights from a file or a state dict into a model: strictly, so that nothing stays untrained unnoticed."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,39 +14,59 @@ class WeightsError(ValueError):
     """The weights do not fit the model, or the file cannot be read."""
 
 
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor] | str | os.PathLike[str]) -> None:
+def load_weights(
+    model: nn.Module, weights: Mapping[str, Tensor] | str | os.PathLike[str], *, new_head: bool = False
+) -> None:
     """Load weights in this library's layout or in that of timm's DLA classifiers; every key must find its place.
 
-    A classifier's weights also fit the backbone of a dense predictor and a list of feature maps. Where the model has
-    no classifier, the weights' is left out; nothing else ever is.
+    A classifier's weights also fit the backbone of a dense predictor and a list of feature maps. Of such weights the
+    head and the last stages are left out where the model was built without them; nothing else ever is.
 
     Args:
         model: of `create_model`.
         weights: a state dict, or the path of a .safetensors file, of a torch file with a state dict, or of a checkpoint
             that `dla fit` wrote.
+        new_head: leave the model's head as it is, to train it for other classes.
 
     Raises:
-        WeightsError: keys are missing or unknown, or shapes differ; the message names them.
+        WeightsError: keys are missing or unknown, or shapes differ, and the message names them; or a .safetensors file
+            cannot be read.
+        CheckpointError: a torch file cannot be read, or holds anything but tensors and plain values.
     """
     state = weights if isinstance(weights, Mapping) else _read(os.fspath(weights))
-    if is_timm(state):
+    if is_timm(state) or "stem.0.0.weight" in state:  # a classifier's
         model = getattr(model, "backbone", model)
         model = getattr(model, "body", model)
-        state = from_timm(model, state)
-        if "head.fc.weight" not in model.state_dict():
-            state = {key: value for key, value in state.items() if not key.startswith("head.fc.")}
+        state = from_timm(model, state) if is_timm(state) else state
+        state = {key: value for key, value in state.items() if not _lacks(model, key)}
+    if new_head:
+        kept = {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
+        state = {**state, **kept}
     _check(model.state_dict(), state)
     model.load_state_dict(state)
 
 
+def _lacks(model: nn.Module, key: str) -> bool:
+    """Whether the model was built without this part of a classifier: its head, or one of its last stages."""
+    stage = re.match(r"(?:stages\.|level)(\d+)\.", key)
+    part = f"stages.{stage[1]}." if stage else "head."
+    return (stage is not None or key.startswith(part)) and not any(k.startswith(part) for k in model.state_dict())
+
+
 def _read(path: str) -> Mapping[str, Tensor]:
-    if path.endswith(".safetensors"):
-        from safetensors.torch import load_file
+    if not path.endswith(".safetensors"):
+        from dla.checkpoint import read_checkpoint
 
+        return network_weights(read_checkpoint(path))
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
         return load_file(path)
-    from dla.checkpoint import read_checkpoint
-
-    return network_weights(read_checkpoint(path))
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as weights ({error}): check the path, or download it again"
+        ) from None
 
 
 def network_weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
@@ -72,5 +93,5 @@ def _check(expected: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
     if lines:
         raise WeightsError(
             f"these weights do not fit the model ({'; '.join(lines)}). Create the model that the weights are of, "
-            "with its num_classes and in_chans"
+            "with its num_classes and in_chans; or, for other classes, give new_head=True"
         )

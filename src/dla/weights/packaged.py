@@ -22,7 +22,7 @@ class Packaged(NamedTuple):
 
 @cache
 def packaged(folder: Path = FOLDER) -> dict[str, Packaged]:
-    """The weights in `folder` by name, such as "dla46_cida.camvid"."""
+    """The weights in `folder` by name, such as "dla46_cup.camvid"."""
     from safetensors import safe_open
 
     found = {}
