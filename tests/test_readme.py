@@ -77,6 +77,10 @@ def run(command: str) -> int:
     """Run one command of the README, training cut to two steps an epoch."""
     words = shlex.split(command)
     words = words[words.index("dla") + 1 :]
+    if words[1].endswith(".help"):
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        return int(stopped.value.code or 0)
     if words[0] in ("fit", "validate"):
         words += CUT
     if words[0] == "fit":

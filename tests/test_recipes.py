@@ -102,4 +102,6 @@ def test_table_agrees_with_the_recipe(recipe):
     (row,) = [line for line in TABLE.splitlines() if line.startswith(f"| {link} |")]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[3] == f"`{says['command']}`"
-    assert (cells[-1] == "not run") == (says["reached"] == "not run")
+    assert cells[-1] in says["reached"]  # the number, or "not run"
+    assert "TBD" not in "".join(says.values())
+    assert "to be filled" not in row

@@ -115,7 +115,6 @@ def test_descriptions_are_known_before_setup() -> None:
     assert (ScenesData().num_classes, CamVidData("x").num_classes) == (6, 11)
     data = CamVidData("x")
     assert len(data.classes) == len(data.colors) == 11
-    assert data.ignore_index == 255
     assert data.mean == (0.485, 0.456, 0.406)
     assert data.std == (0.229, 0.224, 0.225)
 

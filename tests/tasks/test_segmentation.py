@@ -262,9 +262,16 @@ def test_weights_per_class_must_be_as_many():
         SegmentationTask(network="dla46_cida", num_classes=3, class_weights=[1.0, 2.0])
 
 
-def command(root: Path, *extra: str) -> list[str]:
+def command(root: Path, *extra: str, word: str = "fit") -> list[str]:
     options = {**TINY, "--trainer.default_root_dir": str(root), "--data.train_images": "8"}
-    return [sys.executable, "-m", "dla", "fit", *(f"{key}={value}" for key, value in options.items()), *extra]
+    return [sys.executable, "-m", "dla", word, *(f"{key}={value}" for key, value in options.items()), *extra]
+
+
+def measured(root: Path, *extra: str) -> list[str]:
+    """What `validate` prints of the run's last checkpoint: every number of its table."""
+    arguments = command(root, f"--ckpt_path={root}/checkpoints/last.ckpt", *extra, word="validate")
+    out = subprocess.run(arguments, check=True, timeout=200, capture_output=True, text=True).stdout
+    return re.findall(r"\d+\.\d\d|nan", out)
 
 
 @pytest.mark.slow
@@ -274,6 +281,9 @@ def test_two_processes_train_together(tmp_path):
     checkpoint = last(tmp_path)
     assert checkpoint["epoch"] == 1
     assert checkpoint["global_step"] == 4  # 8 images in 2 processes, by 2
+    alone, together = measured(tmp_path), measured(tmp_path, *arguments[:2])
+    assert alone == together  # 5 images for 2 processes: none is counted twice
+    assert len(alone) == 8
 
 
 @pytest.mark.slow
