@@ -58,6 +58,8 @@ def main(argv: list[str]) -> int:
     try:
         paths = find_images(arguments.inputs)
         _check_targets(paths, arguments.output)
+        if arguments.output.is_file():
+            raise ValueError(f"--output {arguments.output} is a file: name a folder")
         predictor = load_predictor(arguments.model, _device(arguments.device))
         arguments.output.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
