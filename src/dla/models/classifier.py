@@ -7,10 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.backbones import FeatureSpec
+from dla.backbones import FeatureSpec, take_indices
 from dla.models.blocks import BlockFactory, conv_norm
 from dla.models.checkpointing import checkpointed
-from dla.models.features import take_indices
 from dla.models.heads import ClassifierHead
 from dla.models.stage import Stage
 

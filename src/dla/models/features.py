@@ -1,27 +1,13 @@
 """A network as a list of feature maps, and nothing in it that no map needs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.backbones import FeatureSpec
-
-if TYPE_CHECKING:
-    from dla.models.classifier import DLA
-
-
-def take_indices(count: int, indices: int | Sequence[int] | None) -> list[int]:
-    """Indices of the chosen among `count` maps: all for None, the last n for an int, negative ones from the end."""
-    if indices is None:
-        return list(range(count))
-    chosen = range(count - indices, count) if isinstance(indices, int) else [i + count if i < 0 else i for i in indices]
-    if (isinstance(indices, int) and indices < 1) or any(not 0 <= i < count for i in chosen):
-        raise ValueError(
-            f"there are {count} feature maps: {indices!r} is neither a number nor a list of indices of them"
-        )
-    return sorted(set(chosen))
+from dla.backbones import FeatureSpec, take_indices
+from dla.models.classifier import DLA
 
 
 class Features(nn.Module):
@@ -30,7 +16,7 @@ class Features(nn.Module):
     Has `feature_specs` for our decoders, and `feature_info` with `channels()` and `reduction()` for timm's.
     """
 
-    def __init__(self, model: "DLA", out_indices: int | Sequence[int] | None = None) -> None:
+    def __init__(self, model: DLA, out_indices: int | Sequence[int] | None = None) -> None:
         super().__init__()
         self.out_indices = take_indices(len(model.stages), out_indices)
         if not self.out_indices:
