@@ -202,7 +202,11 @@ def test_names():
         (lambda: dla.create_model("dla34", pretrained=True), ValueError, "name the weights to load"),
         (lambda: dla.create_model("dla34", planes=3), TypeError, "planes"),
         (lambda: dla.create_model("dla34up", features_only=True), ValueError, "is for a classifier, dla34"),
-        (lambda: dla.create_model("dla34up", out_stride=3), ValueError, "2, 4, 8 or 16 and at most output_stride, not 3"),
+        (
+            lambda: dla.create_model("dla34up", out_stride=3),
+            ValueError,
+            "2, 4, 8 or 16 and at most output_stride, not 3",
+        ),
         (lambda: dla.create_model("dla34", output_stride=4), ValueError, "8, 16 or 32, not 4"),
         (lambda: dla.create_model("dla34", global_pool=""), ValueError, "needs pooled features"),
         (lambda: dla.create_model("dla34", out_indices=[1]), ValueError, "features_only=True"),

@@ -44,7 +44,7 @@ class Showcase(Callback):
         if "val/miou" not in trainer.callback_metrics:
             _say(trainer, f"nothing was measured: validation runs every {trainer.check_val_every_n_epoch} epochs")
             return
-        _print_table(trainer, "val", "validation after the last epoch")
+        _print_table(trainer, "val", "validation, last epoch")
         for callback in trainer.checkpoint_callbacks:
             if getattr(callback, "monitor", None) and callback.best_model_score is not None:  # type: ignore[attr-defined]
                 best = 100 * float(callback.best_model_score)  # type: ignore[attr-defined]
