@@ -10,8 +10,11 @@ install_import_hook("dla", "typeguard.typechecked")
 
 
 @pytest.fixture(scope="session")
-def data_root() -> Path:
-    root = os.environ.get("DLA_DATA")
-    if not root:
-        pytest.skip("DLA_DATA is not set: it names the folder with the real data sets")
-    return Path(root)
+def real_camvid() -> Path:
+    """The real CamVid, or a skip that says why."""
+    if "DLA_DATA" not in os.environ:
+        pytest.skip("DLA_DATA is not set; it names the folder with the real data sets")
+    root = Path(os.environ["DLA_DATA"]) / "camvid"
+    if not root.is_dir():
+        pytest.skip(f"no folder {root}")
+    return root

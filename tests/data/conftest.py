@@ -1,6 +1,5 @@
 """Small trees of files in the layouts that the readers expect, and the real data where there is some."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +39,3 @@ def cityscapes_root(tmp_path: Path) -> Path:
                 labels = np.arange(34, dtype=np.uint8).reshape(2, 17)
                 save(tmp_path / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", labels)
     return tmp_path
-
-
-@pytest.fixture
-def real_camvid() -> Path:
-    """The real CamVid, or a skip that says why."""
-    folder = os.environ.get("DLA_DATA")
-    if folder is None:
-        pytest.skip("DLA_DATA does not name a folder with the real data sets")
-    root = Path(folder) / "camvid"
-    if not root.is_dir():
-        pytest.skip(f"no folder {root}")
-    return root

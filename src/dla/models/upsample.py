@@ -50,7 +50,8 @@ class FixedUpsample(nn.Module):
         """(b, c, h, w) -> (b, c, *size)."""
         channels, factor = x.shape[1], self.factor
         if factor > 1:
-            with torch.autocast(x.device.type, enabled=False):  # in half precision, close scores would become equal
+            device = "cpu" if x.is_meta else x.device.type  # autocast knows no meta device
+            with torch.autocast(device, enabled=False):  # in half precision, close scores would become equal
                 x = x.to(torch.promote_types(x.dtype, torch.float32))
                 weight = self.kernel.to(x).expand(channels, 1, -1, -1)
                 x = F.conv_transpose2d(x, weight, stride=factor, padding=factor // 2, groups=channels)

@@ -1,0 +1,69 @@
+"""The weights in the package: named, small, described, and as good on real street scenes as their card says."""
+
+import pytest
+import torch
+
+import dla
+from dla.cli import main
+from dla.data import CamVid
+from dla.predictor import load_predictor
+from dla.weights.packaged import FOLDER
+
+NAME = "dla46_cup.camvid"
+
+
+def test_every_file_is_listed_small_and_has_a_card():
+    files = sorted(FOLDER.glob("*.safetensors"))
+    assert [path.stem for path in files] == dla.list_models(pretrained=True)
+    assert NAME in dla.list_models("*.camvid", pretrained=True)
+    for path in files:
+        assert path.stat().st_size < 5_000_000
+        assert path.with_suffix(".md").read_text(encoding="utf-8").startswith(f"# {path.stem}")
+
+
+@torch.no_grad()
+def test_weights_come_with_their_facts_and_without_them_only_the_classes():
+    trained, plain = dla.create_model(NAME, pretrained=True), dla.create_model(NAME)
+    assert trained.num_classes == plain.num_classes == 11
+    assert trained.pretrained_cfg["classes"] == list(CamVid.classes)
+    assert plain.pretrained_cfg == {}
+    assert not torch.equal(trained.head.classify.weight, plain.head.classify.weight)
+
+
+def test_other_classes_get_a_new_head_on_the_trained_network():
+    trained, other = dla.create_model(NAME, pretrained=True), dla.create_model(NAME, True, num_classes=5)
+    assert other.num_classes == 5
+    mine, theirs = other.state_dict(), trained.state_dict()
+    assert {key for key in mine if not torch.equal(mine[key], theirs[key])} == {
+        "head.classify.weight",
+        "head.classify.bias",
+    }
+
+
+def test_a_name_without_weights_tells_those_that_have():
+    with pytest.raises(ValueError, match=f"there are: {NAME}"):
+        dla.create_model("dla34up.camvid", pretrained=True)
+
+
+@pytest.mark.data
+def test_real_street_scenes(real_camvid):
+    predictor = load_predictor(NAME)
+    dataset = CamVid(real_camvid, split="val")
+    right = counted = 0
+    for index in range(0, len(dataset), 20):
+        image, mask = dataset[index]
+        pixels = (image[None] / 255 - torch.tensor(predictor.mean)[:, None, None]) / torch.tensor(predictor.std)[
+            :, None, None
+        ]
+        with torch.inference_mode():
+            predicted = predictor.model(pixels).argmax(1)[0]
+        right += int((predicted == mask)[mask != 255].sum())
+        counted += int((mask != 255).sum())
+    assert right / counted > 0.85  # the card says 0.90 over the whole split
+
+
+@pytest.mark.data
+def test_predicts_a_real_photograph(real_camvid, tmp_path):
+    photo = next((real_camvid / "val").glob("*.png"))
+    assert main(["predict", str(photo), "--model", NAME, "--output", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {f"{photo.stem}.png", f"{photo.stem}_overlay.jpg"}
