@@ -1,16 +1,16 @@
 """Hierarchical deep aggregation: fuse blocks in a tree (Figure 1d, 1e, 1f; Equations 2 and 3).
 
-Four blocks (B) under each structure; a node (N) sums up what hangs below it:
+Four blocks (B) under each structure; a node (N, or r where it feeds the next block) sums up what hangs below it:
 
-    tree                      re-entrant                  merged
-          N                             N                          N
-       ┌──┴──┐                   ┌──────┴─┐                 ┌──────┼──┐
-       N     N                   N      ┌─N                 N      │  │
-      ┌┴┐   ┌┴┐                 ┌┴┐     │┌┴┐               ┌┴┐     │  │
-    x─B─B───B─B              x──B─B   ┌─┴B─B            x──B─B   ┌─B──B
-                                  └N──┘                      └N──┘
-    blocks feed blocks       the first half's node       as re-entrant; the last node also absorbs
-                             feeds the second half       the node of the half that runs second
+    tree               re-entrant          merged
+         N                   N                   N
+       ┌─┴─┐              ┌──┴──┐             ┌──┴─┬─┐
+       N   N              r     N             r    │ │
+      ┌┴┐ ┌┴┐            ┌┴┐   ┌┴┐           ┌┴┐   │ │
+    x─B─B─B─B          x─B─B r─B─B         x─B─B r─B─B
+
+In the tree, blocks feed blocks and nodes feed nodes alone. Re-entrant, the first half's node feeds the second half.
+Merged, the last node also absorbs the node of the half that runs second.
 """
 
 from collections.abc import Callable, Sequence

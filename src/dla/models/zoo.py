@@ -83,9 +83,8 @@ def create_model(
     if pretrained and not tag:
         raise ValueError(f"name the weights to load, one of: {', '.join(packaged())}")
     weights = packaged().get(name)
-    options = {
-        key: value for key, value in options.items() if value is not None
-    }  # as timm has it: None for the default
+    # As timm has it, None stands for the default.
+    options = {key: value for key, value in options.items() if value is not None}
     num_classes = options.get("num_classes")
     if weights:
         options["num_classes"] = weights.cfg["num_classes"]
