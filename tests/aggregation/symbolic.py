@@ -95,16 +95,20 @@ def nodes_from(expression: Expression, start: Expression) -> int:
     return longest + 1 if longest >= 0 else -1
 
 
+def everything_in(expression: Expression) -> list[Expression]:
+    """All that was computed, each once: what feeds several places is one and the same object."""
+    seen: dict[int, Expression] = {}
+    pending = [expression]
+    while pending:
+        if id(part := pending.pop()) not in seen:
+            seen[id(part)] = part
+            pending += [child for child in part[1:] if isinstance(child, tuple)]
+    return list(seen.values())
+
+
 def blocks_in(expression: Expression) -> set[int]:
-    own = {expression[1]} if expression[0] == "B" else set()
-    return own.union(*(blocks_in(part) for part in expression[1:] if isinstance(part, tuple)))
+    return {part[1] for part in everything_in(expression) if part[0] == "B"}
 
 
 def count_nodes(expression: Expression) -> int:
-    """Distinct nodes in an expression; one that feeds several places is counted once."""
-
-    def collect(e: Expression) -> set[Expression]:
-        below = [collect(part) for part in e[1:] if isinstance(part, tuple)]
-        return set().union({e} if e[0] == "N" else set(), *below)
-
-    return len(collect(expression))
+    return sum(part[0] == "N" for part in everything_in(expression))

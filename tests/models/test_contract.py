@@ -239,6 +239,7 @@ def test_all_thirty_run_at_an_odd_size(name):
     assert out.shape == ((1, 3) if name in VARIANTS else (1, 3, 70, 65))
 
 
+@pytest.mark.slow
 def test_each_kind_compiles_to_one_graph():
     """In a process of its own: here, the run-time checks of shapes stand in the compiler's way."""
     program = """
