@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dla.data import BatchAugment, Cached, Draw, Scenes, Seeded, SeededSampler, collate, joint_transforms
-from dla.data.sample import Color, Sample, make_sample
+from dla.data.sample import Sample, make_sample
+from dla.images import RGB
 
 
 def batches(epoch: int, *, workers: int = 0, seed: int = 0, repeat: int = 1) -> list[dict[str, Tensor]]:
@@ -91,7 +92,7 @@ class Uneven:
     """Samples of different heights; counts how often each is read."""
 
     classes: ClassVar[tuple[str, ...]] = ("only",)
-    colors: ClassVar[tuple[Color, ...]] = ((0, 0, 0),)
+    colors: ClassVar[tuple[RGB, ...]] = ((0, 0, 0),)
 
     def __init__(self) -> None:
         self.reads = [0, 0, 0]

@@ -51,3 +51,16 @@ def test_its_help_teaches_all_settings(capsys: pytest.CaptureFixture[str]) -> No
         main(["fit", "--data.help=FolderData"])  # as `dla fit --data.help FolderData`
     text = capsys.readouterr().out
     assert all(f"--data.{name}" in text for name in ("classes", "void", "crop", "rotate", "seed"))
+
+
+def test_training_sees_an_image_as_predict_does(own_root: Path) -> None:
+    """A photograph on its side is turned upright, and 16-bit grey is not clipped."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera lay on its side
+    upright = Image.fromarray(np.zeros((40, 30, 3), np.uint8))
+    upright.transpose(Image.Transpose.ROTATE_90).save(own_root / "train" / "0.jpg", exif=exif)
+    Image.fromarray(np.zeros((40, 30), np.uint8)).save(own_root / "trainannot" / "0.png")
+    Image.fromarray(np.full((30, 40), 40_000, np.uint16)).save(own_root / "train" / "1.png")
+    dataset = PairedFolders(own_root, classes=("wall", "crack"))
+    assert dataset[0].image.shape == (3, 40, 30)
+    assert dataset[1].image.unique().tolist() == [40_000 >> 8]

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Literal
 
 from dla.data.paired import PairedFolders
-from dla.data.sample import Color
+from dla.images import RGB
 
 VOID = 11  # what the annotation files hold where no class is given
 
 # SegNet's eleven classes in the order of their indices, in the colours of the data base itself.
-PALETTE: dict[str, Color] = {
+PALETTE: dict[str, RGB] = {
     "sky": (128, 128, 128),
     "building": (128, 0, 0),
     "pole": (192, 192, 128),

@@ -8,7 +8,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torchvision import datasets
 
-from dla.data.sample import IGNORE_INDEX, Color, Sample, check_sizes, make_sample, read_image, read_labels
+from dla.data.sample import IGNORE_INDEX, Sample, check_sizes, make_sample, read_image, read_labels
+from dla.images import RGB
 
 IMAGE, LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
@@ -44,7 +45,7 @@ class Cityscapes:
     """
 
     classes: ClassVar[tuple[str, ...]] = tuple(label.name for label in TRAINED)
-    colors: ClassVar[tuple[Color, ...]] = tuple(label.color for label in TRAINED)
+    colors: ClassVar[tuple[RGB, ...]] = tuple(label.color for label in TRAINED)
 
     def __init__(self, root: str | Path, split: Literal["train", "val", "test"] = "train") -> None:
         images, annotations = Path(root) / "leftImg8bit" / split, Path(root) / "gtFine" / split

@@ -5,9 +5,10 @@ from typing import Any, Literal
 from dla.data.camvid import CamVid
 from dla.data.cityscapes import Cityscapes
 from dla.data.paired import PairedFolders, spread_colors
-from dla.data.sample import Color, SegmentationSet
+from dla.data.sample import SegmentationSet
 from dla.data.scenes import Scenes
 from dla.data.segmentation import SegmentationData, Split
+from dla.images import RGB
 
 __all__ = ["CamVidData", "CityscapesData", "FolderData", "ScenesData", "SegmentationData", "StoredData"]
 
@@ -112,7 +113,7 @@ class FolderData(StoredData):
     """
 
     def __init__(
-        self, root: str, *, classes: list[str], colors: list[Color] | None = None, void: int = 255, **settings: Any
+        self, root: str, *, classes: list[str], colors: list[RGB] | None = None, void: int = 255, **settings: Any
     ) -> None:
         super().__init__(root, **settings)
         self.classes, self.void = tuple(classes), void

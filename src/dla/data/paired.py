@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 
-from dla.data.sample import IGNORE_INDEX, Color, Sample, check_sizes, make_sample, read_image, read_labels
+from dla.data.sample import IGNORE_INDEX, Sample, check_sizes, make_sample, read_image, read_labels
+from dla.images import RGB
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -30,7 +31,7 @@ class PairedFolders:
     """
 
     classes: tuple[str, ...]
-    colors: tuple[Color, ...]
+    colors: tuple[RGB, ...]
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class PairedFolders:
         split: Literal["train", "val", "test"] = "train",
         *,
         classes: Sequence[str],
-        colors: Sequence[Color] | None = None,
+        colors: Sequence[RGB] | None = None,
         void: int = IGNORE_INDEX,
     ) -> None:
         self.classes, self.void = tuple(classes), void
@@ -76,7 +77,7 @@ class PairedFolders:
         return make_sample(image, torch.where(mask == self.void, IGNORE_INDEX, mask).to(torch.uint8))
 
 
-def spread_colors(count: int) -> tuple[Color, ...]:
+def spread_colors(count: int) -> tuple[RGB, ...]:
     """`count` colours of evenly spread hues."""
     hues = [colorsys.hsv_to_rgb(i / count, 0.75, 0.95) for i in range(count)]
     return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues)

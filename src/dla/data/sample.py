@@ -1,7 +1,7 @@
 """What every segmentation set gives, an image and its mask, and how both are read from files."""
 
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -9,6 +9,9 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision import tv_tensors
+
+from dla import images
+from dla.images import RGB
 
 IGNORE_INDEX = 255  # pixels that count neither in the loss nor in a metric
 
@@ -20,9 +23,6 @@ class Sample(NamedTuple):
     mask: tv_tensors.Mask
 
 
-Color: TypeAlias = tuple[int, int, int]
-
-
 class SegmentationSet(Protocol):
     """A map-style set of samples; `classes` names the indices of the masks, `colors` (RGB) draws them."""
 
@@ -32,7 +32,7 @@ class SegmentationSet(Protocol):
         ...
 
     @property
-    def colors(self) -> tuple[Color, ...]:
+    def colors(self) -> tuple[RGB, ...]:
         """The colours, in the same order."""
         ...
 
@@ -51,19 +51,33 @@ def make_sample(image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h w"]) -> Sa
 
 
 def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
-    """An image file as RGB, whatever its mode; an unreadable one raises a ValueError that names it."""
-    return torch.from_numpy(_pixels(path, mode="RGB")).permute(2, 0, 1).contiguous()
+    """An image file as `dla predict` reads it, upright and RGB; an unreadable one raises a ValueError that names it."""
+    try:
+        pixels = np.array(images.read_image(path))
+    except images.ImageError as error:
+        raise _unreadable(path, error.__cause__) from error
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def read_labels(path: Path) -> UInt8[Tensor, "h w"]:
     """A label file as the indices it holds: 8-bit grey, or a palette image, whose colours do not matter."""
-    labels = _pixels(path, mode=None)
+    try:
+        with Image.open(path) as file:
+            labels = np.array(file)
+    except FileNotFoundError:
+        raise
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow reports a broken PNG as a SyntaxError
+        raise _unreadable(path, error) from error
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise ValueError(
             f"{path} holds {labels.dtype} values of shape {labels.shape}; expected one 8-bit class index a pixel: "
             "save the labels as an 8-bit grey PNG"
         )
     return torch.from_numpy(labels)
+
+
+def _unreadable(path: Path, reason: object) -> ValueError:
+    return ValueError(f"{path} cannot be read as an image ({reason}); unpack or download it again")
 
 
 def check_sizes(image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h2 w2"], image_path: Path, mask_path: Path) -> None:
@@ -74,13 +88,3 @@ def check_sizes(image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h2 w2"], ima
             f"{image_path} is {width}x{height} but its annotation {mask_path} is {mask_width}x{mask_height}; "
             "expected equal sizes: resize the annotation (nearest) or unpack the set again"
         )
-
-
-def _pixels(path: Path, mode: str | None) -> np.ndarray:
-    try:
-        with Image.open(path) as file:
-            return np.array(file if mode is None else file.convert(mode))
-    except FileNotFoundError:
-        raise
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow reports a broken PNG as a SyntaxError
-        raise ValueError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error

@@ -14,8 +14,9 @@ from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dla.data.sample import Color, Sample, make_sample
+from dla.data.sample import Sample, make_sample
 from dla.data.shapes import PATTERNS, SHAPES, Plane
+from dla.images import RGB
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -53,7 +54,7 @@ class Scenes:
     """
 
     classes: ClassVar[tuple[str, ...]] = ("ground", *(outline.__name__ for outline, _ in SHAPES))
-    colors: ClassVar[tuple[Color, ...]] = (
+    colors: ClassVar[tuple[RGB, ...]] = (
         (40, 40, 40),
         (230, 90, 60),
         (70, 140, 230),

@@ -11,9 +11,10 @@ from torch.utils.data import DataLoader
 
 from dla.data.batch_augment import BatchAugment, per_channel
 from dla.data.loading import Cached, Item, Seeded, collate
-from dla.data.sample import Color, SegmentationSet
+from dla.data.sample import SegmentationSet
 from dla.data.sampling import SeededSampler
 from dla.data.transforms import MEAN, STD, joint_transforms
+from dla.images import RGB
 
 Split = Literal["train", "val", "test"]
 Triple = tuple[float, float, float]
@@ -44,7 +45,7 @@ class SegmentationData(LightningDataModule):
     """
 
     classes: tuple[str, ...]
-    colors: tuple[Color, ...]
+    colors: tuple[RGB, ...]
     mean: ClassVar[Triple] = MEAN
     std: ClassVar[Triple] = STD
 
