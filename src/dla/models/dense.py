@@ -49,10 +49,15 @@ class IDA(nn.Module):
         self.bring = nn.ModuleList(ProjectUp(spec.channels, channels, spec.stride // out_stride) for spec in specs)
         self.aggregate = IterativeAggregation([channels] * len(specs), channels, node=node3x3)
         self.aggregate.apply(initialise)
+        self.step_specs = [FeatureSpec(channels, out_stride)] * len(specs)
 
     def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
         """Maps (b, c_i, h_i, w_i), finest first -> (b, channels, *size)."""
-        return self.aggregate([bring(x, size) for bring, x in zip(self.bring, maps, strict=True)])
+        return self.steps(maps, size)[-1]
+
+    def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
+        """Like `forward`, with every intermediate; their channels and strides are `step_specs`."""
+        return self.aggregate.steps([bring(x, size) for bring, x in zip(self.bring, maps, strict=True)])
 
 
 class IterativeUp(nn.Module):
@@ -89,13 +94,20 @@ class DLAUp(nn.Module):
         self.out_channels, self.out_stride = specs[0]
         pairs = zip(specs[-2::-1], specs[:0:-1], strict=True)  # (1/16, 1/32), (1/8, 1/16), ...
         self.lines = nn.ModuleList(IterativeUp(fine, coarse, i) for i, (fine, coarse) in enumerate(pairs, start=1))
+        self.step_specs = list(specs[::-1])
 
     def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
         """Maps (b, c_i, h_i, w_i), finest first, the first of `size` -> (b, c_1, *size)."""
+        return self.steps(maps, size)[-1]
+
+    def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
+        """Like `forward`, with the end of every line, coarsest first; channels and strides are `step_specs`."""
         fused = [maps[-1]]
+        ends = [maps[-1]]
         for fine, line in zip(maps[-2::-1], self.lines, strict=True):
             fused = line(fine, fused)
-        return fused[-1]
+            ends.append(fused[-1])
+        return ends
 
 
 class DensePredictor(nn.Module):
@@ -117,9 +129,13 @@ class DensePredictor(nn.Module):
 
     def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
         """The fused map, at the decoder's stride."""
+        return self.forward_steps(x)[-1]
+
+    def forward_steps(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        """All maps on the way to the fused one, which is the last; `decoder.step_specs` says what they are."""
         height, width = x.shape[-2:]
         stride = self.decoder.out_stride
-        return self.decoder(self.backbone(x), (-(-height // stride), -(-width // stride)))
+        return self.decoder.steps(self.backbone(x), (-(-height // stride), -(-width // stride)))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Logits (b, classes, h, w)."""

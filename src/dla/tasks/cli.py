@@ -96,7 +96,7 @@ def main(args: list[str]) -> int:
 
 
 def _require_weights(task: Namespace) -> None:
-    if not task.get("weights") and "." not in task.get("network", ""):
+    if not task.get("weights") and "." not in (task.get("backbone") or task.get("network", "")):
         raise ValueError("there is nothing to measure in untrained weights: give --ckpt_path or --model.weights")
 
 

@@ -48,7 +48,7 @@ class Showcase(Callback):
         for callback in trainer.checkpoint_callbacks:
             if getattr(callback, "monitor", None) and callback.best_model_score is not None:  # type: ignore[attr-defined]
                 best = 100 * float(callback.best_model_score)  # type: ignore[attr-defined]
-                _say(trainer, f"best: {best:.1f} % mean IoU, {callback.best_model_path}")  # type: ignore[attr-defined]
+                _say(trainer, f"best: {best:.1f} % {pl_module.headline}, {callback.best_model_path}")  # type: ignore[attr-defined]
         if trainer.is_global_zero and _data(trainer) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             rows = self._rows(_data(trainer), pl_module)
             path = Path(trainer.default_root_dir, "examples.png")
