@@ -40,6 +40,7 @@ class Task(LightningModule):
         warmup: Epochs over which the rate rises at the start.
     """
 
+    kind: str  # what a checkpoint says it does: "segmentation", "boundaries" or "classification"
     monitor: str  # the metric that tells the best checkpoint, the higher the better
     headline: str  # the same in words
 
@@ -115,6 +116,7 @@ class Task(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to use the network without this class."""
         checkpoint["dla"] = {
+            "task": self.kind,
             "model": re.sub(r"\.[^+]*", "", self.network),  # the tag names weights that are trained away by now
             "options": self.options,
             "num_classes": self.num_classes,

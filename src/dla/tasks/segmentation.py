@@ -13,7 +13,7 @@ from dla.data.sample import IGNORE_INDEX
 from dla.inference import predict_probabilities
 from dla.models import DensePredictor
 from dla.tasks.base import Batch, Task
-from dla.tasks.showcase import Showcase
+from dla.tasks.segmentation_showcase import SegmentationShowcase
 
 
 class SegmentationTask(Task):
@@ -29,6 +29,7 @@ class SegmentationTask(Task):
         **settings: The others of `Task`.
     """
 
+    kind = "segmentation"
     monitor = "val/miou"
     headline = "mean IoU"
 
@@ -96,9 +97,9 @@ class SegmentationTask(Task):
         self.log(f"{split}/miou", values["iou"].nanmean(), prog_bar=True, sync_dist=True)
         self.log_dict({f"{split}/accuracy": values["accuracy"], **ious}, sync_dist=True)
 
-    def configure_callbacks(self) -> Showcase:
+    def configure_callbacks(self) -> SegmentationShowcase:
         """Show results when a run ends."""
-        return Showcase()
+        return SegmentationShowcase()
 
 
 def pixel_loss(

@@ -1,0 +1,49 @@
+"""What a segmentation run shows: IoU per class, and a picture of some predictions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lightning import LightningModule, Trainer
+from PIL import Image
+from rich.table import Table
+from torch import Tensor
+
+from dla.images import RGB
+from dla.tasks.showcase import Showcase, denormalised, grid, shown
+
+
+class SegmentationShowcase(Showcase):
+    """IoU per class; input, truth and prediction of some validation images."""
+
+    def table(self, trainer: Trainer, values: dict[str, float], title: str) -> Table | None:
+        """IoU of every class, their mean, and pixel accuracy, in percent."""
+        ious = {name.removeprefix("iou/"): value for name, value in values.items() if name.startswith("iou/")}
+        if not ious:
+            return None
+        table = Table("class", "IoU %", title=title)
+        for name, value in ious.items():
+            table.add_row(name, f"{100 * value:.2f}")
+        table.add_section()
+        table.add_row("mean IoU", f"{100 * values['miou']:.2f}")
+        table.add_row("pixel accuracy", f"{100 * values['accuracy']:.2f}")
+        return table
+
+    def picture(self, data: Any, model: LightningModule) -> Image.Image:
+        """Rows of input, truth and prediction, and the legend."""
+        rows = [
+            (
+                denormalised(item["image"], data),
+                _paint(item["mask"], data.colors),
+                _paint(logits.argmax(0), data.colors),
+            )
+            for item, logits in shown(data, model, self.images)
+        ]
+        names = [*zip(data.classes, data.colors, strict=True), ("void", (0, 0, 0))]
+        return grid(rows, ("input", "truth", "prediction"), names)
+
+
+def _paint(mask: Tensor, colors: Sequence[RGB]) -> np.ndarray:
+    palette = np.zeros((256, 3), np.uint8)  # what is ignored stays black
+    palette[: len(colors)] = colors
+    return palette[mask.cpu().numpy()]
