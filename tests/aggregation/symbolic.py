@@ -51,6 +51,15 @@ class Equations:
         inner = [results[m] for m in range(n - 1, 0, -1)]
         return ("N", *([pooled] if pooled else []), *inner, l1, l2)
 
+    def merged_over(self, count: int, x: Expression, pooled: Expression | None = None) -> Expression:
+        """Any count: a whole T_n for each binary digit but the last, whose inputs the one last node takes itself."""
+        *digits, last = [bit for bit in range(count.bit_length() - 1, -1, -1) if count >> bit & 1]
+        inputs = [pooled] if pooled else []
+        for n in digits:
+            inputs.append(x := self.merged(n, x) if n else self.block(x))
+        inputs += self.merged(last, x)[1:] if last else [self.block(x)]
+        return inputs[0] if len(inputs) == 1 else ("N", *inputs)
+
     def reentrant(self, n: int, x: Expression) -> Expression:
         """E_1(x) = N(L_1, L_2); E_n(x) = N(r, E_{n-1}(r)) with r = E_{n-1}(x)."""
         if n == 1:
@@ -83,6 +92,25 @@ def iterative(xs: Sequence[Expression]) -> Expression:
 def skips(xs: Sequence[Expression]) -> Expression:
     """S(x1) = x1; S(x1, ..., xn) = A(S(x2, ..., xn), x1)."""
     return xs[0] if len(xs) == 1 else ("N", skips(xs[1:]), xs[0])
+
+
+def evaluate(
+    expression: Expression, blocks: Sequence[nn.Module], nodes: Sequence[nn.Module], values: dict[Expression, Any]
+) -> Any:
+    """The value of an expression with these blocks, and these nodes in the order in which they run."""
+    waiting, known = list(nodes), {}
+
+    def value(part: Expression) -> Any:
+        if part in values:
+            return values[part]
+        if id(part) not in known:
+            inputs = [value(child) for child in part[1:] if isinstance(child, tuple)]
+            known[id(part)] = blocks[part[1]](*inputs) if part[0] == "B" else waiting.pop(0)(inputs)
+        return known[id(part)]
+
+    result = value(expression)
+    assert not waiting
+    return result
 
 
 def nodes_from(expression: Expression, start: Expression) -> int:
