@@ -87,7 +87,7 @@ def test_every_kind_of_picture_is_segmented(tmp_path, model, capsys):
         assert overlay.height >= mask.height
     captured = capsys.readouterr()
     assert captured.out == f"wrote 4 masks and overlays to {out}, skipped 0 of 4 images\n"
-    assert "segmenting" in captured.err
+    assert "predicting" in captured.err
 
 
 def test_the_mask_holds_the_predicted_classes(tmp_path, model):

@@ -71,7 +71,7 @@ def test_packaged_weights_are_loaded_by_name(monkeypatch, network):
     with pytest.raises(ValueError, match=r"dla34up.toy is neither .* use one of dla46_cida.toy"):
         load_predictor("dla34up.toy")
     network.pretrained_cfg = {"mean": (0.5, 0.5, 0.5)}
-    with pytest.raises(CheckpointError, match=r"the model dla46_cida.toy does not say how to segment.*'classes'"):
+    with pytest.raises(CheckpointError, match=r"the model dla46_cida.toy does not say how to use it.*'classes'"):
         load_predictor("dla46_cida.toy")
 
 
@@ -82,10 +82,10 @@ def test_packaged_weights_are_loaded_by_name(monkeypatch, network):
         ({"model": 3}, "is of the model 3"),
         ({"num_classes": 300}, "num_classes 300: masks of 8 bits take 1 to 256"),
         ({"num_classes": None}, "num_classes None"),
-        ({"classes": ["road"]}, "contradicts itself: 2 outputs, 1 class names, 2 colours"),
+        ({"classes": ["road"]}, "contradicts itself: segmentation, 2 outputs, 1 class names, 2 colours"),
         ({"colors": [[0, 0, 0], [0, 0, 256]]}, r"\[0, 0, 256\] is not a colour"),
-        ({"colors": [[0, 0], [0, 0]]}, "does not say how to segment"),
-        ({"mean": 0.5}, "does not say how to segment"),
+        ({"colors": [[0, 0], [0, 0]]}, "does not say how to use it"),
+        ({"mean": 0.5}, "does not say how to use it"),
         ({"std": [1, 0, 1]}, "std be positive"),
         ({"num_classes": 3}, "does not fit the .* it names: .* of another shape"),
     ],

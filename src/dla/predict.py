@@ -1,4 +1,4 @@
-"""The command `dla predict`: segments pictures and writes, for each, its mask and its overlay."""
+"""The command `dla predict`: runs a network over pictures and writes masks, boundary maps or classes."""
 
 import argparse
 import math
@@ -8,22 +8,26 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from dla.files import atomic_write
-from dla.images import ImageError, draw_overlay, find_images, read_image
-from dla.predictor import Predictor, load_predictor
-
-LARGEST_JPEG = 65500  # pixels on a side
+from dla.images import ImageError, find_images, read_image
+from dla.predictor import load_predictor
+from dla.results import Results, results
 
 ALL_WRITTEN, SOME_SKIPPED, FAILED, INTERRUPTED = 0, 1, 2, 130
 
 EXAMPLES = """
-what is written, for street.jpg:
-  DIR/street.png          the index of the class of each pixel, 8 bits, at the size a viewer shows street.jpg in
-  DIR/street_overlay.jpg  the picture under the colours of its classes, whose names stand at its right
+what is written, for street.jpg, at the size a viewer shows it in:
+  by a model that segments
+    DIR/street.png          the index of the class of each pixel, 8 bits
+    DIR/street_overlay.jpg  the picture under the colours of its classes, whose names stand at its right
+  by a model that finds boundaries
+    DIR/street.png          the probability of a boundary, 255 for 1
+    DIR/street_thin.png     the same on the crests alone, 0 elsewhere
+    DIR/street_overlay.jpg  the picture under its boundaries
+  by a model that classifies
+    DIR/predictions.csv     for every picture, the most probable classes with their probabilities, also printed
 
 examples:
   one photograph, with the weights that come with the package
@@ -57,15 +61,17 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_intermixed_args(argv)
     try:
         paths = find_images(arguments.inputs)
-        _check_targets(paths, arguments.output)
         if arguments.output.is_file():
             raise ValueError(f"--output {arguments.output} is a file: name a folder")
         predictor = load_predictor(arguments.model, _device(arguments.device))
+        view = {name: getattr(arguments, name) for name in ("scales", "flip", "window", "top")}
+        writer = results(predictor, arguments.output, **view)
+        _check_targets(paths, writer)
         arguments.output.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         return _fail(error)
     try:
-        return _run(paths, predictor, arguments)
+        return _run(paths, writer)
     except OSError as error:
         return _fail(error)
 
@@ -75,25 +81,21 @@ def _fail(error: Exception) -> int:
     return FAILED
 
 
-def _check_targets(paths: Sequence[Path], output: Path) -> None:
-    """Refuse to overwrite one picture's mask by another's, or a picture by a mask."""
+def _check_targets(paths: Sequence[Path], writer: Results) -> None:
+    """Refuse to overwrite one picture's results by another's, or a picture by a result."""
     sources = {path.resolve(): path for path in paths}
     owners: dict[str, Path] = {}
     for path in paths:
-        # Regardless of case, because some file systems do not tell a.png from A.png.
-        other = owners.setdefault(path.stem.casefold(), path)
-        if other != path:
-            raise ValueError(
-                f"{other} and {path} would both be written to {path.stem}.png: rename one, or run them one after the "
-                "other with an --output each"
-            )
-        for target in _targets(path, output):
+        for target in writer.targets(path):
+            # Regardless of case, because some file systems do not tell a.png from A.png.
+            other = owners.setdefault(target.name.casefold(), path)
+            if other != path:
+                raise ValueError(
+                    f"{other} and {path} would both be written to {target.name}: rename one, or run them one after the "
+                    "other with an --output each"
+                )
             if target.resolve() in sources:
                 raise ValueError(f"{sources[target.resolve()]} would be overwritten: give another --output")
-
-
-def _targets(path: Path, output: Path) -> tuple[Path, Path]:
-    return output / f"{path.stem}.png", output / f"{path.stem}_overlay.jpg"
 
 
 def _device(name: str) -> torch.device:
@@ -104,13 +106,13 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _run(paths: Sequence[Path], predictor: Predictor, arguments: argparse.Namespace) -> int:
-    """Segment all pictures under a progress bar, and return the exit code."""
+def _run(paths: Sequence[Path], writer: Results) -> int:
+    """Predict all pictures under a progress bar, and return the exit code."""
     console = Console(stderr=True, soft_wrap=True)
     written = skipped = 0
     try:
-        for path in track(paths, description="segmenting", console=console):
-            problem = _segment_one(path, predictor, arguments)
+        for path in track(paths, description="predicting", console=console):
+            problem = _predict_one(path, writer)
             if problem is None:
                 written += 1
             else:
@@ -118,30 +120,26 @@ def _run(paths: Sequence[Path], predictor: Predictor, arguments: argparse.Namesp
                 console.print(f"warning: skipped: {problem}", markup=False, highlight=False)
     except KeyboardInterrupt:
         print("dla predict: interrupted", file=sys.stderr)
-    print(f"wrote {written} masks and overlays to {arguments.output}, skipped {skipped} of {len(paths)} images")
+    writer.finish()
+    print(f"wrote {written} {writer.noun} to {writer.folder}, skipped {skipped} of {len(paths)} images")
     if written + skipped < len(paths):
         return INTERRUPTED
     return SOME_SKIPPED if skipped else ALL_WRITTEN
 
 
-def _segment_one(path: Path, predictor: Predictor, arguments: argparse.Namespace) -> str | None:
-    """Write the mask and the overlay of one picture, or return why it was skipped."""
+def _predict_one(path: Path, writer: Results) -> str | None:
+    """Write the results of one picture, or return why it was skipped."""
     try:
         image = read_image(path)
-        mask = predictor.segment(image, scales=arguments.scales, flip=arguments.flip, window=arguments.window)
+        line = writer.write(path, image)
     except ImageError as error:
         return str(error)
     except RuntimeError as error:  # on the CPU, torch has no class of its own for this
         if not isinstance(error, torch.OutOfMemoryError) and "allocate" not in str(error):
             raise
         return f"{path} ({image.width} x {image.height}) is too large for the device's memory: try --window 512"
-    mask_path, overlay_path = _targets(path, arguments.output)
-    with atomic_write(mask_path) as temporary:
-        Image.fromarray(mask).save(temporary)
-    overlay = draw_overlay(image, mask, predictor.classes, predictor.colors)
-    overlay.thumbnail((LARGEST_JPEG, LARGEST_JPEG))  # leaves smaller ones as they are
-    with atomic_write(overlay_path) as temporary:
-        overlay.save(temporary, quality=95)
+    if line is not None:
+        print(line)
     return None
 
 
@@ -159,7 +157,7 @@ def _positive(text: str, kind: type[float] | type[int]) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dla predict",
-        description="Segment pictures: write the class of every pixel, and a picture to look at.",
+        description="Segment or classify pictures, or find their boundaries: write the results, and pictures of them.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -171,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     scale = partial(_positive, kind=float)
     add("--scales", nargs="+", type=scale, default=[1.0], metavar="S", help="average over these sizes (default: 1)")
     add("--flip", action="store_true", help="average with the prediction for the mirror image")
-    window = partial(_positive, kind=int)
-    add("--window", type=window, metavar="N", help="see N x N pixels at once, for large pictures (default: all)")
+    whole = partial(_positive, kind=int)
+    add("--window", type=whole, metavar="N", help="see N x N pixels at once, for large pictures (default: all)")
+    add("--top", type=whole, default=5, metavar="N", help="how many classes to name, in classification (default: 5)")
     return parser

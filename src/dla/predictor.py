@@ -1,15 +1,16 @@
-"""A segmentation network ready to use, from packaged weights or from a checkpoint of a training run."""
+"""A network ready to use on pictures, from packaged weights or from a checkpoint of a training run."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
 import dla
@@ -19,6 +20,7 @@ from dla.inference import predict_probabilities
 from dla.weights import WeightsError, network_weights
 
 MAX_CLASSES = 256  # what 8 bits can tell apart
+TASKS = ("segmentation", "boundaries", "classification")
 
 
 @dataclass(frozen=True)
@@ -26,28 +28,49 @@ class Predictor:
     """A network in evaluation mode and what is needed to feed it and to draw its results.
 
     Attributes:
-        model: maps normalised images (b, 3, h, w) to logits (b, classes, h, w).
+        model: maps normalised images (b, 3, h, w) to logits, (b, classes, h, w) or in classification (b, classes).
+        task: "segmentation", "boundaries" or "classification".
         classes: a name per class.
-        colors: red, green and blue from 0 to 255 per class.
+        colors: red, green and blue from 0 to 255 per class; none in classification.
         mean: per channel, of images from 0 to 1.
         std: per channel, of images from 0 to 1.
+        resize: in classification, what the shorter side becomes, in pixels; None keeps the size.
+        crop: in classification, the side of the square cut out of the middle; None takes all.
     """
 
     model: nn.Module
+    task: str
     classes: tuple[str, ...]
     colors: tuple[RGB, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize: int | None = None
+    crop: int | None = None
 
-    def segment(
-        self, image: Image.Image, *, scales: Sequence[float] = (1.0,), flip: bool = False, window: int | None = None
-    ) -> UInt8[np.ndarray, "h w"]:
-        """Class index of each pixel of an RGB picture; the arguments are those of `predict_probabilities`."""
+    def segment(self, image: Image.Image, **view: Any) -> UInt8[np.ndarray, "h w"]:
+        """Class index of each pixel of an RGB picture; the keywords are those of `predict_probabilities`."""
+        probabilities = predict_probabilities(self.model, self._inputs(image), **view)
+        return probabilities[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+    def boundaries(self, image: Image.Image, **view: Any) -> Float32[np.ndarray, "h w"]:
+        """Probability of a boundary at each pixel of an RGB picture; keywords as for `segment`."""
+        return predict_probabilities(self.model, self._inputs(image), **view)[0, 1].float().cpu().numpy()
+
+    @torch.inference_mode()
+    def classify(self, image: Image.Image, *, flip: bool = False) -> Float32[np.ndarray, " classes"]:
+        """Probability of each class for an RGB picture, averaged with its mirror image where `flip` is set."""
+        if self.resize:
+            image = transforms.resize(image, [self.resize])
+        if self.crop:
+            image = transforms.center_crop(image, [self.crop])
+        inputs = self._inputs(image)
+        views = torch.cat([inputs, inputs.flip(-1)]) if flip else inputs
+        return self.model(views).float().softmax(dim=1).mean(dim=0).cpu().numpy()
+
+    def _inputs(self, image: Image.Image) -> Tensor:
         device = next(self.model.parameters()).device
         pixels = transforms.to_dtype(transforms.pil_to_tensor(image).to(device), torch.float32, scale=True)
-        inputs = transforms.normalize(pixels, list(self.mean), list(self.std))[None]  # (1, 3, h, w)
-        probabilities = predict_probabilities(self.model, inputs, scales=scales, flip=flip, window=window)
-        return probabilities[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+        return transforms.normalize(pixels, list(self.mean), list(self.std))[None]  # (1, 3, h, w)
 
 
 def load_predictor(name_or_path: str | Path, device: torch.device | str = "cpu") -> Predictor:
@@ -57,7 +80,7 @@ def load_predictor(name_or_path: str | Path, device: torch.device | str = "cpu")
 
     Raises:
         CheckpointError: the file is no whole, safe checkpoint, or holds no network that this library can build.
-        ValueError: there is neither such a name nor such a file, or the named network does not segment.
+        ValueError: there is neither such a name nor such a file, or the named weights do not say how to use them.
     """
     packaged = dla.list_models(pretrained=True)
     if str(name_or_path) in packaged:
@@ -77,15 +100,9 @@ def _load_checkpoint(path: Path, device: torch.device | str) -> Predictor:
     description = checkpoint.get("dla")
     if not isinstance(description, Mapping) or not isinstance(checkpoint.get("state_dict"), Mapping):
         raise CheckpointError(
-            f'{path} lacks the entries "dla" and "state_dict" that a segmentation run writes: '
-            "give a checkpoint written by `dla fit`"
+            f'{path} lacks the entries "dla" and "state_dict" that a run writes: give a checkpoint written by `dla fit`'
         )
-    name, num_classes = description.get("model"), description.get("num_classes")
-    if name not in dla.list_models():
-        raise CheckpointError(f"{path} is of the model {name!r}, which this version does not know: see `dla models`")
-    if type(num_classes) is not int or not 1 <= num_classes <= MAX_CLASSES:
-        raise CheckpointError(f"{path} has num_classes {num_classes!r}: masks of 8 bits take 1 to {MAX_CLASSES}")
-    model = dla.create_model(name, num_classes=num_classes)
+    model, name = _build(path, description), description.get("model")
     try:
         dla.load_weights(model, network_weights(checkpoint))
     except WeightsError as error:
@@ -93,26 +110,43 @@ def _load_checkpoint(path: Path, device: torch.device | str) -> Predictor:
     return _predictor(model, description, device, source=str(path))
 
 
+def _build(path: Path, description: Mapping[str, Any]) -> nn.Module:
+    """The network that a checkpoint describes, untrained."""
+    name, num_classes = description.get("model"), description.get("num_classes")
+    most = sys.maxsize if description.get("task") == "classification" else MAX_CLASSES
+    if type(num_classes) is not int or not 1 <= num_classes <= most:
+        raise CheckpointError(f"{path} has num_classes {num_classes!r}: masks of 8 bits take 1 to {MAX_CLASSES}")
+    try:
+        return dla.create_model(str(name), num_classes=num_classes, **dict(description.get("options") or {}))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is of the model {name!r}, which this version does not know or cannot build: {error}"
+        ) from error
+
+
 def _predictor(
     model: nn.Module, description: Mapping[str, Any], device: torch.device | str, *, source: str
 ) -> Predictor:
     """Check what is said about the model, and put both together."""
+    task = description.get("task", "segmentation")
     try:
         classes = tuple(str(name) for name in description["classes"])
-        colors = tuple(_rgb(color) for color in description["colors"])
+        colors = tuple(_rgb(color) for color in description["colors"]) if task != "classification" else ()
         mean, std = _three_floats(description["mean"]), _three_floats(description["std"])
+        resize, crop = (int(description.get(key) or 0) or None for key in ("resize", "crop"))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f'{source} does not say how to segment with it ({error!r}): "classes", "colors" (3 integers from 0 to 255 '
-            'each), "mean" and "std" (3 numbers each) are needed; give a model or checkpoint of a segmentation task'
+            f'{source} does not say how to use it ({error!r}): "classes", "colors" (3 integers from 0 to 255 each; not '
+            'in classification), "mean" and "std" (3 numbers each) are needed; give a model or checkpoint of a task'
         ) from error
     num_classes = description.get("num_classes", len(classes))
-    if not len(classes) == len(colors) == num_classes or min(std) <= 0:
+    if task not in TASKS or len(classes) != num_classes or len(colors) not in (num_classes, 0) or min(std) <= 0:
         raise CheckpointError(
-            f"{source} contradicts itself: {num_classes} outputs, {len(classes)} class names, {len(colors)} colours, "
-            f"std {std}; the first three must agree and std be positive: write it again"
+            f"{source} contradicts itself: {task}, {num_classes} outputs, {len(classes)} class names, {len(colors)} "
+            f"colours, std {std}; the task must be one of {', '.join(TASKS)}, the next three agree, and std be "
+            "positive: write it again"
         )
-    return Predictor(model.to(device).eval(), classes, colors, mean, std)
+    return Predictor(model.to(device).eval(), task, classes, colors, mean, std, resize, crop)
 
 
 def _rgb(values: Any) -> RGB:

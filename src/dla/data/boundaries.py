@@ -1,0 +1,107 @@
+"""Lightning data modules of boundary detection: BSDS500, folders of your own, synthetic scenes."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from dla.data.base import Split
+from dla.data.boundary_data import BoundaryData
+from dla.data.boundary_folders import BoundaryFolders
+from dla.data.boundary_scenes import BoundaryScenes
+from dla.data.bsds import BSDS500
+
+__all__ = ["BSDSData", "BoundaryData", "BoundaryFolderData", "BoundaryScenesData"]
+
+
+class BSDSData(BoundaryData):
+    """BSDS500 in its layout; `root` holds images and groundTruth, or is a folder above them in the archive.
+
+    Args:
+        root: Folder of the set.
+        **settings: Those of `BoundaryData`.
+    """
+
+    def __init__(self, root: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.root = root
+
+    def read(self, split: Split) -> BSDS500:
+        """The images and truths of one split; a missing folder or file is named by a FileNotFoundError."""
+        return BSDS500(self.root, split)
+
+
+class BoundaryFolderData(BoundaryData):
+    """Your own images, or PASCAL's, or NYUD's, beside their truths, BSDS-style .mat or PNG, paired by stem.
+
+    In `images`, `truths` and `names`, {split} stands for train, val or test.
+
+    Args:
+        root: Folder of the set.
+        images: Folder of the images within it.
+        truths: Folder of the truths within it.
+        names: File within it that lists the images of a split, one stem a line; null for all in the folder.
+        **settings: Those of `BoundaryData`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        images: str = "images/{split}",
+        truths: str = "groundTruth/{split}",
+        names: str | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        self.root, self.images, self.truths, self.names = Path(root), images, truths, names
+
+    def read(self, split: Split) -> BoundaryFolders:
+        """The images and truths of one split; a missing folder or file is named by a FileNotFoundError."""
+        images, truths = self._path(self.images, split), self._path(self.truths, split)
+        return BoundaryFolders(images, truths, self._path(self.names, split) if self.names else None)
+
+    def _path(self, pattern: str, split: Split) -> Path:
+        return self.root / pattern.replace("{split}", split)
+
+
+class BoundaryScenesData(BoundaryData):
+    """Boundaries of synthetic scenes, made on the fly: nothing to download.
+
+    Args:
+        size: Side of the images, in pixels.
+        train_images: How many scenes to train on.
+        val_images: How many other scenes to validate, and again others to test on.
+        val_batch_size: Validation and test images a batch.
+        crop: Side of the square cut out of training images, in pixels; null for the whole image.
+        augment: Augment training images one by one in the workers, "sample", or at once on the device, "batch".
+        cache: Make the scenes once and keep them in memory, 4 bytes a pixel.
+        workers: Processes that load the data; 0 loads in the main process.
+        **settings: The others of `BoundaryData`.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 96,
+        train_images: int = 1024,
+        val_images: int = 128,
+        val_batch_size: int = 16,
+        crop: int | None = None,
+        augment: Literal["sample", "batch"] = "batch",
+        cache: bool = True,
+        workers: int = 0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            val_batch_size=val_batch_size,
+            crop=size if crop is None else crop,
+            augment=augment,
+            cache=cache,
+            workers=workers,
+            **settings,
+        )
+        self.size, self.train_images, self.val_images = size, train_images, val_images
+
+    def read(self, split: Split) -> BoundaryScenes:
+        """The scenes of one split."""
+        count = self.train_images if split == "train" else self.val_images
+        return BoundaryScenes(count, size=self.size, split=split, seed=self.seed)

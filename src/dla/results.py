@@ -1,0 +1,140 @@
+"""What `dla predict` makes of one picture: masks, boundary maps or the names of classes."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from dla.files import atomic_write
+from dla.images import RGB, draw_overlay
+from dla.predictor import Predictor
+
+LARGEST_JPEG = 65500  # pixels on a side
+INK: RGB = (255, 40, 40)
+
+
+class Results:
+    """Writes the results of one task into `folder`; one object serves one run of the command.
+
+    Args:
+        predictor: of that task.
+        folder: where to write.
+        view: keywords of the predictor's method, such as scales and flip.
+    """
+
+    noun: str  # what was written, in the command's last line
+    endings: tuple[str, ...] = ()  # what follows the picture's stem in the names of its own files
+
+    def __init__(self, predictor: Predictor, folder: Path, view: dict[str, Any]) -> None:
+        self.predictor, self.folder, self.view = predictor, folder, view
+
+    def targets(self, path: Path) -> tuple[Path, ...]:
+        """The files that belong to the picture `path` alone."""
+        return tuple(self.folder / f"{path.stem}{ending}" for ending in self.endings)
+
+    def write(self, path: Path, image: Image.Image) -> str | None:
+        """Write them; a line to print, where there is one, is returned."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Write what belongs to all pictures; nothing does unless a subclass says so."""
+
+
+class Masks(Results):
+    """STEM.png holds the class of each pixel; STEM_overlay.jpg shows it."""
+
+    noun = "masks and overlays"
+    endings = (".png", "_overlay.jpg")
+
+    def write(self, path: Path, image: Image.Image) -> None:
+        """Segment the picture."""
+        mask = self.predictor.segment(image, **self.view)
+        overlay = draw_overlay(image, mask, self.predictor.classes, self.predictor.colors)
+        for picture, target in zip((Image.fromarray(mask), overlay), self.targets(path), strict=True):
+            save(picture, target)
+
+
+class Boundaries(Results):
+    """STEM.png holds the probability of a boundary, STEM_thin.png its crest; STEM_overlay.jpg shows that."""
+
+    noun = "boundary maps and overlays"
+    endings = (".png", "_thin.png", "_overlay.jpg")
+
+    def write(self, path: Path, image: Image.Image) -> None:
+        """Find the boundaries of the picture."""
+        from dla.metrics.boundary.suppression import suppress  # it needs scipy, of the extra `train`
+
+        probabilities = self.predictor.boundaries(image, **self.view)
+        crest = suppress(probabilities)
+        full = Image.fromarray((255 * probabilities).round().astype(np.uint8))
+        pictures = (full, Image.fromarray(crest), draw_boundaries(image, crest))
+        for picture, target in zip(pictures, self.targets(path), strict=True):
+            save(picture, target)
+
+
+class Classes(Results):
+    """One line a picture, its most probable classes; predictions.csv holds all of them.
+
+    Args:
+        predictor: of classification.
+        folder: where to write predictions.csv.
+        view: keywords of `Predictor.classify`.
+        top: how many classes to name.
+    """
+
+    noun = "lines of predictions.csv"
+
+    def __init__(self, predictor: Predictor, folder: Path, view: dict[str, Any], *, top: int) -> None:
+        super().__init__(predictor, folder, view)
+        self.top = min(top, len(predictor.classes))
+        self.rows: list[list[str]] = []
+
+    def write(self, path: Path, image: Image.Image) -> str:
+        """Classify the picture."""
+        probabilities = self.predictor.classify(image, **self.view)
+        best = np.argsort(-probabilities, kind="stable")[: self.top]
+        self.rows.append(
+            [str(path), *(text for i in best for text in (self.predictor.classes[i], f"{probabilities[i]:.4f}"))]
+        )
+        return f"{path}: " + ", ".join(f"{self.predictor.classes[i]} {100 * probabilities[i]:.1f} %" for i in best)
+
+    def finish(self) -> None:
+        """Write the picture's path, then class and probability from the most probable on."""
+        header = ["image", *(f"{what}{rank}" for rank in range(1, self.top + 1) for what in ("class", "probability"))]
+        with atomic_write(self.folder / "predictions.csv") as temporary, temporary.open("w", newline="") as file:
+            csv.writer(file).writerows([header, *self.rows])
+
+
+def results(
+    predictor: Predictor, folder: Path, *, scales: Sequence[float], flip: bool, window: int | None, top: int
+) -> Results:
+    """What writes the results of the predictor's task.
+
+    Raises:
+        ValueError: scales or windows are asked for in classification, which sees one square of each picture.
+    """
+    if predictor.task != "classification":
+        view = {"scales": scales, "flip": flip, "window": window}
+        return (Masks if predictor.task == "segmentation" else Boundaries)(predictor, folder, view)
+    if list(scales) != [1.0] or window is not None:
+        raise ValueError("--scales and --window are for dense prediction; this model classifies: leave them out")
+    return Classes(predictor, folder, {"flip": flip}, top=top)
+
+
+def draw_boundaries(image: Image.Image, crest: UInt8[np.ndarray, "h w"]) -> Image.Image:
+    """The picture, paler, under its boundaries, the more probable the more opaque."""
+    pixels = 0.5 * np.asarray(image, dtype=np.float32) + 127.5
+    opacity = (crest.astype(np.float32) / 255)[..., None]  # (h, w, 1)
+    return Image.fromarray((pixels * (1 - opacity) + np.asarray(INK) * opacity).round().astype(np.uint8))
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Write whole or not at all; a JPEG is made smaller where it exceeds what the format takes."""
+    if path.suffix == ".jpg":
+        image.thumbnail((LARGEST_JPEG, LARGEST_JPEG))  # leaves smaller ones as they are
+    with atomic_write(path) as temporary:
+        image.save(temporary, quality=95)

@@ -1,0 +1,148 @@
+"""Boundary detection as a job: weighted loss, side outputs, ODS and OIS (Section 4.3 and the authors' recipes)."""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from lightning import Callback
+from torch import Tensor, nn
+
+from dla.data.sample import IGNORE_INDEX
+from dla.inference import predict_probabilities
+from dla.metrics.boundary import BoundaryMetric
+from dla.models import DensePredictor
+from dla.models.heads import DenseHead
+from dla.tasks.base import Batch, Task
+from dla.tasks.boundary_showcase import BoundaryShowcase
+
+
+class BoundaryTask(Task):
+    """Trains a dense predictor to tell boundary from background; measures ODS, OIS and AP on thinned maps.
+
+    Args:
+        network: Name of a dense predictor, such as dla34up or dla34ida; dla46_cup.bsds500 starts from those weights.
+        num_classes: Given by the data: 2, background and boundary.
+        edge_weight: Weight of a boundary pixel in the loss, as the authors had it; null balances each image.
+        side_weight: Weight of the losses of the side outputs, one for each map that the decoder makes on its way to
+            the last (deep supervision); 0 for none. They are not part of the network that is trained.
+        watch: Validation images that `fit` measures after an epoch, the first ones; `validate` measures all.
+        watch_thresholds: Thresholds at which `fit` measures.
+        test_thresholds: Thresholds at which `validate` and `test` measure.
+        max_dist: Tolerance of a match, as a part of the image's diagonal; 0.011 for NYUD.
+        nms: How maps are thinned before they are measured: hed, rcf or none.
+        test_scales: Sizes of the image over which `validate` and `test` average.
+        test_flip: Average over mirrored images as well, in `validate` and `test`.
+        window: Side in pixels of the windows that `validate` and `test` cut large images into; null for none.
+        **settings: The others of `Task`.
+    """
+
+    kind = "boundaries"
+    monitor = "val/ods"
+    headline = "ODS"
+
+    def __init__(
+        self,
+        *,
+        network: str = "dla34up",
+        num_classes: int = 2,
+        edge_weight: float | None = 10.0,
+        side_weight: float = 0.0,
+        watch: int = 12,
+        watch_thresholds: int = 9,
+        test_thresholds: int = 99,
+        max_dist: float = 0.0075,
+        nms: Literal["hed", "rcf", "none"] = "hed",
+        test_scales: list[float] | None = None,
+        test_flip: bool = False,
+        window: int | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(network=network, num_classes=num_classes, **settings)
+        if num_classes != 2 or not isinstance(self.model, DensePredictor):
+            raise ValueError(
+                f"boundaries need a dense predictor such as dla34up and 2 classes, background and boundary; "
+                f"got {self.network} and {num_classes} classes"
+            )
+        if edge_weight is not None and edge_weight <= 0:
+            raise ValueError(f"edge_weight is {edge_weight}; expected a number above 0, or null to balance each image")
+        self.edge_weight, self.side_weight, self.watch = edge_weight, side_weight, watch
+        self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
+        specs = self.model.decoder.step_specs[:-1] if side_weight else []
+        self.side_heads = nn.ModuleList(DenseHead(spec.channels, num_classes, spec.stride) for spec in specs)
+        measure: dict[str, Any] = {"max_dist": max_dist, "nms": nms}
+        self.metrics = nn.ModuleDict(
+            {
+                "watch": BoundaryMetric(thresholds=watch_thresholds, **measure),
+                "test": BoundaryMetric(thresholds=test_thresholds, **measure),
+            }
+        )
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
+        """Logits of every pixel: background, boundary."""
+        return self.model(images.contiguous(memory_format=torch.channels_last))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        images = batch["image"].contiguous(memory_format=torch.channels_last)
+        *side, last = self.model.forward_steps(images)
+        size = images.shape[-2:]
+        loss = boundary_loss(self.model.head(last, size), batch["mask"], self.edge_weight)
+        if self.side_heads:
+            logits = [head(x, size) for head, x in zip(self.side_heads, side, strict=True)]
+            losses = [boundary_loss(scores, batch["mask"], self.edge_weight) for scores in logits]
+            loss = loss + self.side_weight * torch.stack(losses).mean()
+        return self.log_loss(loss, batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Match boundaries: in `fit` of the first images as they are, in `validate` of all, as in `test`."""
+        if self.trainer.validating:
+            self.test_step(batch, batch_idx)
+        elif batch_idx < self.watch:
+            self._match("watch", self(batch["image"]).softmax(1), batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Match boundaries, over the scales, flips and windows asked for."""
+        self._match("test", predict_probabilities(self, batch["image"], **self.inference), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was matched."""
+        self._log_metrics("val", "test" if self.trainer.validating else "watch")
+
+    def on_test_epoch_end(self) -> None:
+        """Log what was matched."""
+        self._log_metrics("test", "test")
+
+    def configure_callbacks(self) -> Callback:
+        """Show results when a run ends."""
+        return BoundaryShowcase()
+
+    def _match(self, metric: str, probabilities: Tensor, batch: Batch) -> None:
+        self.metrics[metric].update(probabilities[:, 1].float(), batch["truths"])
+
+    def _log_metrics(self, split: str, metric: str) -> None:
+        values = self.metrics[metric].compute()
+        self.metrics[metric].reset()
+        self.log(f"{split}/ods", values["ods"], prog_bar=True, sync_dist=True)
+        self.log_dict({f"{split}/ois": values["ois"], f"{split}/ap": values["ap"]}, sync_dist=True)
+
+
+def boundary_loss(
+    logits: Float[Tensor, "b 2 h w"], mask: Int[Tensor, "b h w"], edge_weight: float | None
+) -> Float[Tensor, ""]:
+    """Cross-entropy of two classes, weighted, averaged over the pixels that count.
+
+    Args:
+        logits: of background and boundary; their difference is the one score of a binary cross-entropy.
+        mask: 0 background, 1 boundary, 255 where a pixel does not count.
+        edge_weight: weight of a boundary pixel, that of the background being 1 (the authors' 10); None gives both
+            classes of each image the same total weight (holistically-nested edge detection, Equation 2).
+    """
+    losses = F.cross_entropy(logits.float(), mask, ignore_index=IGNORE_INDEX, reduction="none")
+    edge, ground = mask == 1, mask == 0
+    if edge_weight is None:
+        edges, grounds = (part.sum((1, 2), keepdim=True) for part in (edge, ground))
+        weight = (edge * grounds + ground * edges) / (edges + grounds).clamp(min=1)
+    else:
+        weight = edge_weight * edge + 1.0 * ground
+    return (losses * weight).sum() / weight.sum().clamp(min=torch.finfo(losses.dtype).tiny)

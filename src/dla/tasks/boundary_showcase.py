@@ -1,0 +1,37 @@
+"""What a boundary run shows: ODS, OIS and AP, and a picture of some predictions."""
+
+from typing import Any
+
+import numpy as np
+from lightning import LightningModule, Trainer
+from PIL import Image
+from rich.table import Table
+from torch import Tensor
+
+from dla.tasks.showcase import Showcase, denormalised, grid, shown
+
+
+class BoundaryShowcase(Showcase):
+    """The three numbers of the benchmark; input, truth and probability of some validation images."""
+
+    def table(self, trainer: Trainer, values: dict[str, float], title: str) -> Table | None:
+        """ODS, OIS and AP in percent."""
+        if "ods" not in values:
+            return None
+        table = Table("measure", "%", title=title)
+        for name in ("ods", "ois", "ap"):
+            table.add_row(name.upper(), f"{100 * values[name]:.2f}")
+        return table
+
+    def picture(self, data: Any, model: LightningModule) -> Image.Image:
+        """Rows of input, truth (what the annotators merged into) and probability, black for 1."""
+        rows = [
+            (denormalised(item["image"], data), _grey(item["mask"] == 1), _grey(logits.float().softmax(0)[1]))
+            for item, logits in shown(data, model, self.images)
+        ]
+        return grid(rows, ("input", "truth", "probability"))
+
+
+def _grey(values: Tensor) -> np.ndarray:
+    ink = (255 * (1 - values.float().cpu().numpy())).round().astype(np.uint8)
+    return ink[..., None].repeat(3, axis=-1)

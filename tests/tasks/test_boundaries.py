@@ -1,0 +1,167 @@
+"""The boundary task: its loss, its side outputs, what it measures, and what its checkpoints predict."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from dla.checkpoint import read_checkpoint
+from dla.cli import main
+from dla.metrics.boundary.suppression import suppress
+from dla.predictor import load_predictor
+from dla.tasks import BoundaryTask
+from dla.tasks.boundaries import boundary_loss
+
+TINY = {
+    "--model": "BoundaryTask",
+    "--model.network": "dla46_cida",
+    "--model.optimizer": "adamw",
+    "--model.lr": "0.003",
+    "--model.side_weight": "0.5",
+    "--model.test_thresholds": "5",
+    "--model.watch": "2",
+    "--model.watch_thresholds": "5",
+    "--data": "BoundaryScenesData",
+    "--data.size": "48",
+    "--data.train_images": "32",
+    "--data.val_images": "4",
+    "--data.val_batch_size": "1",
+    "--data.batch_size": "8",
+    "--trainer.accelerator": "cpu",
+    "--trainer.enable_progress_bar": "false",
+}
+
+
+def fit(root: Path, *extra: str, command: str = "fit", **changes: str) -> int:
+    options = {**TINY, "--trainer.default_root_dir": str(root), **changes}
+    return main([command, *(f"{key}={value}" for key, value in options.items()), *extra])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of eight epochs, after which boundaries are found better than by chance."""
+    root = tmp_path_factory.mktemp("run")
+    assert fit(root, **{"--trainer.max_epochs": "8", "--trainer.check_val_every_n_epoch": "4"}) == 0
+    return root
+
+
+@pytest.fixture
+def scores_and_mask():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(3, 2, 9, 7, generator=generator)
+    mask = (torch.rand(3, 9, 7, generator=generator) < 0.2).long()
+    mask[0, :2] = 255
+    return scores, mask
+
+
+def test_the_loss_is_the_authors(scores_and_mask):
+    scores, mask = scores_and_mask
+    expected = F.nll_loss(scores.log_softmax(1), mask, torch.tensor([1.0, 10.0]), ignore_index=255)
+    torch.testing.assert_close(boundary_loss(scores, mask, 10.0), expected)
+
+
+def test_the_balanced_loss_is_that_of_the_binary_paper(scores_and_mask):
+    scores, mask = scores_and_mask
+    expected, weights = 0.0, 0.0
+    for image_scores, image_mask in zip(scores, mask, strict=True):
+        probability = torch.sigmoid(image_scores[1] - image_scores[0])
+        edge, ground = image_mask == 1, image_mask == 0
+        beta = ground.sum() / (edge.sum() + ground.sum())
+        expected -= beta * probability[edge].log().sum() + (1 - beta) * (1 - probability[ground]).log().sum()
+        weights += beta * edge.sum() + (1 - beta) * ground.sum()
+    torch.testing.assert_close(boundary_loss(scores, mask, None), expected / weights)
+
+
+@pytest.mark.parametrize("edge_weight", [10.0, None])
+def test_pixels_that_do_not_count_have_no_gradient_and_none_is_no_number_lost(scores_and_mask, edge_weight):
+    scores, mask = scores_and_mask
+    scores.requires_grad_()
+    boundary_loss(scores, mask, edge_weight).backward()
+    assert not scores.grad[0, :, :2].any()
+    assert scores.grad[0, :, 2:].any()
+    assert boundary_loss(scores, torch.full_like(mask, 255), edge_weight) == 0
+    assert torch.isfinite(boundary_loss(scores, torch.zeros_like(mask), edge_weight))
+
+
+@pytest.mark.parametrize("network", ["dla46_cup", "dla46_cida", "resnet18+dla_up"])
+def test_every_parameter_and_every_side_output_learns(network):
+    torch.manual_seed(0)
+    task = BoundaryTask(network=network, side_weight=0.5, options={"out_stride": 4})
+    task.log = lambda *_, **__: None
+    batch = {"image": torch.randn(2, 3, 70, 65), "mask": torch.randint(0, 2, (2, 70, 65))}
+    task.training_step(batch, 0).backward()
+    assert len(task.side_heads) == 3
+    assert [name for name, p in task.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_a_run_measures_and_learns(run):
+    with (run / "metrics/version_0/metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/ods"]]
+    assert [row["epoch"] for row in rows] == ["3", "7"]
+    for name in ("ods", "ois", "ap"):
+        assert 0 < float(rows[-1][f"val/{name}"]) <= 1
+    assert float(rows[-1]["val/ods"]) > 0.4
+    assert (run / "examples.png").stat().st_size > 1000
+
+
+def test_validate_prints_all_images_over_scales_and_flips(run, capsys):
+    best = f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"
+    tables = []
+    for chosen in ((), ("--model.test_scales=[0.5,1]",), ("--model.test_flip=true",)):
+        assert fit(run, *chosen, best, command="validate") == 0
+        tables.append(capsys.readouterr().out)
+    assert all(word in tables[0] for word in ("ODS", "OIS", "AP"))
+    assert len(set(tables)) == 3
+
+
+def test_side_outputs_are_not_part_of_what_predicts(run, tmp_path):
+    checkpoint = read_checkpoint(run / "checkpoints" / "best.ckpt")
+    assert any(key.startswith("side_heads.") for key in checkpoint["state_dict"])
+    predictor = load_predictor(run / "checkpoints" / "best.ckpt")
+    assert predictor.task == "boundaries"
+    assert not any("side" in key for key in predictor.model.state_dict())
+
+
+def test_predict_writes_probabilities_crests_and_a_picture_of_them(run, tmp_path, capsys):
+    pixels = np.zeros((50, 61, 3), np.uint8)
+    pixels[:, 30:] = 200
+    Image.fromarray(pixels).save(tmp_path / "step.png")
+    out = tmp_path / "out"
+    model = str(run / "checkpoints" / "best.ckpt")
+    assert main(["predict", str(tmp_path / "step.png"), "--model", model, "--output", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == {"step.png", "step_thin.png", "step_overlay.jpg"}
+    probabilities = load_predictor(model).boundaries(Image.fromarray(pixels))
+    written = {name: np.asarray(Image.open(out / name)) for name in ("step.png", "step_thin.png", "step_overlay.jpg")}
+    assert np.abs(written["step.png"] - 255 * probabilities).max() <= 0.5001
+    np.testing.assert_array_equal(written["step_thin.png"], suppress(probabilities))
+    assert written["step_overlay.jpg"].shape == (50, 61, 3)
+    assert "wrote 1 boundary maps and overlays" in capsys.readouterr().out
+
+
+def test_a_run_with_a_sampled_annotator_goes_on_bit_for_bit(tmp_path):
+    # The constant schedule does not know how long a run is meant to be.
+    options = {"--data.merge": "sample", "--data.train_images": "8", "--model.schedule": "constant"}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert fit(whole, **options, **{"--trainer.max_epochs": "3"}) == 0
+    assert fit(cut, **options, **{"--trainer.max_epochs": "2"}) == 0
+    goes_on = f"--ckpt_path={cut / 'checkpoints' / 'last.ckpt'}"
+    assert fit(cut, goes_on, **options, **{"--trainer.max_epochs": "3"}) == 0
+    states = [read_checkpoint(root / "checkpoints" / "last.ckpt")["state_dict"] for root in (cut, whole)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_classes": 3}, "boundaries need .* 2 classes.*3 classes"),
+        ({"network": "dla34"}, "boundaries need a dense predictor"),
+        ({"edge_weight": -1.0}, "edge_weight is -1.0; expected a number above 0, or null"),
+    ],
+)
+def test_options_that_make_no_sense_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        BoundaryTask(**{"network": "dla46_cida", **options})
