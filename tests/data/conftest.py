@@ -1,10 +1,12 @@
 """Small trees of files in the layouts that the readers expect, and the real data where there is some."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:
@@ -39,3 +41,56 @@ def cityscapes_root(tmp_path: Path) -> Path:
                 labels = np.arange(34, dtype=np.uint8).reshape(2, 17)
                 save(tmp_path / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", labels)
     return tmp_path
+
+
+def save_truths(path: Path, truths: np.ndarray) -> Path:
+    """Boundary maps (annotators, h, w) as BSDS500 keeps them: a cell with one structure per annotator."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cell = np.empty((1, len(truths)), object)
+    for number, drawn in enumerate(truths):
+        cell[0, number] = {"Segmentation": np.ones(drawn.shape, np.uint16), "Boundaries": drawn.astype(np.uint8)}
+    savemat(path, {"groundTruth": cell})
+    return path
+
+
+def random_truths(seed: int, height: int = 30, width: int = 40) -> np.ndarray:
+    """Two to five annotators, each of whom marks a fifth of the pixels."""
+    rng = np.random.default_rng(seed)
+    return rng.random((2 + seed % 4, height, width)) < 0.2
+
+
+@pytest.fixture
+def bsds_root(tmp_path: Path) -> Path:
+    """Six training and three validation images of 40x30, every third one of 30x40; no test split."""
+    for split, count in (("train", 6), ("val", 3)):
+        for number in range(count):
+            size = (40, 30) if number % 3 == 2 else (30, 40)
+            path = tmp_path / "data" / "images" / split / f"{1000 + number}.jpg"
+            save(path, random_image(number, *size))
+            save_truths(tmp_path / "data" / "groundTruth" / split / f"{path.stem}.mat", random_truths(number, *size))
+    return tmp_path
+
+
+@pytest.fixture
+def own_boundaries(tmp_path: Path) -> Path:
+    """Four images of 40x30 in three formats; the truths of the first two are PNG, of the others .mat."""
+    for number, suffix in enumerate(("png", "jpg", "JPG", "webp")):
+        save(tmp_path / "images" / f"{number}.{suffix}", random_image(number))
+        truths = random_truths(number)
+        if number < 2:
+            save(tmp_path / "truths" / f"{number}.png", truths[0].astype(np.uint8) * (255 if number else 1))
+        else:
+            save_truths(tmp_path / "truths" / f"{number}.mat", truths)
+    save(tmp_path / "truths" / "9.png", random_truths(9)[0])
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def real_bsds() -> Path:
+    """The real BSDS500, or a skip that says why."""
+    if "DLA_DATA" not in os.environ:
+        pytest.skip("DLA_DATA is not set; it names the folder with the real data sets")
+    root = Path(os.environ["DLA_DATA"]) / "bsds500"
+    if not root.is_dir():
+        pytest.skip(f"no folder {root}")
+    return root

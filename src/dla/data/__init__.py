@@ -1,9 +1,13 @@
-"""Data: synthetic scenes, CamVid, Cityscapes; joint augmentation; Lightning data modules."""
+"""Data: synthetic scenes, CamVid, Cityscapes, BSDS500; joint augmentation; Lightning data modules."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from dla.data.annotators import Annotated, BoundarySet
 from dla.data.batch_augment import BatchAugment
+from dla.data.boundary_folders import BoundaryFolders
+from dla.data.boundary_scenes import BoundaryScenes
+from dla.data.bsds import BSDS500
 from dla.data.camvid import CamVid
 from dla.data.cityscapes import Cityscapes
 from dla.data.loading import Cached, Seeded, collate
@@ -14,18 +18,32 @@ from dla.data.scenes import Scene, Scenes
 from dla.data.transforms import RandomScale, joint_transforms
 
 if TYPE_CHECKING:
+    from dla.data.boundaries import BoundaryData, BoundaryFolderData, BoundaryScenesData, BSDSData
+    from dla.data.class_modules import CIFARData, DigitsData, ImageFolderData
     from dla.data.modules import CamVidData, CityscapesData, FolderData, ScenesData, SegmentationData
 
 __all__ = [
+    "BSDS500",
     "IGNORE_INDEX",
+    "Annotated",
+    "BSDSData",
     "BatchAugment",
+    "BoundaryData",
+    "BoundaryFolderData",
+    "BoundaryFolders",
+    "BoundaryScenes",
+    "BoundaryScenesData",
+    "BoundarySet",
+    "CIFARData",
     "Cached",
     "CamVid",
     "CamVidData",
     "Cityscapes",
     "CityscapesData",
+    "DigitsData",
     "Draw",
     "FolderData",
+    "ImageFolderData",
     "PairedFolders",
     "RandomScale",
     "Sample",
@@ -46,4 +64,8 @@ def __getattr__(name: str) -> object:
     """The data modules are imported when first asked for, so that the sets work without lightning."""
     if name in {"CamVidData", "CityscapesData", "FolderData", "ScenesData", "SegmentationData"}:
         return getattr(import_module("dla.data.modules"), name)
+    if name in {"CIFARData", "DigitsData", "ImageFolderData"}:
+        return getattr(import_module("dla.data.class_modules"), name)
+    if name in {"BSDSData", "BoundaryData", "BoundaryFolderData", "BoundaryScenesData"}:
+        return getattr(import_module("dla.data.boundaries"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,7 @@
 """Joint augmentation of whole batches on their device: one affine sampling, one colour step, parameters per image."""
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,8 @@ from torch import Tensor
 from dla.data.sample import IGNORE_INDEX
 from dla.data.transforms import FILL, check_ranges
 
+COVER = 0.25  # the part of a pixel that a thin line has to cover
+PADDINGS = {"constant": "zeros", "reflect": "reflection"}  # our names, and those of grid_sample
 GRAY = (0.2989, 0.587, 0.114)  # luma, as torchvision weighs it
 
 
@@ -18,8 +21,8 @@ class BatchAugment:
 
     Parameters are drawn per image, on the CPU, from the image's own seed; so they do not depend on the device or on
     what else is in the batch. Scale, rotation, crop and flip are one affine map, sampled once: bilinear for images,
-    nearest for masks. Outside lies the mean colour, 255 in the mask. Brightness, contrast and saturation follow in
-    this order.
+    nearest for masks. Outside lies the mean colour, 255 in the mask, or the mirror image of both. Brightness, contrast
+    and saturation follow in this order.
 
     Scaling down without a filter would alias. An antialiased resize by s < 1 filters with a triangle of variance
     1/(6 s^2) square pixels; bilinear sampling alone gives 1/6. So the image is first blurred by
@@ -32,6 +35,9 @@ class BatchAugment:
         rotate: Largest rotation to either side, in degrees; 0 turns it off.
         flip: Mirror left and right, half of the time.
         color: Brightness, contrast and saturation vary by factors in [1 - color, 1 + color]; 0 turns it off.
+        padding: What lies outside: "constant", the mean colour, which does not count, or "reflect", the image mirrored
+            at its edges together with its mask, which counts as any other part: the truth of a mirror image.
+        lines: The masks hold thin lines of class 1, beside 0 and 255, and keep them whole.
     """
 
     def __init__(
@@ -42,9 +48,14 @@ class BatchAugment:
         rotate: float = 10.0,
         flip: bool = True,
         color: float = 0.0,
+        padding: Literal["constant", "reflect"] = "constant",
+        lines: bool = False,
     ) -> None:
         check_ranges(crop=crop, scale=scale, rotate=rotate, color=color)
         self.crop, self.scale, self.rotate, self.flip, self.color = crop, scale or (1.0, 1.0), rotate, flip, color
+        if padding not in PADDINGS:
+            raise ValueError(f"padding is {padding!r}; expected {' or '.join(map(repr, PADDINGS))}")
+        self.padding, self.lines = PADDINGS[padding], lines
 
     def draw(self, seed: int) -> Float[Tensor, "8"]:
         """One image's parameters: scale, angle (radians), mirror (1 or -1), position x and y, three colour factors.
@@ -66,13 +77,37 @@ class BatchAugment:
         grid = self._grid(parameters, *images.shape[-2:])
         # Both are shifted so that the zeros which grid_sample finds outside stand for the mean colour and for 255.
         fill = per_channel(FILL, images.device)
-        smooth = _antialiased(images.float() - fill, parameters[:, 0])
-        images = F.grid_sample(smooth, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
-        labels = masks[:, None].float() - IGNORE_INDEX
-        labels = F.grid_sample(labels, grid, mode="nearest", padding_mode="zeros", align_corners=False) + IGNORE_INDEX
+        images = self._sample(_antialiased(images.float() - fill, parameters[:, 0]), grid, "bilinear") + fill
+        if self.lines:
+            masks = self._lines(masks, parameters[:, 0], grid)
+        else:
+            masks = (self._sample(masks[:, None].float() - IGNORE_INDEX, grid, "nearest") + IGNORE_INDEX)[:, 0]
         if self.color:
             images = _colored(images, parameters[:, 5:])
-        return images, labels[:, 0].to(torch.uint8)  # (B, 3, crop, crop), (B, crop, crop)
+        return images, masks.to(torch.uint8)  # (B, 3, crop, crop), (B, crop, crop)
+
+    def single(
+        self, image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h w"]
+    ) -> tuple[UInt8[Tensor, "3 c c"], UInt8[Tensor, "c c"]]:
+        """One sample, of any size, with parameters drawn by torch's own generator, as by `joint_transforms`."""
+        seed = int(torch.randint(2**63 - 1, ()))
+        images, masks = self(image[None], mask[None], self.draw(seed)[None])
+        return images[0].round().to(torch.uint8), masks[0]
+
+    def _sample(self, maps: Float[Tensor, "b k h w"], grid: Tensor, mode: str) -> Float[Tensor, "b k c c"]:
+        return F.grid_sample(maps, grid, mode=mode, padding_mode=self.padding, align_corners=False)
+
+    def _lines(self, masks: UInt8[Tensor, "b h w"], scale: Float[Tensor, " b"], grid: Tensor) -> UInt8[Tensor, "b c c"]:
+        """Masks where a pixel is 1 if lines of class 1 cover a quarter of it, else 0 if class 0 covers the rest.
+
+        The nearest pixel would tear a line of one pixel when it is turned. Between four pixels of a diagonal a quarter
+        is left of it; and less in a small image, where a pixel is wider than the line.
+        """
+        cover = torch.stack([masks == 1, masks == 0], 1).float()  # (B, 2, H, W)
+        line, ground = self._sample(_antialiased(cover, scale), grid, "bilinear").unbind(1)
+        least = COVER * scale.clamp(max=1).view(-1, 1, 1)
+        ignored = torch.full_like(line, IGNORE_INDEX, dtype=torch.uint8)
+        return ignored.masked_fill(ground > 1 - least, 0).masked_fill(line >= least, 1)
 
     def _grid(self, parameters: Float[Tensor, "b 8"], height: int, width: int) -> Float[Tensor, "b c c 2"]:
         """For each pixel of the crop its place (x, y) in the source, which spans -1 to 1 between its outer edges.
@@ -95,7 +130,7 @@ def per_channel(values: tuple[float, float, float], device: torch.device) -> Flo
     return torch.stack([torch.full((1, 1), float(value), device=device) for value in values])
 
 
-def _antialiased(images: Float[Tensor, "b 3 h w"], scale: Float[Tensor, " b"]) -> Float[Tensor, "b 3 h w"]:
+def _antialiased(images: Float[Tensor, "b k h w"], scale: Float[Tensor, " b"]) -> Float[Tensor, "b k h w"]:
     weight = ((scale**-2 - 1) / 3).clamp(0, 1).view(-1, 1, 1, 1)
     for dim in (2, 3):
         length = images.shape[dim]

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from dla.data.batch_augment import BatchAugment
-from dla.data.sample import IGNORE_INDEX, Sample, SegmentationSet
+from dla.data.sample import IGNORE_INDEX, Kind, PixelSet, Sample
 from dla.data.sampling import Draw, draw_seed
 
 # One loaded sample: `image` uint8 (3, H, W), `mask` uint8 (H, W), `index` and `epoch` int64 (), which say where it
@@ -17,16 +17,16 @@ from dla.data.sampling import Draw, draw_seed
 Item: TypeAlias = dict[str, Tensor]
 
 
-class Cached:
+class Cached(Generic[Kind]):
     """A set whose samples are read once, at the start, and kept in memory as uint8.
 
     They are read before the loader's workers start, so that all of them share the one copy.
 
     Args:
-        dataset: The set to keep; its size in memory is 4 bytes a pixel.
+        dataset: The set to keep; its size in memory is 4 bytes a pixel, or more where there is more than one truth.
     """
 
-    def __init__(self, dataset: SegmentationSet) -> None:
+    def __init__(self, dataset: PixelSet[Kind]) -> None:
         self.classes, self.colors = dataset.classes, dataset.colors
         with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
             self.samples = list(pool.map(dataset.__getitem__, range(len(dataset))))
@@ -35,7 +35,7 @@ class Cached:
         """The number of samples."""
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Kind:
         """Sample number `index`; not a copy, so it must not be changed."""
         return self.samples[index]
 
@@ -55,7 +55,7 @@ class Seeded(Dataset[Item]):
 
     def __init__(
         self,
-        dataset: SegmentationSet,
+        dataset: PixelSet[Any],
         *,
         seed: int = 0,
         transform: Callable[..., tuple[Tensor, Tensor]] | None = None,
@@ -71,11 +71,15 @@ class Seeded(Dataset[Item]):
 
     def __getitem__(self, draw: Draw) -> Item:
         """The sample of a draw, augmented; a filler's mask is 255 everywhere."""
+        return self.item(draw, self.dataset[draw.item % len(self.dataset)])
+
+    def item(self, draw: Draw, sample: Sample) -> Item:
+        """What a draw makes of its sample."""
         epoch, index, filler = draw
-        image, mask = self.dataset[index % len(self.dataset)]
+        image, mask = sample
         seed = draw_seed(self.seed, epoch, index)
         if self.transform is not None:
-            image, mask = _transformed(self.transform, image, mask, seed)
+            image, mask = transformed(self.transform, image, mask, seed)
         if filler:
             mask = torch.full_like(mask, IGNORE_INDEX)
         item = {"index": torch.tensor(index), "epoch": torch.tensor(epoch)}
@@ -97,9 +101,10 @@ def collate(items: list[Item]) -> Item:
     return {key: torch.stack([item[key] for item in items]) for key in items[0]}
 
 
-def _transformed(
+def transformed(
     transform: Callable[..., tuple[Tensor, Tensor]], image: Tensor, mask: Tensor, seed: int
 ) -> tuple[Tensor, Tensor]:
+    """What the transform makes of an image and its mask or label under a seed; the random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: in the main process that would seed the accelerator too, and never give it back.
         torch.default_generator.manual_seed(seed)

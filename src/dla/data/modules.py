@@ -2,15 +2,28 @@
 
 from typing import Any, Literal
 
+from dla.data.base import Split
+from dla.data.boundaries import BoundaryData, BoundaryFolderData, BoundaryScenesData, BSDSData
 from dla.data.camvid import CamVid
 from dla.data.cityscapes import Cityscapes
 from dla.data.paired import PairedFolders, spread_colors
 from dla.data.sample import SegmentationSet
 from dla.data.scenes import Scenes
-from dla.data.segmentation import SegmentationData, Split
+from dla.data.segmentation import SegmentationData
 from dla.images import RGB
 
-__all__ = ["CamVidData", "CityscapesData", "FolderData", "ScenesData", "SegmentationData", "StoredData"]
+__all__ = [
+    "BSDSData",
+    "BoundaryData",
+    "BoundaryFolderData",
+    "BoundaryScenesData",
+    "CamVidData",
+    "CityscapesData",
+    "FolderData",
+    "ScenesData",
+    "SegmentationData",
+    "StoredData",
+]
 
 
 class ScenesData(SegmentationData):

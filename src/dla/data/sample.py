@@ -1,11 +1,11 @@
 """What every segmentation set gives, an image and its mask, and how both are read from files."""
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision import tv_tensors
@@ -23,8 +23,11 @@ class Sample(NamedTuple):
     mask: tv_tensors.Mask
 
 
-class SegmentationSet(Protocol):
-    """A map-style set of samples; `classes` names the indices of the masks, `colors` (RGB) draws them."""
+Kind = TypeVar("Kind", covariant=True)  # of what a set holds
+
+
+class PixelSet(Protocol[Kind]):
+    """A map-style set of images with a truth for each pixel; `classes` names its values, `colors` (RGB) draws them."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -40,9 +43,12 @@ class SegmentationSet(Protocol):
         """The number of samples."""
         ...
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Kind:
         """Sample number `index`, always the same one."""
         ...
+
+
+SegmentationSet: TypeAlias = PixelSet[Sample]
 
 
 def make_sample(image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h w"]) -> Sample:
@@ -80,7 +86,9 @@ def _unreadable(path: Path, reason: object) -> ValueError:
     return ValueError(f"{path} cannot be read as an image ({reason}); unpack or download it again")
 
 
-def check_sizes(image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h2 w2"], image_path: Path, mask_path: Path) -> None:
+def check_sizes(
+    image: UInt8[Tensor, "3 h w"], mask: Shaped[Tensor, "h2 w2"], image_path: Path, mask_path: Path
+) -> None:
     """Raise a ValueError naming both files unless the image and its mask are of one size."""
     if image.shape[-2:] != mask.shape:
         (height, width), (mask_height, mask_width) = image.shape[-2:], mask.shape

@@ -1,18 +1,28 @@
 """The DLA networks: blocks, stages, classifiers, dense predictors, and the table that names them."""
 
+from dla.models.aggregated import Aggregated, AggregatedClassifier
+from dla.models.any_backbone import STRUCTURES, aggregate
 from dla.models.classifier import DLA
 from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
+from dla.models.neighbours import FCN, FPN, UNet
 from dla.models.zoo import VARIANTS, Variant, build, create_model, list_models
 
 __all__ = [
     "DLA",
+    "FCN",
+    "FPN",
     "IDA",
+    "STRUCTURES",
     "VARIANTS",
+    "Aggregated",
+    "AggregatedClassifier",
     "DLAUp",
     "DensePredictor",
     "Features",
+    "UNet",
     "Variant",
+    "aggregate",
     "build",
     "create_model",
     "list_models",

@@ -1,11 +1,17 @@
-"""The blocks that DLA aggregates: basic and bottleneck (ResNet), split (ResNeXt), each with its own shortcut."""
+"""The blocks that DLA aggregates: basic and bottleneck (ResNet), split (ResNeXt), each with its own shortcut.
 
+Where dilation takes the place of a stride, everything is computed at every position as it would be at every second:
+the first 3x3 convolution and the pooling read the same pixels as before (`first_dilation`), and what follows reads its
+input as if every second position were gone (`dilation`).
+"""
+
+import math
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
 BlockFactory = Callable[..., nn.Module]
-"""`(in_channels, out_channels, stride, *, dilation, drop_path) -> Module`."""
+"""`(in_channels, out_channels, stride, *, dilation, first_dilation, drop_path) -> Module`."""
 
 
 def conv_norm(
@@ -18,15 +24,23 @@ def conv_norm(
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 
-def pool(stride: int) -> nn.Module:
-    """Max pooling by the stride; like a strided 3x3 convolution it rounds odd sizes up."""
-    return nn.MaxPool2d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity()
+def pool(stride: int, dilation: int = 1, first_dilation: int | None = None) -> nn.Module:
+    """Max pooling by the stride, or by that which dilation replaces; like a 3x3 convolution it rounds sizes up."""
+    step = first_dilation or dilation
+    if stride > 1:
+        return nn.MaxPool2d(stride, stride, ceil_mode=True)
+    if dilation == step:
+        return nn.Identity()
+    beyond = dilation - step  # below and to the right, what `ceil_mode` leaves out
+    return nn.Sequential(
+        nn.ConstantPad2d((0, beyond, 0, beyond), -math.inf), nn.MaxPool2d(dilation // step, 1, dilation=step)
+    )
 
 
-def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """Carry a block's input to its output: pool by the stride, project where the channels differ."""
+def shortcut(in_channels: int, out_channels: int, pooling: nn.Module) -> nn.Sequential:
+    """Carry a block's input to its output: pool, and project where the channels differ."""
     project = conv_norm(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
-    return nn.Sequential(pool(stride), project)
+    return nn.Sequential(pooling, project)
 
 
 class Residual(nn.Module):
@@ -50,14 +64,22 @@ def _stochastic_depth(rate: float) -> nn.Module:
     return StochasticDepth(rate, "row")
 
 
-def basic(in_channels: int, out_channels: int, stride: int, *, dilation: int = 1, drop_path: float = 0.0) -> Residual:
+def basic(
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    *,
+    dilation: int = 1,
+    first_dilation: int | None = None,
+    drop_path: float = 0.0,
+) -> Residual:
     """Two 3x3 convolutions."""
     body = nn.Sequential(
-        conv_norm(in_channels, out_channels, 3, stride, dilation),
+        conv_norm(in_channels, out_channels, 3, stride, first_dilation or dilation),
         nn.ReLU(inplace=True),
         conv_norm(out_channels, out_channels, 3, 1, dilation),
     )
-    return Residual(body, shortcut(in_channels, out_channels, stride), drop_path)
+    return Residual(body, shortcut(in_channels, out_channels, pool(stride, dilation, first_dilation)), drop_path)
 
 
 def bottleneck(
@@ -66,6 +88,7 @@ def bottleneck(
     stride: int,
     *,
     dilation: int = 1,
+    first_dilation: int | None = None,
     drop_path: float = 0.0,
     width: int | None = None,
     groups: int = 1,
@@ -75,18 +98,32 @@ def bottleneck(
     body = nn.Sequential(
         conv_norm(in_channels, width, 1),
         nn.ReLU(inplace=True),
-        conv_norm(width, width, 3, stride, dilation, groups),
+        conv_norm(width, width, 3, stride, first_dilation or dilation, groups),
         nn.ReLU(inplace=True),
         conv_norm(width, out_channels, 1),
     )
-    return Residual(body, shortcut(in_channels, out_channels, stride), drop_path)
+    return Residual(body, shortcut(in_channels, out_channels, pool(stride, dilation, first_dilation)), drop_path)
 
 
 def split(
-    in_channels: int, out_channels: int, stride: int, *, dilation: int = 1, drop_path: float = 0.0, groups: int = 32
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    *,
+    dilation: int = 1,
+    first_dilation: int | None = None,
+    drop_path: float = 0.0,
+    groups: int = 32,
 ) -> Residual:
     """A bottleneck whose 3x3 convolution is split into `groups` paths; every path is `out_channels` / 32 wide."""
     width = out_channels * groups // 32
     return bottleneck(
-        in_channels, out_channels, stride, dilation=dilation, drop_path=drop_path, width=width, groups=groups
+        in_channels,
+        out_channels,
+        stride,
+        dilation=dilation,
+        first_dilation=first_dilation,
+        drop_path=drop_path,
+        width=width,
+        groups=groups,
     )

@@ -1,16 +1,22 @@
 """Gradient checkpointing that leaves batch norm's running statistics as plain training would."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 
-def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
-    """`module(x)`, keeping only `x` and running `module` again in the backward pass."""
-    return checkpoint(module, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(module)))
+def checkpointed(module: nn.Module, *inputs: Any, run: Callable[..., Any] | None = None) -> Any:
+    """`module(*inputs)`, keeping the inputs alone and running `module` again in the backward pass.
+
+    `run` is the method of `module` to call where that is not its `forward`.
+    """
+    return checkpoint(
+        run or module, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(module))
+    )
 
 
 @contextmanager

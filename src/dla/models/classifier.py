@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from dla.backbones import FeatureSpec, take_indices
 from dla.models.blocks import BlockFactory, conv_norm
 from dla.models.checkpointing import checkpointed
+from dla.models.depth import Matcher, stage_groups
 from dla.models.heads import ClassifierHead
+from dla.models.norms import NormLayer, with_norms
 from dla.models.stage import Stage
 
 Pool = Literal["avg", "max", ""]
@@ -27,9 +29,15 @@ class DLA(nn.Module):
         num_classes: 0 for pooled features instead of logits.
         in_chans: channels of the images.
         global_pool: "avg", "max", or "" for the last stage's map.
-        output_stride: 32, 16 or 8; below 32 the last stages keep the size and dilate their 3x3 convolutions instead.
+        output_stride: 32, 16 or 8; below 32 the last stages keep the size and dilate instead, so that their maps hold,
+            at every second or fourth position, the very values of the maps at stride 32.
+        stem_stride: of stage 3, where the trees begin: 4; or 2 for images of about 64 pixels and 1 for those of about
+            32. All six strides are a quarter of `stem_stride` times (1, 2, 4, 8, 16, 32), but at least 1, and below 4
+            the 7x7 stem becomes 3x3.
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth of the last block; it rises linearly from 0 at the first.
+        norm_layer: "batchnorm", "groupnorm" (32 groups, or 16 for 16 channels), "syncbatchnorm", or what makes a norm
+            from a channel count.
     """
 
     def __init__(
@@ -43,12 +51,16 @@ class DLA(nn.Module):
         in_chans: int = 3,
         global_pool: Pool = "avg",
         output_stride: int = 32,
+        stem_stride: int = 4,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        norm_layer: NormLayer = "batchnorm",
     ) -> None:
         super().__init__()
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
+        if stem_stride not in (1, 2, 4):
+            raise ValueError(f"stem_stride must be 1, 2 or 4, not {stem_stride}")
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
@@ -56,12 +68,13 @@ class DLA(nn.Module):
         self.grad_checkpointing = False
         self.pretrained_cfg: dict[str, Any] = {}
         self.num_features = self.head_hidden_size = channels[-1]
-        strides = [min(2**i, output_stride) for i in range(6)]
+        undilated = [max(1, 2**i * stem_stride // 4) for i in range(6)]
+        strides = [min(stride, output_stride) for stride in undilated]
         self.feature_specs = [FeatureSpec(c, s) for c, s in zip(channels, strides, strict=True)]
 
-        self.stem = nn.Sequential(conv_norm(in_chans, channels[0], 7), nn.ReLU(inplace=True))
-        self.stages = nn.ModuleList(
-            nn.Sequential(conv_norm(channels[0], channels[i], 3, strides[i]), nn.ReLU(inplace=True)) for i in (0, 1)
+        self.stem = nn.Sequential(conv_norm(in_chans, channels[0], 7 if stem_stride == 4 else 3), nn.ReLU(inplace=True))
+        self.stages = nn.Sequential(
+            *(nn.Sequential(conv_norm(channels[0], channels[i], 3, strides[i]), nn.ReLU(inplace=True)) for i in (0, 1))
         )
         drop_paths = _rising(drop_path_rate, [2**n for n in depths])
         for i, depth in enumerate(depths, start=2):
@@ -73,12 +86,14 @@ class DLA(nn.Module):
                 stride=strides[i] // strides[i - 1],
                 residual=residual,
                 join=i > 2,
-                dilation=2**i // strides[i],
+                dilation=undilated[i] // strides[i],
+                first_dilation=undilated[i - 1] // strides[i - 1],
                 drop_paths=drop_paths[i - 2],
             )
             self.stages.append(stage)
         self.head = ClassifierHead(channels[-1], num_classes, global_pool=global_pool, drop_rate=drop_rate)
         self.apply(initialise)
+        with_norms(self, norm_layer)
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
@@ -136,6 +151,34 @@ class DLA(nn.Module):
         self.global_pool = self.global_pool if global_pool is None else global_pool
         head = ClassifierHead(self.num_features, num_classes, global_pool=self.global_pool, drop_rate=self.drop_rate)
         self.num_classes, self.head = num_classes, head.to(next(self.parameters()))
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] | None = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop the stages behind the last of the maps `indices`, and the head; returns the indices, none negative.
+
+        `prune_norm` changes nothing, since no norm stands behind the stages.
+
+        Raises:
+            ValueError: the indices are empty or out of range.
+        """
+        take = take_indices(len(self.stages), indices)
+        if not take:
+            raise ValueError("the indices are empty: name at least one feature map")
+        cut = take[-1] + 1 < len(self.stages)
+        self.stages = self.stages[: take[-1] + 1]
+        self.num_features = self.head_hidden_size = self.feature_specs[take[-1]].channels
+        if prune_head or cut:
+            self.reset_classifier(0, "")
+        return take
+
+    def group_matcher(self, coarse: bool = False) -> Matcher:
+        """Patterns of the parameters' names by depth, with which timm groups them into layers."""
+        return stage_groups(self.stages, coarse)
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters not to decay beside norms and biases, which timm leaves out by itself: none."""
+        return set()
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep only the stages' inputs for the backward pass and compute the rest again: less memory, more time."""

@@ -1,14 +1,14 @@
 """Dense prediction: iterative aggregation from a backbone's maps to scores of every pixel (Section 4.2, Figure 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.aggregation import IterativeAggregation, Node
 from dla.backbones import FeatureSpec
+from dla.models.aggregated import Aggregated
 from dla.models.blocks import conv_norm
 from dla.models.classifier import initialise
 from dla.models.heads import DenseHead
@@ -18,15 +18,19 @@ Size = tuple[int, int]
 node3x3 = partial(Node, kernel_size=3)
 
 
+def projection(in_channels: int, out_channels: int) -> nn.Module:
+    """Bring a map to other channels, where they differ: 1x1 convolution, batch norm, ReLU."""
+    if in_channels == out_channels:
+        return nn.Identity()
+    return nn.Sequential(conv_norm(in_channels, out_channels, 1), nn.ReLU(inplace=True)).apply(initialise)
+
+
 class ProjectUp(nn.Module):
     """Bring a map to other channels, where they differ, and to a finer size: 1x1 convolution, learned upsampling."""
 
     def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
         super().__init__()
-        self.project: nn.Module = nn.Identity()
-        if in_channels != out_channels:
-            self.project = nn.Sequential(conv_norm(in_channels, out_channels, 1), nn.ReLU(inplace=True))
-        self.project.apply(initialise)
+        self.project = projection(in_channels, out_channels)
         self.upsample = LearnedUpsample(out_channels, factor)
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
@@ -86,56 +90,57 @@ class DLAUp(nn.Module):
         1/2    x1  N  N  N  N ──> out         every N takes what stands left of it, and the map above that, upsampled
 
     Args:
-        specs: channels and strides of the maps, finest first; the result is like the first.
+        specs: channels and strides of the maps, finest first.
+        channels: project every map to so many first; None for each line as wide as its own map, as the authors have it.
+        out_stride: of the result; at most the first map's, which it is for None.
+        line: makes the line that fuses a map with so many coarser ones, from the specs of both and that number.
     """
 
-    def __init__(self, specs: Sequence[FeatureSpec]) -> None:
+    def __init__(
+        self,
+        specs: Sequence[FeatureSpec],
+        *,
+        channels: int | None = None,
+        out_stride: int | None = None,
+        line: Callable[[FeatureSpec, FeatureSpec, int], nn.Module] = IterativeUp,
+    ) -> None:
         super().__init__()
-        self.out_channels, self.out_stride = specs[0]
+        self.project = nn.ModuleList(projection(spec.channels, channels or spec.channels) for spec in specs)
+        specs = [FeatureSpec(channels or spec.channels, spec.stride) for spec in specs]
+        self.out_channels, self.out_stride = specs[0].channels, out_stride or specs[0].stride
         pairs = zip(specs[-2::-1], specs[:0:-1], strict=True)  # (1/16, 1/32), (1/8, 1/16), ...
-        self.lines = nn.ModuleList(IterativeUp(fine, coarse, i) for i, (fine, coarse) in enumerate(pairs, start=1))
-        self.step_specs = list(specs[::-1])
+        self.lines = nn.ModuleList(line(fine, coarse, i) for i, (fine, coarse) in enumerate(pairs, start=1))
+        self.refine = LearnedUpsample(self.out_channels, specs[0].stride // self.out_stride)
+        self.step_specs = [*specs[:0:-1], FeatureSpec(self.out_channels, self.out_stride)]
 
     def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
-        """Maps (b, c_i, h_i, w_i), finest first, the first of `size` -> (b, c_1, *size)."""
+        """Maps (b, c_i, h_i, w_i), finest first -> (b, out_channels, *size)."""
         return self.steps(maps, size)[-1]
 
     def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
         """Like `forward`, with the end of every line, coarsest first; channels and strides are `step_specs`."""
+        maps = [project(x) for project, x in zip(self.project, maps, strict=True)]
         fused = [maps[-1]]
         ends = [maps[-1]]
         for fine, line in zip(maps[-2::-1], self.lines, strict=True):
             fused = line(fine, fused)
             ends.append(fused[-1])
-        return ends
+        return [*ends[:-1], self.refine(ends[-1], size)]
 
 
-class DensePredictor(nn.Module):
+class DensePredictor(Aggregated):
     """Backbone, decoder, head: logits of every pixel at the size of the image, whatever that is.
 
     Args:
         backbone: gives a list of maps, finest first, and has `feature_specs`.
-        decoder: fuses them; has `out_channels` and `out_stride`.
+        decoder: fuses them; has `out_channels`, `out_stride` and `step_specs`.
         num_classes: scores per pixel.
     """
 
-    def __init__(self, backbone: nn.Module, decoder: IDA | DLAUp, *, num_classes: int) -> None:
-        super().__init__()
+    def __init__(self, backbone: nn.Module, decoder: nn.Module, *, num_classes: int) -> None:
+        super().__init__(backbone, decoder)
         self.num_classes = num_classes
-        self.pretrained_cfg: dict[str, Any] = {}
-        self.backbone = backbone
-        self.decoder = decoder
-        self.head = DenseHead(decoder.out_channels, num_classes, decoder.out_stride)
-
-    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
-        """The fused map, at the decoder's stride."""
-        return self.forward_steps(x)[-1]
-
-    def forward_steps(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
-        """All maps on the way to the fused one, which is the last; `decoder.step_specs` says what they are."""
-        height, width = x.shape[-2:]
-        stride = self.decoder.out_stride
-        return self.decoder.steps(self.backbone(x), (-(-height // stride), -(-width // stride)))
+        self.head = DenseHead(self.out_channels, num_classes, self.out_stride)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Logits (b, classes, h, w)."""
@@ -147,9 +152,5 @@ class DensePredictor(nn.Module):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a new, untrained head on the network."""
-        head = DenseHead(self.decoder.out_channels, num_classes, self.decoder.out_stride)
+        head = DenseHead(self.out_channels, num_classes, self.out_stride)
         self.num_classes, self.head = num_classes, head.to(self.head.classify.weight)
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """See `DLA.set_grad_checkpointing`; the decoder is not checkpointed."""
-        self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]

@@ -1,13 +1,14 @@
 """A network as a list of feature maps, and nothing in it that no map needs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.backbones import FeatureSpec, take_indices
+from dla.backbones import FeatureSpec
 from dla.models.classifier import DLA
+from dla.models.depth import groups_within, undecayed_within
 
 
 class Features(nn.Module):
@@ -18,11 +19,7 @@ class Features(nn.Module):
 
     def __init__(self, model: DLA, out_indices: int | Sequence[int] | None = None) -> None:
         super().__init__()
-        self.out_indices = take_indices(len(model.stages), out_indices)
-        if not self.out_indices:
-            raise ValueError("out_indices is empty: name at least one feature map")
-        model.stages = model.stages[: self.out_indices[-1] + 1]
-        model.head = nn.Identity()  # type: ignore[assignment]
+        self.out_indices = model.prune_intermediate_layers(out_indices)
         self.body = model
         self.feature_specs: list[FeatureSpec] = [model.feature_specs[i] for i in self.out_indices]
 
@@ -36,6 +33,14 @@ class Features(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """Maps (b, channels, ceil(h / stride), ceil(w / stride)), finest first."""
         return self.body.forward_intermediates(x, self.out_indices, intermediates_only=True)
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], tuple[float]]:
+        """From a parameter's name to its layer; see `DLA.group_matcher`."""
+        return groups_within(self, coarse)
+
+    def no_weight_decay(self) -> set[str]:
+        """See `DLA.no_weight_decay`."""
+        return undecayed_within(self)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """See `DLA.set_grad_checkpointing`."""

@@ -20,7 +20,8 @@ class Stage(nn.Module):
         stride: of the first block.
         residual: nodes add their last input.
         join: the pooled input enters the last node, which iterative aggregation shares with this tree (Figure 2).
-        dilation: of the blocks' 3x3 convolutions.
+        dilation: of the blocks' 3x3 convolutions but the very first.
+        first_dilation: of that one, and of the pooling; smaller where dilation takes the place of the stage's stride.
         drop_paths: stochastic depth of each block.
     """
 
@@ -35,15 +36,16 @@ class Stage(nn.Module):
         residual: bool,
         join: bool,
         dilation: int,
+        first_dilation: int,
         drop_paths: Sequence[float],
     ) -> None:
         super().__init__()
-        inputs = [(in_channels, stride)] + [(out_channels, 1)] * (2**depth - 1)
+        inputs = [(in_channels, stride, first_dilation)] + [(out_channels, 1, dilation)] * (2**depth - 1)
         blocks = [
-            block(channels, out_channels, step, dilation=dilation, drop_path=drop_path)
-            for (channels, step), drop_path in zip(inputs, drop_paths, strict=True)
+            block(channels, out_channels, step, dilation=dilation, first_dilation=first, drop_path=drop_path)
+            for (channels, step, first), drop_path in zip(inputs, drop_paths, strict=True)
         ]
-        self.pool = pool(stride) if join else None
+        self.pool = pool(stride, dilation, first_dilation) if join else None
         self.aggregate = HierarchicalAggregation(
             blocks, out_channels, join_channels=in_channels if join else None, node=partial(Node, residual=residual)
         )

@@ -58,4 +58,6 @@ def main(argv: Sequence[str]) -> int:
     print(table())
     print("\nDense predictors: add up (repeated aggregation, as dla34up) or ida (single, as dla46_cida) to a name.")
     print(f"Names with weights in the package: {', '.join(packaged()) or 'none'}")
+    print("The authors' ImageNet weights of each name, on the Hugging Face hub: add .in1k, as in dla34.in1k.")
+    print("Detection: dla34_centernet, CenterNet's and FairMOT's network.")
     return 0

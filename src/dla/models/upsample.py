@@ -7,8 +7,12 @@ from torch import Tensor, nn
 
 
 def bilinear_kernel(factor: int) -> Float[Tensor, "k k"]:
-    """The kernel, 2 `factor` wide, with which a transposed convolution of stride `factor` interpolates bilinearly."""
-    ramp = 1 - (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
+    """The kernel with which a transposed convolution of stride `factor` interpolates bilinearly.
+
+    It is 2 `factor` wide, or one less where the factor is odd, so that it is centred on a pixel.
+    """
+    width = 2 * factor - factor % 2
+    ramp = 1 - (torch.arange(width) - (width - 1) / 2).abs() / factor
     return torch.outer(ramp, ramp)
 
 

@@ -1,6 +1,6 @@
 """The ten networks of the paper in one table, and how a name becomes a model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from functools import partial
 from typing import Any, NamedTuple
@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from dla.models.blocks import BlockFactory, basic, bottleneck, split
+from dla.models.centernet import DETECTION, CenterNet, CenterNetUp
 from dla.models.classifier import DLA
 from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
-from dla.weights import load_packaged, packaged
+from dla.models.norms import NormLayer, with_norms
+from dla.weights import IMAGENET, Packaged, load_packaged, on_hub, packaged
 
 
 class Variant(NamedTuple):
@@ -39,6 +41,7 @@ VARIANTS = {
     "dla169": Variant(bottleneck, (2, 3, 5, 1), WIDE, residual=True),
 }
 DECODERS = ("up", "ida")  # endings of the names of dense predictors
+CENTERNET = "_centernet"  # behind dla34 alone, as its authors have it
 
 
 def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -46,9 +49,13 @@ def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
 
     Args:
         filter: a shell pattern.
-        pretrained: only names with weights, such as "dla46_cup.camvid".
+        pretrained: only names with weights: those in the package, such as "dla46_cup.camvid", and those on the Hugging
+            Face hub, such as "dla34.in1k".
     """
-    names = list(packaged()) if pretrained else [f"{name}{ending}" for ending in ("", *DECODERS) for name in VARIANTS]
+    if pretrained:
+        names = [*packaged(), *(f"{name}.{IMAGENET}" for name in VARIANTS)]
+    else:
+        names = [*(f"{name}{ending}" for ending in ("", *DECODERS) for name in VARIANTS), f"dla34{CENTERNET}"]
     return [name for name in names if fnmatch(name, filter)]
 
 
@@ -62,43 +69,56 @@ def create_model(
 ) -> nn.Module:
     """Build a network by name: "dla34" classifies; "dla34up" and "dla34ida" give logits of every pixel.
 
+    "dla34_centernet" gives a dictionary of maps for detection, at 1/4 of the image's size.
+
+    "convnext_tiny+ida" does that with any backbone of timm or ours, fused by any structure that `aggregate` knows; its
+    options are those of `dla.models.any_backbone.create_aggregated`.
+
     Args:
         name: of `list_models()`; weights are named after a dot, as in "dla46_cup.camvid".
-        pretrained: load the weights that the name names; where `num_classes` differs, the head stays untrained.
+        pretrained: load the weights that the name names, for a classifier without a name those of the authors, "in1k";
+            where `num_classes` differs, the head stays untrained.
         features_only: for a classifier's name, a module that gives a list of maps instead.
         out_indices: with `features_only`, which stages' maps (0 to 5, by default 1 to 5).
-        options: of `DLA` (num_classes, in_chans, output_stride, drop_rate, drop_path_rate, global_pool); a dense
-            predictor takes num_classes (default 19), in_chans, output_stride, drop_path_rate and out_stride, the
-            stride at which it fuses (2, 4, 8 or 16; default 2).
+        options: of `DLA` (num_classes, in_chans, output_stride, stem_stride, drop_rate, drop_path_rate, global_pool,
+            norm_layer); a dense predictor takes num_classes (default 19), in_chans, output_stride, drop_path_rate,
+            norm_layer and out_stride, the stride at which it fuses (2, 4, 8 or 16; default 2). "dla34_centernet" takes
+            heads (channels of each map by its name), head_channels (256), in_chans, drop_path_rate, norm_layer, and
+            decoder: "deformable", "plain" (3x3 convolutions, as in FairMOT) or "concat" (`DLAUp`, as in dlav0).
 
     Raises:
         ValueError: the name is unknown, or has no weights where they are asked for.
+        WeightsError: weights of the hub are neither in its cache nor within reach.
         TypeError: an option is unknown.
     """
+    if "+" in name:
+        return _aggregated(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
     base, _, tag = name.partition(".")
     if base not in list_models():
         raise ValueError(f"unknown model {name!r}; choose one of {', '.join(list_models())}")
-    if tag and name not in packaged():
-        raise ValueError(f"there are no weights named {name!r}; there are: {', '.join(packaged())}")
-    if pretrained and not tag:
+    if pretrained and not tag and base not in VARIANTS:
         raise ValueError(f"name the weights to load, one of: {', '.join(packaged())}")
-    weights = packaged().get(name)
+    weights = _weights(base, tag or IMAGENET) if tag or pretrained else None
     # As timm has it, None stands for the default.
     options = {key: value for key, value in options.items() if value is not None}
     num_classes = options.get("num_classes")
     if weights:
         options["num_classes"] = weights.cfg["num_classes"]
-    decoder = next((ending for ending in DECODERS if base.endswith(ending)), None)
+    decoder = next((ending for ending in (*DECODERS, CENTERNET) if base.endswith(ending)), None)
     if decoder and features_only:
         raise ValueError(f"{name} is a dense predictor; features_only is for a classifier, {base[: -len(decoder)]}")
     if out_indices is not None and not features_only:
         raise ValueError("out_indices chooses among the maps that features_only=True gives")
     variant = VARIANTS[base[: -len(decoder)] if decoder else base]
+    if decoder == CENTERNET:
+        return _centernet(variant, **options)
     model = _dense(variant, decoder, **options) if decoder else build(variant, **options)
     if weights and pretrained:
         load_packaged(model, weights)
     if weights and num_classes not in (None, weights.cfg["num_classes"]):
         model.reset_classifier(num_classes)
+        of_the_classes = ("num_classes", "classes", "colors")
+        model.pretrained_cfg = {key: fact for key, fact in model.pretrained_cfg.items() if key not in of_the_classes}
     if features_only and isinstance(model, DLA):
         return Features(model, (1, 2, 3, 4, 5) if out_indices is None else out_indices)
     return model
@@ -107,6 +127,45 @@ def create_model(
 def build(variant: Variant, **options: Any) -> DLA:
     """The classifier of a row of the table, or of a row of your own."""
     return DLA(variant.block, variant.depths, variant.channels, residual=variant.residual, **options)
+
+
+def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: Any) -> nn.Module:
+    from dla.models.any_backbone import create_aggregated  # here, since that makes our own backbones by name
+
+    if features_only:
+        raise ValueError(f"{name} fuses maps; features_only is for a classifier, {name.partition('+')[0]}")
+    return create_aggregated(name, pretrained, **{key: value for key, value in options.items() if value is not None})
+
+
+def _weights(base: str, tag: str) -> Packaged:
+    """The named weights: of the package, or the authors', which are on the hub."""
+    name = f"{base}.{tag}"
+    if base in VARIANTS and tag == IMAGENET:
+        return on_hub(f"timm/{name}")
+    if name not in packaged():
+        raise ValueError(f"there are no weights named {name!r}; there are: {', '.join(list_models(pretrained=True))}")
+    return packaged()[name]
+
+
+def _centernet(
+    variant: Variant,
+    *,
+    heads: Mapping[str, int] = DETECTION,
+    decoder: str = "deformable",
+    head_channels: int = 256,
+    in_chans: int = 3,
+    drop_path_rate: float = 0.0,
+    norm_layer: NormLayer = "batchnorm",
+) -> CenterNet:
+    if decoder not in ("deformable", "plain", "concat"):
+        raise ValueError(f"decoder must be 'deformable', 'plain' or 'concat', not {decoder!r}")
+    network = build(variant, num_classes=0, in_chans=in_chans, drop_path_rate=drop_path_rate)
+    backbone = Features(network, range(2, 6))
+    specs = backbone.feature_specs
+    fuse = DLAUp(specs) if decoder == "concat" else CenterNetUp(specs, deformable=decoder == "deformable")
+    model = CenterNet(backbone, fuse, heads, head_channels=head_channels)
+    with_norms(model, norm_layer)
+    return model
 
 
 def _dense(
@@ -118,6 +177,7 @@ def _dense(
     out_stride: int = 2,
     output_stride: int = 32,
     drop_path_rate: float = 0.0,
+    norm_layer: NormLayer = "batchnorm",
 ) -> DensePredictor:
     if out_stride not in (2, 4, 8, 16) or out_stride > output_stride:
         raise ValueError(f"out_stride must be 2, 4, 8 or 16 and at most output_stride, not {out_stride}")
@@ -129,6 +189,9 @@ def _dense(
     finest = [spec.stride for spec in network.feature_specs].index(out_stride)
     if decoder == "up":
         backbone = Features(network, range(finest, 6))
-        return DensePredictor(backbone, DLAUp(backbone.feature_specs), num_classes=num_classes)
-    backbone = Features(network, range(max(finest, 2), 6))
-    return DensePredictor(backbone, IDA(backbone.feature_specs, out_stride=out_stride), num_classes=num_classes)
+        model = DensePredictor(backbone, DLAUp(backbone.feature_specs), num_classes=num_classes)
+    else:
+        backbone = Features(network, range(max(finest, 2), 6))
+        model = DensePredictor(backbone, IDA(backbone.feature_specs, out_stride=out_stride), num_classes=num_classes)
+    with_norms(model, norm_layer)
+    return model

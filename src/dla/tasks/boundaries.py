@@ -70,7 +70,7 @@ class BoundaryTask(Task):
         self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
         specs = self.model.decoder.step_specs[:-1] if side_weight else []
         self.side_heads = nn.ModuleList(DenseHead(spec.channels, num_classes, spec.stride) for spec in specs)
-        measure: dict[str, Any] = {"max_dist": max_dist, "nms": nms}
+        measure: dict[str, Any] = {"max_dist": max_dist, "nms": None if nms == "none" else nms}
         self.metrics = nn.ModuleDict(
             {
                 "watch": BoundaryMetric(thresholds=watch_thresholds, **measure),
@@ -118,7 +118,9 @@ class BoundaryTask(Task):
         return BoundaryShowcase()
 
     def _match(self, metric: str, probabilities: Tensor, batch: Batch) -> None:
-        self.metrics[metric].update(probabilities[:, 1].float(), batch["truths"])
+        # An image without annotators only fills up the last round of processes.
+        real = [index for index, truths in enumerate(batch["truths"]) if len(truths)]
+        self.metrics[metric].update(probabilities[real, 1].float(), [batch["truths"][index] for index in real])
 
     def _log_metrics(self, split: str, metric: str) -> None:
         values = self.metrics[metric].compute()

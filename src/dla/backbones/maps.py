@@ -1,0 +1,68 @@
+"""Any module that gives maps, as the list that a decoder takes: finest first, (b, c, h, w), sizes rounded up."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dla.backbones.probe import as_maps, find_maps
+from dla.backbones.specs import FeatureSpec, choose
+
+
+class Maps(nn.Module):
+    """The maps of `body`, a module that returns a list or dictionary of them, finest first.
+
+    Channels, strides, and whether the channels come last are found by running it on small images, which leaves it as it
+    was. Where `body` rounds sizes down, or takes only multiples of its coarsest stride, images are padded with zeros at
+    the bottom and right, and the maps cropped.
+
+    Args:
+        body: the module.
+        in_chans: channels of the images.
+        out_indices: which of its maps; all for None, the last n for an int.
+        finest: with None for `out_indices`, maps of finer strides are left out.
+
+    Raises:
+        ValueError: `body` fails on small images, or gives something other than maps.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        *,
+        in_chans: int = 3,
+        out_indices: int | Sequence[int] | None = None,
+        finest: int = 1,
+    ) -> None:
+        super().__init__()
+        layouts, self.multiple = find_maps(body, in_chans)
+        self.out_indices = choose([found.spec.stride for found in layouts], out_indices, finest)
+        self.channels_last = [layouts[i].channels_last for i in self.out_indices]
+        self.feature_specs: list[FeatureSpec] = [layouts[i].spec for i in self.out_indices]
+        self.body = body
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        """Maps (b, channels, ceil(h / stride), ceil(w / stride)), finest first."""
+        height, width = x.shape[-2:]
+        if self.multiple > 1:
+            x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
+        given = as_maps(self.body(x))
+        maps = []
+        for i, last, (_, stride) in zip(self.out_indices, self.channels_last, self.feature_specs, strict=True):
+            full = given[i].permute(0, 3, 1, 2) if last else given[i]
+            maps.append(full[..., : -(-height // stride), : -(-width // stride)])
+        return maps
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Pass on to the module, where it can compute parts again in the backward pass.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        set_it: Any = getattr(self.body, "set_grad_checkpointing", None)
+        if set_it is not None:
+            set_it(enable)
+        elif enable:
+            raise ValueError(f"{type(self.body).__name__} has no gradient checkpointing: leave grad_checkpointing off")

@@ -1,0 +1,127 @@
+"""What an unknown module does to an image: it is run on small ones, and stays as it was."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dla.backbones.specs import FeatureSpec
+
+# The same two to three, so that a map shows where its height and width stand; the second for patches of 14 pixels.
+SIZES = ((64, 96), (112, 168))
+ODD_SIZE = (70, 97)
+FAILURES = (RuntimeError, ValueError, AssertionError, TypeError, IndexError)
+"""With what networks fail on a size, or on a number of channels, that they do not take."""
+
+
+class Layout(NamedTuple):
+    """Where the channels of a map stand, how many there are, and the map's stride."""
+
+    spec: FeatureSpec
+    channels_last: bool
+
+
+class Found(NamedTuple):
+    """A module's maps, and what an image's sides must be multiples of for sizes of ceil(side / stride)."""
+
+    layouts: list[Layout]
+    multiple: int
+
+
+def as_maps(output: Any) -> list[Any]:
+    """The values of a dictionary, the items of a list; one tensor alone is one map."""
+    if isinstance(output, Mapping):
+        return list(output.values())
+    return list(output) if isinstance(output, Sequence) else [output]
+
+
+def run_once(module: nn.Module, size: tuple[int, int], in_chans: int = 3) -> Any:
+    """`module` of an empty image of `size`, in evaluation mode; its modes, buffers and the random state stay."""
+    like = next(chain(module.parameters(), module.buffers()), torch.empty(0))
+    image = torch.zeros(1, in_chans, *size, dtype=like.dtype, device=like.device)
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    devices = [like.device] if like.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices), _evaluating(module):
+        return functional_call(module, buffers, (image,))
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:  # one by one: some may be frozen
+            part.training = training
+
+
+def find_maps(module: nn.Module, in_chans: int = 3) -> Found:
+    """Find the channels, strides and layout of the maps that `module` gives, and which sizes of images it takes.
+
+    Raises:
+        ValueError: the module fails on small images, or gives something other than maps.
+    """
+    output, size = _first_that_runs(module, in_chans)
+    layouts = [_expect_map(x, size) for x in as_maps(output)]
+    strides = [found.spec.stride for found in layouts]
+    coarsest = max(strides)
+    for multiple in (1, coarsest):
+        if _rounds_up(module, layouts, in_chans, multiple):
+            return Found(layouts, multiple)
+    raise ValueError(
+        f"the backbone takes images of {size[0]} x {size[1]} pixels, but of {ODD_SIZE[0]} x {ODD_SIZE[1]} it gives no "
+        f"maps of strides {strides}, not even padded to multiples of {coarsest}: build it so that it does"
+    )
+
+
+def _first_that_runs(module: nn.Module, in_chans: int) -> tuple[Any, tuple[int, int]]:
+    failures = []
+    for size in SIZES:
+        try:
+            return run_once(module, size, in_chans), size
+        except FAILURES as error:
+            failures.append(error)
+    reason = (str(failures[0]).splitlines() or [type(failures[0]).__name__])[0]
+    raise ValueError(
+        f"the backbone fails on images of {SIZES[0][0]} x {SIZES[0][1]} pixels with in_chans={in_chans} channels "
+        f"({reason}): it must take images of any size; for some of timm's that is an option at their making, "
+        "dynamic_img_size=True or strict_img_size=False"
+    ) from failures[0]
+
+
+def layout(x: Any, size: tuple[int, int]) -> Layout | None:
+    """The layout of what a module gave of an image of `size`; None where it is no map of it."""
+    if not isinstance(x, Tensor) or x.ndim != 4:
+        return None
+    strides = {(-(-size[0] // stride), -(-size[1] // stride)): stride for stride in range(size[0], 0, -1)}
+    for channels_last, sides in ((False, tuple(x.shape[2:])), (True, tuple(x.shape[1:3]))):
+        if sides in strides:
+            return Layout(FeatureSpec(x.shape[3 if channels_last else 1], strides[sides]), channels_last)
+    return None
+
+
+def _expect_map(x: Any, size: tuple[int, int]) -> Layout:
+    found = layout(x, size)
+    if found is None:
+        what = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(
+            f"of an image of {size[0]} x {size[1]} pixels the backbone gives {what} where a map (1, channels, height, "
+            "width) was expected: it must return a list or dictionary of maps, finest first"
+        )
+    return found
+
+
+def _rounds_up(module: nn.Module, layouts: list[Layout], in_chans: int, multiple: int) -> bool:
+    """Whether each map of an image of odd size, padded to multiples of `multiple`, has ceil(side / stride) pixels."""
+    height, width = (-(-side // multiple) * multiple for side in ODD_SIZE)
+    try:
+        maps = as_maps(run_once(module, (height, width), in_chans))
+    except FAILURES:
+        return False
+    sizes = [tuple(x.shape[1:3] if last else x.shape[2:]) for x, (_, last) in zip(maps, layouts, strict=True)]
+    return sizes == [(-(-height // spec.stride), -(-width // spec.stride)) for spec, _ in layouts]

@@ -1,0 +1,71 @@
+"""Classifiers that give no maps, such as torchvision's: the last map of each stride is found and taken out."""
+
+from collections import defaultdict
+from typing import Any
+
+from torch import nn
+
+from dla.backbones.maps import Maps
+from dla.backbones.probe import SIZES, layout, run_once
+
+Ran = dict[str, list[tuple[str, int]]]
+"""Of each part, the parts in it that gave maps, in the order in which they ran, with the stride of the map."""
+
+
+def stage_maps(model: nn.Module, *, in_chans: int = 3, finest: int = 2) -> Maps:
+    """The maps at the ends of the stages of a classifier that `torch.fx` can trace; what no map needs is dropped.
+
+    A stage ends with the last part of the network that gives a map of its stride; a part that coarsens more than
+    twofold is looked into.
+
+    Args:
+        model: the classifier.
+        in_chans: channels of the images.
+        finest: maps of finer strides are left out.
+
+    Raises:
+        ValueError: `torch.fx` cannot trace the model, or it fails on small images.
+    """
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    ends = _ends("", 1, _ran(model, in_chans))
+    names = [ends[stride] for stride in sorted(ends) if stride >= finest]
+    if not names:
+        raise ValueError(f"{type(model).__name__} gives no maps: it must return a list of maps, or be built of stages")
+    try:
+        body = create_feature_extractor(model, names, suppress_diff_warning=True)
+    except Exception as error:  # whatever tracing comes upon
+        raise ValueError(
+            f"{type(model).__name__} cannot be taken apart into {', '.join(names)} ({error}): give a module that "
+            "returns a list of maps, finest first"
+        ) from error
+    return Maps(body, in_chans=in_chans)
+
+
+def _ran(model: nn.Module, in_chans: int) -> Ran:
+    ran: Ran = defaultdict(list)
+    names = {part: name for name, part in model.named_modules() if name}
+
+    def note(part: nn.Module, _: Any, output: Any) -> None:
+        found = layout(output, SIZES[0])
+        if found is not None:
+            ran[names[part].rpartition(".")[0]].append((names[part], found.spec.stride))
+
+    hooks = [part.register_forward_hook(note) for part in names]
+    try:
+        run_once(model, SIZES[0], in_chans)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return ran
+
+
+def _ends(whole: str, stride: int, ran: Ran) -> dict[int, str]:
+    """The last part of each stride in `whole`, which reads a map of `stride`."""
+    ends: dict[int, str] = {}
+    for name, coarser in ran.get(whole, []):
+        if coarser > 2 * stride:
+            ends |= _ends(name, stride, ran)
+        ends[coarser] = name
+        stride = coarser
+    return ends

@@ -1,0 +1,119 @@
+"""timm's models as lists of maps: by name, or as a module whose head is then dropped."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dla.backbones.maps import Maps
+from dla.backbones.pyramid import SimplePyramid
+from dla.backbones.specs import choose
+from dla.weights import WeightsError
+
+# Options with which timm's transformers take images of any size; the others know neither.
+ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+
+
+def timm_model(name: str, *, pretrained: bool, in_chans: int, options: dict[str, Any]) -> nn.Module:
+    """timm's model of this name, without its classifier, made for images of any size where timm can.
+
+    Raises:
+        ValueError: timm has no such model, or no such weights.
+        TypeError: the model does not know one of the options.
+        WeightsError: the weights are not in the cache and cannot be downloaded.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        near = get_close_matches(name.partition(".")[0], timm.list_models(), n=5)
+        raise ValueError(
+            f"unknown backbone {name!r}; near it timm has {', '.join(near) or 'none'}: see timm.list_models()"
+        )
+    if "." in name and name not in timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True):
+        tagged = timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True)
+        raise ValueError(f"timm has no weights {name!r}; it has {', '.join(tagged) or 'none of this model'}")
+    for any_size in ANY_SIZE:
+        try:
+            return _create(name, pretrained, num_classes=0, in_chans=in_chans, **{**any_size, **options})
+        except TypeError as error:
+            if not any(repr(option) in str(error) for option in any_size):
+                raise
+    raise AssertionError("the last of ANY_SIZE has no option that a model could refuse")
+
+
+def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
+    import timm
+
+    if not pretrained:
+        return timm.create_model(name, **options)
+    try:
+        return timm.create_model(name, pretrained=True, **options)
+    except TypeError:  # an option, not the weights
+        raise
+    except Exception as error:  # the hub's client fails in many ways
+        raise WeightsError(
+            f"the weights of {name} cannot be had ({str(error).splitlines()[0]}): connect to the network once, so that "
+            "they come into the cache of huggingface_hub, or give pretrained=False"
+        ) from error
+
+
+class Intermediates(nn.Module):
+    """The maps of a timm classifier at `indices`; what stands behind the last of them is dropped.
+
+    Args:
+        model: of `timm.create_model`; it is changed.
+        indices: of its `feature_info`.
+        norm: keep the norm behind the last block, which plain transformers need.
+    """
+
+    def __init__(self, model: Any, indices: Sequence[int], *, norm: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.norm = norm
+        self.indices = self.model.prune_intermediate_layers(list(indices), prune_norm=not norm)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        """Maps (b, channels, _, _), finest first."""
+        return self.model.forward_intermediates(
+            x, indices=self.indices, norm=self.norm, output_fmt="NCHW", intermediates_only=True
+        )
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """timm's own, in which batch norm counts each batch twice.
+
+        Raises:
+            ValueError: the model has none.
+        """
+        try:
+            self.model.set_grad_checkpointing(enable)
+        except AssertionError as error:
+            raise ValueError(f"{type(self.model).__name__}: {error}; leave grad_checkpointing off") from error
+
+
+def timm_maps(
+    model: nn.Module,
+    *,
+    in_chans: int = 3,
+    out_indices: int | Sequence[int] | None = None,
+    finest: int = 2,
+) -> Maps | SimplePyramid:
+    """The maps of a timm classifier, which loses its head and whatever else no map needs.
+
+    Where all its maps have one stride, as those of plain vision transformers, a pyramid is made of the last one.
+
+    Args:
+        model: of `timm.create_model`; it is changed.
+        in_chans: channels of the images.
+        out_indices: of timm's `feature_info`.
+        finest: with None for `out_indices`, maps of finer strides are left out.
+    """
+    info: Any = model.feature_info
+    strides = [level["reduction"] for level in info]
+    plain = len(set(strides)) == 1
+    if plain and out_indices is None:
+        out_indices = 1
+    taken = choose(strides, out_indices, finest)
+    maps = Maps(Intermediates(model, taken, norm=plain), in_chans=in_chans)
+    return SimplePyramid(maps, finest=finest) if plain else maps

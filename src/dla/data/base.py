@@ -1,0 +1,108 @@
+"""What all data modules share: a set per split, read when it is needed, and loaders over draws of it."""
+
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from dla.data.loading import Item, collate
+from dla.data.sampling import SeededSampler
+
+Split = Literal["train", "val", "test"]
+Triple = tuple[float, float, float]
+Set = TypeVar("Set")
+STAGES: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+
+
+class SetData(LightningDataModule, Generic[Set]):
+    """Reads the splits that a stage needs, and gives batches of their draws; a run that goes on gets the same ones.
+
+    A subclass says how a split is read, and what its draws are.
+
+    Args:
+        batch_size: Training images a batch, in each process.
+        val_batch_size: Validation and test images a batch.
+        workers: Processes that load the data; 0 loads in the main process.
+        seed: Seed of order and augmentation, at least 0.
+        repeat: How often one epoch goes through the training images, augmented differently each time.
+    """
+
+    classes: tuple[str, ...]
+    mean: ClassVar[Triple]
+    std: ClassVar[Triple]
+    collate = staticmethod(collate)
+
+    def __init__(self, *, batch_size: int, val_batch_size: int, workers: int, seed: int = 0, repeat: int = 1) -> None:
+        super().__init__()
+        self.batch_size, self.val_batch_size = batch_size, val_batch_size
+        self.workers, self.seed, self.repeat = workers, seed, repeat
+        self.sets: dict[Split, Set] = {}
+
+    def read(self, split: Split) -> Set:
+        """The set of one split; called once, when a stage first needs it."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to read its {split} split")
+
+    def training(self) -> Dataset[Item]:
+        """The training split, indexed by draws, augmented."""
+        raise NotImplementedError
+
+    def whole(self, split: Split) -> Dataset[Item]:
+        """A split, indexed by draws, as it is measured."""
+        raise NotImplementedError
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.classes)
+
+    def setup(self, stage: str = "fit") -> None:
+        """Read the splits that a stage needs, and no others: "fit" (train and val), "validate" or "test"."""
+        for split in STAGES[stage]:
+            if split not in self.sets:
+                self.sets[split] = self.read(split)
+
+    def train_dataloader(self) -> DataLoader[Item]:
+        """Batches of augmented images in random order; the last, incomplete one is left out."""
+        dataset: Any = self.training()
+        sampler = SeededSampler(dataset, shuffle=True, seed=self.seed, drop_last=True)
+        if len(sampler) < self.batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} exceeds the {len(sampler)} training samples of this process; "
+                "lower batch_size or raise repeat"
+            )
+        if self.trainer is not None:  # a resumed run's workers read ahead before Lightning sets the epoch
+            done = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+            sampler.set_epoch(done)  # not `current_epoch`, which is one behind at this moment
+        return self._loader(dataset, sampler, self.batch_size, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Item]:
+        """Validation images in order."""
+        return self._measured("val")
+
+    def test_dataloader(self) -> DataLoader[Item]:
+        """Test images in order."""
+        return self._measured("test")
+
+    def _set(self, split: Split) -> Set:
+        if split not in self.sets:
+            raise RuntimeError(f"the {split} split is not read yet: call setup first, as the trainer does")
+        return self.sets[split]
+
+    def _measured(self, split: Split) -> DataLoader[Item]:
+        dataset: Any = self.whole(split)
+        return self._loader(dataset, SeededSampler(dataset, shuffle=False), self.val_batch_size, drop_last=False)
+
+    def _loader(
+        self, dataset: Dataset[Item], sampler: SeededSampler, batch_size: int, drop_last: bool
+    ) -> DataLoader[Item]:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            collate_fn=self.collate,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=drop_last,
+            persistent_workers=self.workers > 0,
+        )

@@ -1,0 +1,81 @@
+"""Lightning data modules for classification: scikit-learn's digits, CIFAR, your own folders of images."""
+
+from typing import Any, ClassVar, Literal
+
+from dla.data.base import Split, Triple
+from dla.data.cifar import cifar_classes, read_cifar
+from dla.data.classification import ClassificationData, SmallImagesData, StoredImagesData
+from dla.data.digits import CLASSES, read_digits
+from dla.data.image_folder import LabelledFolder, folder_classes
+from dla.data.labelled import ImageArrays, LabelledSet
+
+__all__ = ["CIFARData", "ClassificationData", "DigitsData", "ImageFolderData", "SmallImagesData", "StoredImagesData"]
+
+
+class DigitsData(SmallImagesData):
+    """Handwritten digits that scikit-learn brings along, 1,438 to train and 359 to validate: nothing to download.
+
+    Args:
+        size: Side to which the images of 8x8 pixels are enlarged, in pixels.
+        batch_size: Training images a batch, in each process.
+        pad: Largest shift of a training image to any side, in pixels of the enlarged image.
+        flip: Mirror training images, which makes other signs of digits.
+        **settings: The others of `SmallImagesData`.
+    """
+
+    classes = CLASSES
+    mean: ClassVar[Triple] = (0.306, 0.306, 0.306)
+    std: ClassVar[Triple] = (0.319, 0.319, 0.319)
+
+    def __init__(
+        self, *, size: int = 16, batch_size: int = 32, pad: int = 2, flip: bool = False, **settings: Any
+    ) -> None:
+        super().__init__(size=size, batch_size=batch_size, pad=pad, flip=flip, **settings)
+
+    def arrays(self, split: Split) -> ImageArrays:
+        """All digits of one split; there is no test split."""
+        if split == "test":
+            raise ValueError("the digits have no test split; measure on val, by `dla validate`")
+        return read_digits(split, size=self.crop)
+
+
+class CIFARData(SmallImagesData):
+    """CIFAR-10 or CIFAR-100, 45,000 images to train, 5,000 to validate, every tenth of a class, and 10,000 to test.
+
+    Args:
+        root: Folder that holds cifar-10-batches-bin or cifar-100-binary, or train/CLASS/*.png and test/CLASS/*.png.
+        count: Number of classes, 10 or 100.
+        **settings: Those of `SmallImagesData`, but for size.
+    """
+
+    mean: ClassVar[Triple] = (0.4914, 0.4822, 0.4465)
+    std: ClassVar[Triple] = (0.2470, 0.2435, 0.2616)
+
+    def __init__(self, root: str, *, count: Literal[10, 100] = 10, **settings: Any) -> None:
+        super().__init__(size=32, **settings)
+        self.root, self.count = root, count
+        self.classes = cifar_classes(root, count)
+
+    def arrays(self, split: Split) -> ImageArrays:
+        """All images of one split; a missing folder or file is named by a FileNotFoundError."""
+        return read_cifar(self.root, split, count=self.count)
+
+
+class ImageFolderData(StoredImagesData):
+    """Images in a folder per class, as ImageNet or your own: root/train/CLASS/NAME.jpg, the same with val and test.
+
+    Args:
+        root: Folder of the set.
+        class_file: File with a class name a line, in the order of the indices; null takes root/classes.txt where there
+            is one, else the folders of root/train by name. Other splits may lack a class, but have no other one.
+        **settings: Those of `StoredImagesData`.
+    """
+
+    def __init__(self, root: str, *, class_file: str | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.root = root
+        self.classes = folder_classes(root, class_file)
+
+    def files(self, split: Split) -> LabelledSet:
+        """The images of one split; a missing folder is named by a FileNotFoundError."""
+        return LabelledFolder(f"{self.root}/{split}", self.classes)

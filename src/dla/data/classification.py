@@ -1,0 +1,148 @@
+"""The data modules that classification sets share: small images kept in memory, and files of any size."""
+
+from typing import ClassVar
+
+from dla.data.base import SetData, Split, Triple
+from dla.data.labelled import ImageArrays, LabelledSet, SeededImages, read_all
+from dla.data.loading import Item
+from dla.data.segmentation import normalized
+from dla.data.shift import Shift
+from dla.data.transforms import MEAN, STD
+from dla.data.views import Policy, center_view, random_view
+
+
+class ClassificationData(SetData[LabelledSet]):
+    """What the data modules of all classification sets share.
+
+    A batch, after `on_after_batch_transfer`, is a dictionary: `image` float32 (B, 3, H, W), normalised; `label` int64
+    (B,), -1 where an image only fills up an uneven last batch of several processes; `index` and `epoch` int64 (B,).
+
+    A subclass sets `classes`, `crop`, the side of the images in pixels, and `resize`, the shorter side to which an
+    image is resized before its centre is cut out.
+    """
+
+    mean: ClassVar[Triple] = MEAN
+    std: ClassVar[Triple] = STD
+    shift: Shift | None = None
+    crop: int
+    resize: int
+
+    def on_after_batch_transfer(self, batch: Item, dataloader_idx: int) -> Item:
+        """On the device: shift a training batch where that is done in batches, then normalise."""
+        image = batch["image"]
+        if self.shift is not None and "parameters" in batch:
+            image = self.shift(image, batch["parameters"])
+        kept = {key: batch[key] for key in ("label", "index", "epoch")}
+        return {"image": normalized(image, self.mean, self.std), **kept}
+
+
+class SmallImagesData(ClassificationData):
+    """Images of one small size, kept in memory; training images are shifted and mirrored in batches, on the device.
+
+    Args:
+        size: Side of the images, in pixels.
+        batch_size: Training images a batch, in each process.
+        val_batch_size: Validation and test images a batch.
+        pad: Largest shift of a training image to any side, in pixels; its mirror image fills the gap.
+        flip: Mirror training images left and right, half of the time.
+        workers: Processes that load the data; 0 loads in the main process.
+        seed: Seed of order and augmentation, at least 0.
+        repeat: How often one epoch goes through the training images, augmented differently each time.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        batch_size: int = 128,
+        val_batch_size: int = 500,
+        pad: int = 4,
+        flip: bool = True,
+        workers: int = 0,
+        seed: int = 0,
+        repeat: int = 1,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size, val_batch_size=val_batch_size, workers=workers, seed=seed, repeat=repeat
+        )
+        if not 0 <= pad < size:
+            raise ValueError(f"pad is {pad}; expected 0 to {size - 1} pixels, less than the side of the images")
+        self.crop = self.resize = size
+        self.shift = Shift(pad=pad, flip=flip)
+
+    def arrays(self, split: Split) -> ImageArrays:
+        """All images of one split."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to read its {split} split")
+
+    def read(self, split: Split) -> LabelledSet:
+        """The set of one split."""
+        return self.arrays(split)
+
+    def training(self) -> SeededImages:
+        """The training images, with the parameters of their shifts."""
+        return SeededImages(self._set("train"), seed=self.seed, shift=self.shift, repeat=self.repeat)
+
+    def whole(self, split: Split) -> SeededImages:
+        """The images of a split as they are."""
+        return SeededImages(self._set(split), seed=self.seed)
+
+
+class StoredImagesData(ClassificationData):
+    """Images of any size, read from files: a random part of each to train, the centre to measure.
+
+    Args:
+        batch_size: Training images a batch, in each process.
+        val_batch_size: Validation and test images a batch.
+        crop: Side of the images that the network sees, in pixels.
+        resize: Shorter side, in pixels, to which images are resized before their centre is cut out to be measured; null
+            for 8/7 of `crop`, as 256 for 224.
+        scale: Range of the part of a training image's area that is cut out, at an aspect between 3:4 and 4:3.
+        flip: Mirror training images left and right, half of the time.
+        color: Brightness, contrast and saturation of training images vary by up to this part; 0 turns it off.
+        policy: Further augmentation of training images by torchvision: randaugment, trivialaugment, autoaugment,
+            augmix, or null.
+        cache: Read every image once, at the start, and keep it in memory, 3 bytes a pixel.
+        workers: Processes that load the data; 0 loads in the main process.
+        seed: Seed of order and augmentation, at least 0.
+        repeat: How often one epoch goes through the training images, augmented differently each time.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 64,
+        val_batch_size: int = 64,
+        crop: int = 224,
+        resize: int | None = None,
+        scale: tuple[float, float] = (0.08, 1.0),
+        flip: bool = True,
+        color: float = 0.0,
+        policy: Policy | None = None,
+        cache: bool = False,
+        workers: int = 2,
+        seed: int = 0,
+        repeat: int = 1,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size, val_batch_size=val_batch_size, workers=workers, seed=seed, repeat=repeat
+        )
+        self.crop, self.resize = crop, round(crop * 8 / 7) if resize is None else resize
+        self.cache = cache
+        self.random_view = random_view(crop=crop, scale=scale, flip=flip, color=color, policy=policy)
+        self.center_view = center_view(crop=crop, resize=self.resize)
+
+    def files(self, split: Split) -> LabelledSet:
+        """The set of one split, which reads its files when asked for an item."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to read its {split} split")
+
+    def read(self, split: Split) -> LabelledSet:
+        """The set of one split, in memory where that is asked for."""
+        return read_all(self.files(split)) if self.cache else self.files(split)
+
+    def training(self) -> SeededImages:
+        """Random parts of the training images."""
+        return SeededImages(self._set("train"), seed=self.seed, transform=self.random_view, repeat=self.repeat)
+
+    def whole(self, split: Split) -> SeededImages:
+        """The centres of a split's images."""
+        return SeededImages(self._set(split), seed=self.seed, transform=self.center_view)

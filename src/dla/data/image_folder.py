@@ -1,0 +1,100 @@
+"""A folder of images per class: ImageNet's layout, and good for your own images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torchvision import tv_tensors
+from torchvision.datasets.folder import make_dataset
+
+from dla.data.labelled import Labelled
+from dla.data.sample import read_image
+from dla.images import SUFFIXES
+
+
+class LabelledFolder:
+    """One split: every image in, or anywhere below, the folder of its class.
+
+        folder/CLASS/NAME.jpg
+
+    Args:
+        folder: Folder of the split.
+        classes: Names of all classes, in the order of their indices. The split may lack some of them.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no image in it.
+        ValueError: it holds a folder that is no class; on reading an item, a broken image, which is named.
+    """
+
+    def __init__(self, folder: str | Path, classes: Sequence[str]) -> None:
+        present = class_folders(folder)
+        unknown = sorted(set(present) - set(classes))
+        if unknown:
+            raise ValueError(
+                f"{folder} has folders that are none of the {len(classes)} classes: {', '.join(unknown[:5])}"
+                f"{', ...' if len(unknown) > 5 else ''}; the train split or classes.txt fixes the classes: "
+                "add them there, or remove these folders"
+            )
+        numbers = {name: index for index, name in enumerate(classes)}
+        self.files: list[tuple[str, int]] = make_dataset(folder, numbers, extensions=tuple(SUFFIXES), allow_empty=True)
+        if not self.files:
+            raise FileNotFoundError(f"no images in {folder}: expected {folder}/CLASS/NAME.jpg")
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Labelled:
+        """Image number `index`: by class in the order of the names of the classes, then by file name."""
+        path, label = self.files[index]
+        return Labelled(tv_tensors.Image(read_image(Path(path))), torch.tensor(label))
+
+
+def class_folders(folder: str | Path) -> tuple[str, ...]:
+    """The names of the folders in `folder`, in order; those that start with a dot are left out.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or none in it.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"no folder {folder}: expected a folder per class in it, as in {folder}/CLASS/NAME.jpg")
+    names = sorted(path.name for path in Path(folder).iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not names:
+        raise FileNotFoundError(f"no folders in {folder}: expected one per class, as in {folder}/CLASS/NAME.jpg")
+    return tuple(names)
+
+
+def folder_classes(root: str | Path, file: str | Path | None = None) -> tuple[str, ...]:
+    """The classes of `root`, which one file or the train split fixes for all splits.
+
+    Args:
+        root: Folder that holds train.
+        file: File with a class name a line, in the order of their indices; None takes root/classes.txt where there is
+            one, else the folders in root/train, each of which must hold an image.
+
+    Raises:
+        FileNotFoundError: there is neither.
+        ValueError: the file names no class, or one twice; or a folder in root/train is empty.
+    """
+    listed = Path(file) if file else Path(root) / "classes.txt"
+    if file or listed.is_file():
+        return _listed_classes(listed)
+    classes = class_folders(Path(root) / "train")
+    labels = {label for _, label in LabelledFolder(Path(root) / "train", classes).files}
+    empty = [name for index, name in enumerate(classes) if index not in labels]
+    if empty:
+        raise ValueError(
+            f"{Path(root) / 'train' / empty[0]} holds no image: add some, remove the folder, "
+            f"or name the classes in {Path(root) / 'classes.txt'}, one a line"
+        )
+    return classes
+
+
+def _listed_classes(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}: expected a class name a line")
+    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if not names or repeated:
+        raise ValueError(f"{path} names {repeated[0] + ' twice' if repeated else 'no class'}; expected each class once")
+    return names

@@ -1,0 +1,109 @@
+"""Networks on the Hugging Face hub, or in a folder of its form: `save_pretrained`, `from_pretrained`, `push_to_hub`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
+from torch import Tensor, nn
+
+from dla.files import atomic_write
+from dla.models import create_model, list_models
+from dla.weights import load_weights
+
+
+class HubModel(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="deep-layer-aggregation",
+    tags=["deep-layer-aggregation"],
+    paper_url="https://arxiv.org/abs/1707.06484",
+):
+    """A network of `dla.create_model` that knows how it was made, so that a folder is enough to make it again.
+
+        model = HubModel("dla34up", num_classes=2, cfg={"classes": ["wall", "crack"]})
+        model.save_pretrained("cracks")  # or model.push_to_hub("me/cracks")
+        model = HubModel.from_pretrained("cracks")  # or "me/cracks"
+
+    The folder gets config.json, a card and model.safetensors, which `dla.load_weights` reads as well. Loading is
+    strict, unpickles nothing, and gives the network in evaluation mode.
+
+    Args:
+        name: of `dla.create_model`.
+        cfg: facts in plain values, such as classes, colors, mean and std; they become the network's `pretrained_cfg`.
+        options: of `dla.create_model`, in plain values.
+
+    Attributes:
+        network: the network, to train or to give a new head; its number of classes is saved as it is then.
+
+    Raises:
+        TypeError: an option is unknown, or JSON cannot hold it or a fact.
+        ValueError: the name or an option's value is wrong.
+    """
+
+    def __init__(self, name: str, *, cfg: dict[str, Any] | None = None, **options: Any) -> None:
+        super().__init__()
+        self.network = create_model(name, **options)
+        self.network.pretrained_cfg = {**getattr(self.network, "pretrained_cfg", {}), **(cfg or {})}  # type: ignore[assignment]
+        # The weights are in the folder, so that the name need not tell which they were at the start.
+        base = name.partition(".")[0]
+        self.name = base if base in list_models() else name
+        self.options = {key: value for key, value in options.items() if key != "pretrained"}
+        try:
+            self.config()
+        except TypeError as error:
+            raise TypeError(
+                f"config.json takes plain values alone, in cfg and in the options of {name}: {error}"
+            ) from None
+
+    def forward(self, x: Tensor) -> Any:
+        """What the network gives for images (b, c, h, w)."""
+        return self.network(x)
+
+    def config(self) -> str:
+        """The text of config.json."""
+        classes = getattr(self.network, "num_classes", None)
+        options = self.options if classes is None else {**self.options, "num_classes": classes}
+        return json.dumps({"name": self.name, "cfg": self.network.pretrained_cfg, **options}, indent=2) + "\n"
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        from safetensors.torch import save_file
+
+        state = {key: value.contiguous() for key, value in self.network.state_dict().items()}
+        with atomic_write(save_directory / SAFETENSORS_SINGLE_FILE) as partial:
+            save_file(state, partial, metadata={"format": "pt"})
+        with atomic_write(save_directory / CONFIG_NAME) as partial:
+            partial.write_text(self.config(), encoding="utf-8")
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        map_location: str = "cpu",
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **options: Any,
+    ) -> "HubModel":
+        if "name" not in options:
+            raise ValueError(f"{model_id} has no {CONFIG_NAME} that names a network: give what HubModel has saved")
+        model = cls(**options)
+        if Path(model_id).is_dir():
+            path = Path(model_id) / SAFETENSORS_SINGLE_FILE
+        else:
+            downloaded = hf_hub_download(
+                model_id,
+                SAFETENSORS_SINGLE_FILE,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+                token=token,
+            )
+            path = Path(downloaded)
+        load_weights(model.network, path)
+        return model.to(map_location).eval()

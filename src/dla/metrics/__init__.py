@@ -1,0 +1,1 @@
+"""What no library measures: the boundary benchmark."""

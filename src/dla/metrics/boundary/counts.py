@@ -1,0 +1,81 @@
+"""From a boundary map and what annotators drew to four counts at each threshold."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Real
+
+from dla.metrics.boundary.matching import match_series
+
+MAX_DIST = 0.0075  # of the image diagonal; the custom of BSDS, that of NYUD is 0.011
+
+
+def spread_thresholds(count: int) -> Float[np.ndarray, " k"]:
+    """`count` evenly spread thresholds between 0 and 1: 0.01, 0.02, ..., 0.99 for 99.
+
+    Raises:
+        ValueError: `count` is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"{count} thresholds: expected at least 1")
+    return np.linspace(1 / (count + 1), 1 - 1 / (count + 1), count)
+
+
+def count_matches(
+    edges: Real[np.ndarray, "h w"],
+    truths: Bool[np.ndarray, "annotators h2 w2"],
+    thresholds: Float[np.ndarray, " k"],
+    max_dist: float = MAX_DIST,
+) -> Int[np.ndarray, "k 4"]:
+    """Match one image with each annotator at each threshold (Martin, Fowlkes and Malik 2004, section 3).
+
+    The map is thinned after the threshold; what the annotators drew is not.
+
+    Args:
+        edges: The boundary map with values in [0, 1], after non-maximum suppression if there is any.
+        truths: The boundary pixels that each annotator marked.
+        thresholds: Boundary is what reaches them.
+        max_dist: How far a pixel and its partner may lie apart, as a fraction of the image's diagonal.
+
+    Returns:
+        At each threshold: matched true pixels and true pixels, each summed over the annotators; predicted pixels that
+        any annotator's pixel matched, and predicted pixels.
+
+    Raises:
+        ValueError: the sizes differ, `edges` holds values outside [0, 1] or NaN, or `max_dist` is negative.
+        ModuleNotFoundError: without scikit-image, which the extra [train] installs.
+    """
+    _check(edges, truths, max_dist)
+    maps = _thinned(edges.astype(np.float64), thresholds)
+    reach = max_dist * float(np.hypot(*edges.shape))
+    matched = np.zeros(len(maps), dtype=np.int64)
+    by_any = np.zeros(maps.shape, dtype=bool)
+    for annotator, truth in enumerate(truths):
+        predicted = match_series(maps, truth, reach, seed=annotator)
+        matched += predicted.sum(axis=(1, 2))  # one to one: as many true pixels
+        by_any |= predicted
+    drawn = np.full(len(maps), truths.sum())
+    return np.stack([matched, drawn, by_any.sum(axis=(1, 2)), maps.sum(axis=(1, 2))], axis=1)
+
+
+def _check(edges: np.ndarray, truths: np.ndarray, max_dist: float) -> None:
+    (h, w), (true_h, true_w) = edges.shape, truths.shape[1:]
+    if (h, w) != (true_h, true_w):
+        raise ValueError(f"the map is {w}x{h} but its ground truth {true_w}x{true_h}: predict at the image's size")
+    if np.isnan(edges).any():
+        raise ValueError("the map holds NaN: expected values in [0, 1]")
+    if edges.size and (edges.min() < 0 or edges.max() > 1):
+        raise ValueError(f"the map holds {edges.min():g} to {edges.max():g}: expected values in [0, 1]; scale it")
+    if not 0 <= max_dist < np.inf:
+        raise ValueError(f"max_dist {max_dist}: expected a fraction of the image's diagonal, such as {MAX_DIST}")
+
+
+def _thinned(edges: Float[np.ndarray, "h w"], thresholds: Float[np.ndarray, " k"]) -> Bool[np.ndarray, "k h w"]:
+    """The map at each threshold, thinned until it is one pixel wide."""
+    from skimage.morphology import thin
+
+    maps = np.zeros((len(thresholds), *edges.shape), dtype=bool)
+    before = np.zeros(edges.shape, dtype=bool)
+    for index, threshold in enumerate(thresholds):
+        above = edges >= threshold
+        maps[index] = maps[index - 1] if index and np.array_equal(above, before) else thin(above)
+        before = above
+    return maps

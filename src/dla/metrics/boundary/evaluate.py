@@ -1,0 +1,171 @@
+"""Evaluates a folder of boundary maps against a folder of ground truth, in parallel, and goes on where it stopped."""
+
+import json
+import signal
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+from rich.console import Console
+from rich.progress import track
+
+from dla.data.boundary_truth import list_by_stem, list_truths, read_truth
+from dla.files import atomic_write
+from dla.metrics.boundary.counts import MAX_DIST, count_matches, spread_thresholds
+from dla.metrics.boundary.predictions import SUFFIXES, read_prediction
+from dla.metrics.boundary.results import write_results
+from dla.metrics.boundary.scores import Scores, score
+from dla.metrics.boundary.suppression import Suppression, suppress
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How maps are measured.
+
+    Args:
+        thresholds: How many thresholds, evenly spread.
+        max_dist: How far a pixel and its partner may lie apart, as a fraction of the image's diagonal.
+        nms: Non-maximum suppression before the thresholds; None where the maps went through it already.
+    """
+
+    thresholds: int = 99
+    max_dist: float = MAX_DIST
+    nms: Suppression | None = None
+
+
+class Task(NamedTuple):
+    """One image to be counted."""
+
+    prediction: Path
+    truth: Path
+    protocol: Protocol
+    finished: Path  # where its counts are kept
+
+
+def evaluate_folders(
+    predictions: str | Path,
+    truths: str | Path,
+    output: str | Path,
+    protocol: Protocol = Protocol(),
+    *,
+    workers: int = 1,
+    console: Console | None = None,
+) -> Scores:
+    """Measure the prediction for each truth, paired by stem, and write what `write_results` says to `output`.
+
+    The counts of each finished image are kept in `output/images/`. A later call uses them again where the settings and
+    the content of both files are the same. Predictions that belong to no truth are left out.
+
+    Args:
+        predictions: Folder of boundary maps, as `read_prediction` takes them.
+        truths: Folder of ground truth, as `dla.data.boundary_truth.read_truth` takes it.
+        output: Folder to write to; made where it is missing.
+        protocol: How they are measured.
+        workers: How many processes share the images. With more than one, a script needs the usual
+            `if __name__ == "__main__":`.
+        console: Where to show progress; None for nowhere.
+
+    Raises:
+        FileNotFoundError: a folder, or the prediction for an image, is missing.
+        ValueError: a file is damaged, sizes differ, or values lie outside [0, 1]; the message names the file. Or
+            `output` is one of the other folders.
+        ModuleNotFoundError: without what the extra [train] installs.
+    """
+    if Path(output).resolve() in (Path(predictions).resolve(), Path(truths).resolve()):
+        raise ValueError(f"{output} holds what is to be measured, which could be overwritten: give another output")
+    spread_thresholds(protocol.thresholds)  # a senseless number fails here, before anything is written
+    tasks = pair(Path(predictions), Path(truths), Path(output), protocol)
+    (Path(output) / "images").mkdir(parents=True, exist_ok=True)
+    counts = dict(track(_count_all(tasks, workers), "matching", total=len(tasks), console=console, disable=not console))
+    scores = score(np.stack([counts[name] for name in tasks]), spread_thresholds(protocol.thresholds))
+    write_results(Path(output), scores, {name: counts[name] for name in tasks}, asdict(protocol))
+    return scores
+
+
+def pair(predictions: Path, truths: Path, output: Path, protocol: Protocol) -> dict[str, Task]:
+    """One task for each truth, by its stem.
+
+    Raises:
+        FileNotFoundError: a folder, or the prediction for an image, is missing.
+        ValueError: two files have one stem.
+    """
+    drawn, predicted = list_truths(truths), list_by_stem(predictions, SUFFIXES)
+    missing = [name for name in drawn if name not in predicted]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(drawn)} images have no prediction in {predictions}; the first, {missing[0]}, "
+            f"belongs to {drawn[missing[0]]}: expected {missing[0]}.png, .npy or .mat"
+        )
+    kept = output / "images"
+    return {name: Task(predicted[name], drawn[name], protocol, kept / f"{name}.json") for name in drawn}
+
+
+def _count_all(tasks: Mapping[str, Task], workers: int) -> Iterator[tuple[str, Int[np.ndarray, "k 4"]]]:
+    """The counts of every image, as they become ready; those of finished images first."""
+    todo: dict[str, tuple[Task, dict[str, Any]]] = {}
+    for name, task in tasks.items():
+        origin = _origin(task)
+        counts = _read_finished(task.finished, origin)
+        if counts is None:
+            todo[name] = task, origin
+        else:
+            yield name, counts
+    for name, counts in _computed({name: task for name, (task, _) in todo.items()}, workers):
+        task, origin = todo[name]
+        with atomic_write(task.finished) as temporary:
+            temporary.write_text(json.dumps({"origin": origin, "counts": counts.tolist()}), encoding="utf-8")
+        yield name, counts
+
+
+def _computed(tasks: Mapping[str, Task], workers: int) -> Iterator[tuple[str, Int[np.ndarray, "k 4"]]]:
+    if min(workers, len(tasks)) < 2:
+        yield from ((name, count_task(task)) for name, task in tasks.items())
+        return
+    # Spawned, because a fork of a process in which torch has threads may hang.
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn"), initializer=_start_worker)
+    try:
+        futures = {pool.submit(count_task, task): name for name, task in tasks.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # on Ctrl-C it ends without a traceback; its parent writes the files
+
+
+def count_task(task: Task) -> Int[np.ndarray, "k 4"]:
+    """Read, suppress and count one image; errors name its files."""
+    edges, truths = read_prediction(task.prediction), read_truth(task.truth)
+    try:
+        if task.protocol.nms is not None:
+            edges = suppress(edges, task.protocol.nms) / 255
+        thresholds = spread_thresholds(task.protocol.thresholds)
+        return count_matches(edges, truths, thresholds, task.protocol.max_dist)
+    except ValueError as error:
+        raise ValueError(f"{task.prediction} against {task.truth}: {error}") from error
+
+
+def _origin(task: Task) -> dict[str, Any]:
+    """What the counts of an image depend on."""
+    contents = {"prediction": task.prediction, "truth": task.truth}
+    return {**asdict(task.protocol), **{part: sha256(path.read_bytes()).hexdigest() for part, path in contents.items()}}
+
+
+def _read_finished(path: Path, origin: dict[str, Any]) -> Int[np.ndarray, "k 4"] | None:
+    """The counts of an earlier run, unless it measured something else or in another way."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return np.array(kept["counts"], dtype=np.int64) if kept["origin"] == origin else None
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or not one of ours
+        return None

@@ -1,0 +1,36 @@
+"""The picture of boundary benchmarks: precision over recall, with the lines of equal F behind."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dla.files import atomic_write
+from dla.metrics.boundary.scores import Scores
+
+
+def draw_curves(results: Mapping[str, Scores], path: str | Path) -> None:
+    """Draw the curves of several evaluations, best ODS first, with a dot at each ODS; the suffix is the format.
+
+    Raises:
+        FileNotFoundError: the folder of `path` is missing.
+        ValueError: matplotlib cannot write that format.
+        ModuleNotFoundError: without matplotlib, which the extra [train] installs.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision", aspect="equal")
+    recall, precision = np.meshgrid(np.linspace(0.001, 1, 200), np.linspace(0.001, 1, 200))
+    f = 2 * recall * precision / (recall + precision)
+    lines = axes.contour(recall, precision, f, levels=np.arange(1, 10) / 10, colors="0.8", linewidths=0.8)
+    axes.clabel(lines, fmt="F=%.1f", fontsize=7)
+    for name, scores in sorted(results.items(), key=lambda item: -item[1].ods):
+        measured = scores.curve.recall + scores.curve.precision > 0  # where nothing is predicted is no point
+        label = f"[F={scores.ods:.3f}] {name}"
+        (line,) = axes.plot(scores.curve.recall[measured], scores.curve.precision[measured], label=label)
+        axes.plot(scores.ods_recall, scores.ods_precision, "o", color=line.get_color())
+    axes.legend(loc="lower left", fontsize=8)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=150)

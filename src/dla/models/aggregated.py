@@ -1,0 +1,118 @@
+"""Backbone and decoder: what every network that fuses the maps of a backbone shares, and a classifier of that kind."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dla.backbones import FeatureSpec
+from dla.models.checkpointing import checkpointed
+from dla.models.classifier import Pool
+from dla.models.depth import groups_within, undecayed_within
+from dla.models.heads import ClassifierHead
+
+
+class Aggregated(nn.Module):
+    """The maps of a backbone fused into one.
+
+    Args:
+        backbone: gives a list of maps, finest first, and has `feature_specs`.
+        decoder: fuses them; has `out_channels`, `out_stride` and `step_specs`.
+    """
+
+    def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.grad_checkpointing = False
+        self.pretrained_cfg: dict[str, Any] = {}
+        self.backbone = backbone
+        self.decoder: Any = decoder
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the fused map."""
+        return self.decoder.out_channels
+
+    @property
+    def out_stride(self) -> int:
+        """Input pixels that one pixel of the fused map stands for."""
+        return self.decoder.out_stride
+
+    @property
+    def step_specs(self) -> list[FeatureSpec]:
+        """Channels and strides of the maps of `forward_steps`."""
+        return self.decoder.step_specs
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
+        """The fused map (b, out_channels, ceil(h / out_stride), ceil(w / out_stride))."""
+        return self.forward_steps(x)[-1]
+
+    def forward_steps(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        """All maps on the way to the fused one, which is the last; `step_specs` says what they are."""
+        height, width = x.shape[-2:]
+        maps, size = self.backbone(x), (-(-height // self.out_stride), -(-width // self.out_stride))
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpointed(self.decoder, maps, size, run=self.decoder.steps)
+        return self.decoder.steps(maps, size)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
+        """The fused map; networks with a head give what it makes of that."""
+        return self.forward_features(x)
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], tuple[float]]:
+        """From a parameter's name to its layer, as timm takes it; the decoder and the head are the last."""
+        return groups_within(self, coarse)
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the backbone asks not to decay, and of the upsampling kernels."""
+        return undecayed_within(self)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """See `DLA.set_grad_checkpointing`; the decoder is computed again as a whole."""
+        self.grad_checkpointing = enable
+        self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]
+
+
+class AggregatedClassifier(Aggregated):
+    """Classes of images from the fused map, pooled.
+
+    Args:
+        backbone: gives a list of maps, finest first, and has `feature_specs`.
+        decoder: fuses them; has `out_channels`, `out_stride` and `step_specs`.
+        num_classes: 0 for pooled features instead of logits.
+        global_pool: "avg", "max", or "" for the fused map.
+        drop_rate: dropout before the classifier.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        decoder: nn.Module,
+        *,
+        num_classes: int = 1000,
+        global_pool: Pool = "avg",
+        drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__(backbone, decoder)
+        self.num_classes, self.global_pool, self.drop_rate = num_classes, global_pool, drop_rate
+        self.num_features = self.head_hidden_size = self.out_channels
+        self.head = ClassifierHead(self.out_channels, num_classes, global_pool=global_pool, drop_rate=drop_rate)
+
+    def forward_head(self, x: Float[Tensor, "b k _ _"], pre_logits: bool = False) -> Tensor:
+        """Logits (b, classes) of the fused map; pooled features (b, k) where `pre_logits` is set."""
+        return self.head(x, pre_logits=pre_logits)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
+        """Logits (b, classes) of images of any size; pooled features (b, k) where there are no classes."""
+        return self.forward_head(self.forward_features(x))
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear map."""
+        return self.head.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: Pool | None = None) -> None:
+        """Put a new, untrained head on the network; the pooling stays where None is given."""
+        self.global_pool = self.global_pool if global_pool is None else global_pool
+        head = ClassifierHead(self.out_channels, num_classes, global_pool=self.global_pool, drop_rate=self.drop_rate)
+        self.num_classes, self.head = num_classes, head.to(next(self.parameters()))

@@ -1,0 +1,154 @@
+"""Aggregation over the maps of any backbone, whose blocks it never looks into: structures and builders."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from dla.backbones import FeatureSpec, adapt, check_specs, choose, is_power_of_two, timm_model
+from dla.models.aggregated import Aggregated, AggregatedClassifier
+from dla.models.classifier import DLA, Pool
+from dla.models.dense import IDA, DensePredictor, DLAUp
+from dla.models.features import Features
+from dla.models.neighbours import FCN, FPN, UNet
+
+STRUCTURES: dict[str, Callable[..., nn.Module]] = {"ida": IDA, "dla_up": DLAUp, "fcn": FCN, "fpn": FPN, "unet": UNet}
+"""What fuses a list of maps: two of the paper's, and three that it is compared with."""
+
+
+def aggregate(
+    backbone: str | nn.Module,
+    *,
+    structure: str = "ida",
+    out_channels: int = 64,
+    out_stride: int | None = None,
+    in_chans: int = 3,
+    pretrained: bool = False,
+    out_indices: int | Sequence[int] | None = None,
+    backbone_options: dict[str, Any] | None = None,
+) -> Aggregated:
+    """Fuse the maps of a backbone into one: images (b, in_chans, h, w) to (b, out_channels, ~h / out_stride, ...).
+
+    Sizes are rounded up, and any size of image works. `forward_steps` gives the intermediate maps too, and `step_specs`
+    says what they are.
+
+    Args:
+        backbone: the name of a timm model or of one of our classifiers; a classifier of timm, torchvision or ours, from
+            which is dropped what no map needs; or a module that returns a list or dictionary of maps, finest first.
+        structure: "ida" or "dla_up", as in the paper; "fcn", "fpn" or "unet".
+        out_channels: of all fused maps.
+        out_stride: of the result, the backbone's finest for None. Finer maps are left out; a finer result is upsampled.
+        in_chans: channels of the images.
+        pretrained: with a name, load the backbone's weights.
+        out_indices: which of the backbone's maps are fused; all for None, but for those at the image's own size.
+        backbone_options: with a name, further options for making the backbone, such as {"drop_path_rate": 0.1}.
+
+    Raises:
+        ValueError: a name is unknown, or the backbone's maps cannot be fused.
+        WeightsError: pretrained weights cannot be downloaded.
+    """
+    if structure not in STRUCTURES:
+        raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}, not {structure!r}")
+    if isinstance(backbone, str):
+        backbone = _named(backbone, pretrained, in_chans, backbone_options or {})
+    elif pretrained or backbone_options:
+        raise ValueError("pretrained and backbone_options are for a backbone's name: a module is already made")
+    cfg: dict[str, Any] = getattr(backbone, "pretrained_cfg", None) or {}
+    features = _features(backbone, in_chans, out_indices, out_stride)
+    specs: Any = features.feature_specs
+    fused = Aggregated(features, make_decoder(structure, specs, out_channels, out_stride))
+    fused.pretrained_cfg = {key: list(cfg[key]) for key in ("mean", "std") if key in cfg}
+    return fused
+
+
+def make_decoder(
+    structure: str, specs: Sequence[FeatureSpec], channels: int, out_stride: int | None = None
+) -> nn.Module:
+    """The structure that fuses maps of `specs` into one of `channels` at `out_stride`, the finest map's for None.
+
+    Raises:
+        ValueError: maps of these strides cannot be fused at `out_stride`.
+    """
+    if channels < 1:
+        raise ValueError(f"out_channels must be at least 1, not {channels}")
+    finest = check_specs(specs)[0].stride
+    out_stride = out_stride or finest
+    if out_stride > finest or finest % out_stride or not is_power_of_two(finest // out_stride):
+        raise ValueError(
+            f"out_stride must be the finest map's stride, {finest}, over a power of two, not {out_stride}: "
+            "give another, or leave out finer maps by out_indices"
+        )
+    return STRUCTURES[structure](specs, channels=channels, out_stride=out_stride)
+
+
+def _named(name: str, pretrained: bool, in_chans: int, options: dict[str, Any]) -> nn.Module:
+    from dla.models.zoo import VARIANTS, create_model  # here, since names with "+" come from there to here
+
+    if name.partition(".")[0] in VARIANTS:
+        return create_model(name, pretrained, num_classes=0, in_chans=in_chans, **options)
+    return timm_model(name, pretrained=pretrained, in_chans=in_chans, options=options)
+
+
+def _features(
+    module: nn.Module, in_chans: int, out_indices: int | Sequence[int] | None, out_stride: int | None
+) -> nn.Module:
+    if not isinstance(module, DLA):
+        return adapt(module, in_chans=in_chans, out_indices=out_indices, out_stride=out_stride)
+    return Features(module, choose([spec.stride for spec in module.feature_specs], out_indices, out_stride or 2))
+
+
+def create_aggregated(
+    name: str,
+    pretrained: bool = False,
+    *,
+    head: str = "dense",
+    num_classes: int | None = None,
+    global_pool: Pool = "avg",
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+    output_stride: int | None = None,
+    backbone_options: dict[str, Any] | None = None,
+    **options: Any,
+) -> DensePredictor | AggregatedClassifier:
+    """The network of a name such as "convnext_tiny+ida": the backbone, a plus, the structure.
+
+    Args:
+        name: backbone and structure, as `aggregate` takes them.
+        pretrained: load the backbone's weights; structure and head stay untrained.
+        head: "dense" for logits of every pixel, "classifier" for those of the pooled map.
+        num_classes: 19 by default for "dense", 1000 for "classifier".
+        global_pool: of a classifier, "avg" or "max".
+        drop_rate: of a classifier, dropout before it.
+        drop_path_rate: of the backbone, where it has one.
+        output_stride: of the backbone, where it can dilate.
+        backbone_options: further options of the backbone.
+        options: of `aggregate`: out_channels, out_stride, in_chans, out_indices.
+
+    Raises:
+        ValueError: see `aggregate`; or `head` is neither of the two.
+        TypeError: an option is unknown to the backbone or to us.
+    """
+    backbone, _, structure = name.rpartition("+")
+    if head not in ("dense", "classifier"):
+        raise ValueError(f"head must be 'dense' or 'classifier', not {head!r}")
+    chosen = {"drop_path_rate": drop_path_rate or None, "output_stride": output_stride}
+    parts = aggregate(
+        backbone,
+        structure=structure,
+        pretrained=pretrained,
+        backbone_options={k: v for k, v in chosen.items() if v is not None} | (backbone_options or {}),
+        **options,
+    )
+    model: DensePredictor | AggregatedClassifier
+    if head == "classifier":
+        classes = 1000 if num_classes is None else num_classes
+        model = AggregatedClassifier(
+            parts.backbone, parts.decoder, num_classes=classes, global_pool=global_pool, drop_rate=drop_rate
+        )
+    else:
+        classes = 19 if num_classes is None else num_classes
+        if classes < 1:
+            raise ValueError(f"a dense predictor needs num_classes of at least 1, not {classes}")
+        model = DensePredictor(parts.backbone, parts.decoder, num_classes=classes)
+    model.pretrained_cfg = parts.pretrained_cfg
+    return model

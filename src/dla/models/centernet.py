@@ -1,0 +1,138 @@
+"""CenterNet's DLA-34: a decoder that adds maps under deformable convolutions, and a head per task (Zhou et al., 2019).
+
+The paper's decoder with three changes: its nodes add where ours concatenate, its projections and nodes are 3x3
+deformable convolutions, and after `DLAUp` one more iterative aggregation fuses the ends of its lines:
+
+    1/32   x5
+    1/16   x4  N               ──> y4 ─┐
+    1/8    x3  N  N            ──> y3 ─┤
+    1/4    x2  N  N  N         ──> y2 ─┴─ N  N ──> heads
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dla.aggregation import IterativeAggregation
+from dla.backbones import FeatureSpec
+from dla.models.blocks import conv_norm
+from dla.models.deformable import DeformableConv
+from dla.models.dense import DLAUp, Size
+from dla.models.upsample import LearnedUpsample
+
+DETECTION = {"hm": 80, "wh": 2, "reg": 2}  # of COCO: a heatmap per class, the box's size, the centre's offset
+PRIOR = -2.19  # a heatmap's bias at the start: sigmoid(-2.19) = 0.1
+
+
+def conv_layer(in_channels: int, out_channels: int, *, deformable: bool) -> nn.Sequential:
+    """A 3x3 convolution, deformable or plain, batch norm and ReLU."""
+    if deformable:
+        layer = nn.Sequential(DeformableConv(in_channels, out_channels), nn.BatchNorm2d(out_channels))
+    else:
+        layer = conv_norm(in_channels, out_channels, 3)
+    return layer.append(nn.ReLU(inplace=True))
+
+
+class SumNode(nn.Module):
+    """`N(x1, ..., xn) = relu(BN(W * (x1 + ... + xn)))`: inputs of equal channels share one 3x3 convolution."""
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int, *, deformable: bool) -> None:
+        super().__init__()
+        if len(set(in_channels)) > 1:
+            raise ValueError(f"a node that adds needs inputs of equal channels, not {list(in_channels)}")
+        self.layer = conv_layer(in_channels[0], out_channels, deformable=deformable)
+
+    def forward(self, inputs: Sequence[Float[Tensor, "b k h w"]]) -> Float[Tensor, "b c h w"]:
+        """Combine the inputs, in any order."""
+        return self.layer(sum(inputs[1:], inputs[0]))
+
+
+class SumUp(nn.Module):
+    """Bring coarse maps to the channels and size of a fine one, and aggregate with nodes that add."""
+
+    def __init__(self, fine: FeatureSpec, coarse: Sequence[FeatureSpec], *, deformable: bool) -> None:
+        super().__init__()
+        channels = fine.channels
+        self.project = nn.ModuleList(conv_layer(spec.channels, channels, deformable=deformable) for spec in coarse)
+        self.upsample = nn.ModuleList(LearnedUpsample(channels, spec.stride // fine.stride) for spec in coarse)
+        node = partial(SumNode, deformable=deformable)
+        self.aggregate = IterativeAggregation([channels] * (len(coarse) + 1), channels, node=node)
+
+    def forward(self, fine: Tensor, coarse: Sequence[Tensor]) -> list[Tensor]:
+        """The fine map, and what it becomes with each coarse map: maps (b, channels, h, w) of one size."""
+        projected = [project(x) for project, x in zip(self.project, coarse, strict=True)]
+        size = (fine.shape[-2], fine.shape[-1])
+        return self.aggregate.steps([fine, *(up(x, size) for up, x in zip(self.upsample, projected, strict=True))])
+
+
+class CenterNetUp(nn.Module):
+    """`DLAUp` with nodes that add, then one iterative aggregation over the ends of its lines, finest first.
+
+    Args:
+        specs: channels and strides of the maps, finest first; the result is like the first.
+        deformable: deformable convolutions; plain ones otherwise.
+    """
+
+    def __init__(self, specs: Sequence[FeatureSpec], *, deformable: bool = True) -> None:
+        super().__init__()
+        self.out_channels, self.out_stride = specs[0]
+        self.up = DLAUp(specs, line=lambda fine, coarse, n: SumUp(fine, [coarse] * n, deformable=deformable))
+        self.final = SumUp(specs[0], specs[1:-1], deformable=deformable)
+
+    def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
+        """Maps (b, c_i, h_i, w_i), finest first, the first of `size` -> (b, c_1, *size)."""
+        _, *coarse, fine = self.up.steps(maps, size)
+        return self.final(fine, coarse[::-1])[-1]
+
+
+class CenterNet(nn.Module):
+    """Backbone, decoder, and for each task a head of its own: maps at the decoder's stride.
+
+    Args:
+        backbone: gives a list of maps, finest first, and has `feature_specs`.
+        decoder: fuses them; has `out_channels` and `out_stride`.
+        heads: channels of each map by its name; one whose name holds "hm" is a heatmap.
+        head_channels: of the layer between the fused map and a head's output.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        decoder: CenterNetUp | DLAUp,
+        heads: Mapping[str, int] = DETECTION,
+        *,
+        head_channels: int = 256,
+    ) -> None:
+        super().__init__()
+        self.pretrained_cfg: dict[str, Any] = {}
+        self.backbone = backbone
+        self.decoder = decoder
+        self.heads = nn.ModuleDict(
+            {name: _head(decoder.out_channels, head_channels, k, "hm" in name) for name, k in heads.items()}
+        )
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
+        """The fused map, at the decoder's stride."""
+        stride = self.decoder.out_stride
+        return self.decoder(self.backbone(x), (-(-x.shape[-2] // stride), -(-x.shape[-1] // stride)))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
+        """Maps (b, channels, ceil(h / 4), ceil(w / 4)) by their heads' names; heatmaps before the sigmoid."""
+        fused = self.forward_features(x)
+        return {name: head(fused) for name, head in self.heads.items()}
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """See `DLA.set_grad_checkpointing`; the decoder is not checkpointed."""
+        self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]
+
+
+def _head(in_channels: int, channels: int, out_channels: int, heatmap: bool) -> nn.Sequential:
+    last = nn.Conv2d(channels, out_channels, 1)
+    head = nn.Sequential(nn.Conv2d(in_channels, channels, 3, padding=1), nn.ReLU(inplace=True), last)
+    for name, value in head.named_parameters():
+        if name.endswith("bias"):
+            nn.init.constant_(value, PRIOR if heatmap and value is last.bias else 0)
+    return head

@@ -1,0 +1,75 @@
+"""Ground truth of boundaries: BSDS `.mat` files, PNG images, and folders of them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from dla.data.boundary_truth import list_truths, read_truth
+
+
+def drawn(seed: int, shape: tuple[int, int] = (7, 9)) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape) < 0.3
+
+
+def save_mat(path, maps: list[np.ndarray]) -> None:
+    cells = np.empty((1, len(maps)), dtype=object)
+    for index, boundaries in enumerate(maps):
+        cells[0, index] = {"Segmentation": boundaries.astype(np.uint16), "Boundaries": boundaries.astype(np.uint8)}
+    savemat(path, {"groundTruth": cells})
+
+
+@pytest.mark.parametrize("annotators", [1, 3])
+def test_every_annotator_of_a_mat_file(tmp_path, annotators):
+    maps = [drawn(seed) for seed in range(annotators)]
+    save_mat(tmp_path / "a.mat", maps)
+    truth = read_truth(tmp_path / "a.mat")
+    assert truth.dtype == bool
+    np.testing.assert_array_equal(truth, np.stack(maps))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])
+def test_a_png_is_one_annotator(tmp_path, mode):
+    image = Image.fromarray(drawn(0).astype(np.uint8) * 255)
+    if mode == "P":
+        image = Image.fromarray(drawn(0).astype(np.uint8))
+        image.putpalette([255] * 768)
+    image.convert(mode).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_truth(tmp_path / "a.png"), drawn(0)[None])
+
+
+def test_annotators_of_different_sizes_are_refused(tmp_path):
+    save_mat(tmp_path / "a.mat", [drawn(0), drawn(0, (9, 7))])
+    with pytest.raises(ValueError, match=r"a\.mat holds maps of the shapes \[\(7, 9\), \(9, 7\)\]"):
+        read_truth(tmp_path / "a.mat")
+
+
+def test_files_that_are_no_truth_are_named(tmp_path):
+    savemat(tmp_path / "other.mat", {"x": np.eye(3)})
+    savemat(tmp_path / "nobody.mat", {"groundTruth": np.empty((1, 0), dtype=object)})
+    (tmp_path / "broken.mat").write_bytes(b"no")
+    (tmp_path / "broken.png").write_bytes(b"no")
+    (tmp_path / "a.txt").touch()
+    for name in ("other.mat", "nobody.mat", "broken.mat", "broken.png", "a.txt"):
+        with pytest.raises(ValueError, match=name):
+            read_truth(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"no ground truth .*none\.mat"):
+        read_truth(tmp_path / "none.mat")
+
+
+def test_a_folder_is_listed_by_stem(tmp_path):
+    for name in ("b.mat", "a.png", "c.PNG", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "d.png").mkdir()
+    assert list_truths(tmp_path) == {"a": tmp_path / "a.png", "b": tmp_path / "b.mat", "c": tmp_path / "c.PNG"}
+
+
+def test_folders_that_cannot_be_paired_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        list_truths(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=f"file in {tmp_path}"):
+        list_truths(tmp_path)
+    (tmp_path / "a.png").touch()
+    (tmp_path / "a.mat").touch()
+    with pytest.raises(ValueError, match=r"a\.mat and .*a\.png have one name"):
+        list_truths(tmp_path)
