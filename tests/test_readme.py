@@ -1,4 +1,4 @@
-"""The README keeps its word: its commands run, its Python runs, its table is what the code computes."""
+"""The README and the pages keep their word: their commands run, their Python runs, the table is what is computed."""
 
 import ast
 import re
@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 import timm
 from PIL import Image
+from scipy.io import savemat
 
 import dla
 from dla.cli import main
 from dla.models.table import table
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+README = PAGES["README.md"]
 # The commands that are not run, with the reason. A new one that is neither here nor a `dla` command fails the test.
+TAGS = "camvid|bsds500|cifar10"
 NOT_RUN = {
     "make demo": "installs; the recipe that it runs is in test_recipes",
     "make test": "is this",
@@ -33,17 +39,12 @@ CUT = [
 CUT_FIT = ["--trainer.limit_train_batches=2", "--trainer.check_val_every_n_epoch=1"]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page], flags=re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[str]:
-    return [line for block in blocks("bash") for line in block.splitlines() if line and not line.startswith("#")]
-
-
-def needs_absent_weights(text: str) -> bool:
-    named = re.findall(r"\bdla\w+\.camvid\b", text)
-    return bool(named) and not dla.list_models(pretrained=True)
+def commands(page: str) -> list[str]:
+    return [line for block in blocks(page, "bash") for line in block.splitlines() if line and not line.startswith("#")]
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
@@ -60,13 +61,45 @@ def make_data(root: Path, classes: int) -> None:
             save(root / f"{split}annot" / f"{number}.png", rng.integers(0, classes, (36, 48), dtype=np.uint8))
 
 
+def make_boundaries(images: Path, truths: Path, names: list[str]) -> None:
+    """Images and, as BSDS500 has them, what two annotators drew."""
+    rng = np.random.default_rng(0)
+    truths.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        save(images / f"{name}.jpg", rng.integers(0, 256, (36, 48, 3), dtype=np.uint8))
+        cell = np.empty((1, 2), object)
+        for annotator in range(2):
+            cell[0, annotator] = {"Boundaries": (rng.random((36, 48)) < 0.1).astype(np.uint8)}
+        savemat(truths / f"{name}.mat", {"groundTruth": cell})
+
+
+def make_classes(root: Path) -> None:
+    """Four training images and one validation image of each of two classes."""
+    rng = np.random.default_rng(0)
+    for kind in ("apple", "pear"):
+        for number in range(5):
+            split = "train" if number else "val"
+            save(root / split / kind / f"{number}.jpg", rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder in which the README's paths are there."""
+    """A folder in which the paths of all pages are there."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    make_data(tmp_path / "data/camvid", 12)
-    make_data(tmp_path / "data/cracks", 2)
+    data = tmp_path / "data"
+    make_data(data / "camvid", 12)
+    make_data(data / "cracks", 2)
+    make_classes(data / "fruit")
+    for split, names in (("train", ["a", "b"]), ("val", ["c"])):
+        make_boundaries(data / f"bsds500/data/images/{split}", data / f"bsds500/data/groundTruth/{split}", names)
+        make_boundaries(data / "outlines/images", data / "outlines/truths", names)
+        (data / f"outlines/{split}.txt").write_text("\n".join(names))
+    for run in ("soft", "thin"):  # boundary maps, and what was measured of them
+        picture = np.random.default_rng(2).integers(0, 256, (36, 48), dtype=np.uint8)
+        save(tmp_path / "out" / run / "c.png", picture)
+        truths, results = str(data / "bsds500/data/groundTruth/val"), str(tmp_path / "runs" / run)
+        assert main(["evaluate-boundaries", f"out/{run}", truths, "--output", results, "--thresholds", "3"]) == 0
     picture = np.random.default_rng(1).integers(0, 256, (45, 61, 3), dtype=np.uint8)
     save(tmp_path / "photo.jpg", picture)
     save(tmp_path / "frames" / "one.png", picture)
@@ -77,7 +110,7 @@ def run(command: str) -> int:
     """Run one command of the README, training cut to two steps an epoch."""
     words = shlex.split(command)
     words = words[words.index("dla") + 1 :]
-    if words[1].endswith(".help"):
+    if len(words) > 1 and words[1].endswith(".help"):
         with pytest.raises(SystemExit) as stopped:
             main(words)
         return int(stopped.value.code or 0)
@@ -89,43 +122,40 @@ def run(command: str) -> int:
     return main(words)
 
 
-def test_every_command_runs(folder, capsys):
-    for command in commands():
-        if command in NOT_RUN or needs_absent_weights(command):
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
+def test_every_command_runs(page, folder, capsys):
+    for command in commands(page):
+        if command in NOT_RUN:
             continue
-        assert re.match(r"(python -m )?dla ", command), f"unknown command in the README: {command}"
+        assert re.match(r"(python -m )?dla ", command), f"unknown command in {page}: {command}"
         assert run(command) == 0, f"{command}\n{capsys.readouterr().err}"
-    assert {path.name for path in (folder / "out").iterdir()} >= {"one.png", "one_overlay.jpg"}
-    run_folder = folder / "runs/camvid_dla46_cup"
-    assert {path.name for path in run_folder.iterdir()} >= {"config.yaml", "metrics", "tensorboard", "examples.png"}
-    assert {path.name for path in (run_folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
 def test_weights_in_the_package():
-    if absent := [command for command in commands() if needs_absent_weights(command)]:
-        pytest.skip(f"no weights are packaged yet, so not run: {'; '.join(absent)}")
-    named = set(re.findall(r"\bdla\w+\.camvid\b", README))
+    named = {name for text in PAGES.values() for name in re.findall(rf"\bdla\w+\.(?:{TAGS})\b", text)}
+    assert named
     assert named <= set(dla.list_models(pretrained=True))
 
 
 def test_commands_that_are_not_run_are_still_there():
-    assert set(NOT_RUN) <= set(commands())
+    assert set(NOT_RUN) <= {command for page in PAGES for command in commands(page)}
 
 
-@pytest.mark.parametrize("block", [pytest.param(block, id=f"block{i}") for i, block in enumerate(blocks("python"))])
-def test_python(block, folder, monkeypatch):
-    if needs_absent_weights(block):
-        pytest.skip("no weights are packaged yet")
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [pytest.param(page, block, id=f"{page}-{i}") for page in PAGES for i, block in enumerate(blocks(page, "python"))],
+)
+def test_python(page, block, folder, monkeypatch):
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained: create(name, pretrained=False))  # no download
     names: dict = {}
-    exec(compile(block, "README.md", "exec"), names)
+    exec(compile(block, page, "exec"), names)
     for name, shape in re.findall(r"^(\w+) = .*# (\([\d, ]+\))$", block, flags=re.MULTILINE):
         assert tuple(names[name].shape) == ast.literal_eval(shape)
 
 
 def test_five_lines_of_python():
-    lines = blocks("python")[0].split("\n\n")[1].splitlines()
+    lines = blocks("README.md", "python")[0].split("\n\n")[1].splitlines()
     assert len(lines) <= 5
 
 
@@ -139,7 +169,8 @@ def test_table_counts_the_ten_networks():
     assert len(re.findall(r"^\| dla", README, re.M)) == 10
 
 
-def test_links_lead_somewhere():
-    targets = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert "docs/figure1.svg" in targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", PAGES[page])
+    assert targets or page != "README.md"
+    assert [target for target in targets if not ((ROOT / page).parent / target).exists()] == []

@@ -12,7 +12,10 @@ commands:
   validate   measure on val:  dla validate --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   test       measure on test, with the same arguments
   predict    segment images:  dla predict photo.jpg --model NAME_OR_CHECKPOINT --output out
+  evaluate-boundaries  ODS, OIS, AP of boundary maps:  dla evaluate-boundaries PREDICTIONS GROUND_TRUTH --output DIR
+  plot-boundaries      several evaluations in one picture
   models     print the table of networks
+  aggregate  what each structure makes of a backbone:  dla aggregate convnext_tiny; --list tries the backbones
 
 dla COMMAND --help lists a command's options; those of the task and of the data are listed by
   dla fit --model.help SegmentationTask
@@ -27,10 +30,22 @@ def main(args: Sequence[str] | None = None) -> int:
         from dla.predict import main as predict
 
         return predict(rest)
+    if command == "evaluate-boundaries":
+        from dla.evaluate_boundaries import main as evaluate_boundaries
+
+        return evaluate_boundaries(rest)
+    if command == "plot-boundaries":
+        from dla.evaluate_boundaries import plot
+
+        return plot(rest)
     if command == "models":
         from dla.models.table import main as models
 
         return models(rest)
+    if command == "aggregate":
+        from dla.models.tried import main as tried
+
+        return tried(rest)
     if command in ("fit", "validate", "test"):
         try:
             from dla.tasks.cli import main as train

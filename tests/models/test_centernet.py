@@ -74,14 +74,14 @@ def test_equals_the_reference(decoder):
     for name, value in model.named_parameters():
         if "offsets.weight" in name:
             value.normal_(std=0.02)
-    x = torch.randn(1, 3, 64, 96, dtype=torch.float64)
+    x = torch.randn(1, 3, 32, 64, dtype=torch.float64)
     expected = reference(
         dla.export_weights(model, "official"), x, HEADS, concat_ida if decoder == "concat" else sum_ida
     )
     maps = model(x)
     assert list(maps) == list(HEADS)
     for name, channels in HEADS.items():
-        assert maps[name].shape == (1, channels, 16, 24)
+        assert maps[name].shape == (1, channels, 8, 16)
         torch.testing.assert_close(maps[name], expected[name], rtol=1e-9, atol=1e-9 * float(expected[name].abs().max()))
 
 

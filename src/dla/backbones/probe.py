@@ -86,7 +86,7 @@ def _first_that_runs(module: nn.Module, in_chans: int) -> tuple[Any, tuple[int, 
             return run_once(module, size, in_chans), size
         except FAILURES as error:
             failures.append(error)
-    reason = (str(failures[0]).splitlines() or [type(failures[0]).__name__])[0]
+    reason = str(failures[0]).partition("\n")[0] or type(failures[0]).__name__
     raise ValueError(
         f"the backbone fails on images of {SIZES[0][0]} x {SIZES[0][1]} pixels with in_chans={in_chans} channels "
         f"({reason}): it must take images of any size; for some of timm's that is an option at their making, "

@@ -26,13 +26,14 @@ def timm_model(name: str, *, pretrained: bool, in_chans: int, options: dict[str,
     """
     import timm
 
+    base = name.partition(".")[0]
     if not timm.is_model(name):
-        near = get_close_matches(name.partition(".")[0], timm.list_models(), n=5)
+        near = get_close_matches(base, timm.list_models(), n=5)
         raise ValueError(
             f"unknown backbone {name!r}; near it timm has {', '.join(near) or 'none'}: see timm.list_models()"
         )
-    if "." in name and name not in timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True):
-        tagged = timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True)
+    tagged = timm.list_models(f"{base}.*", pretrained=True)
+    if name not in (base, *tagged):
         raise ValueError(f"timm has no weights {name!r}; it has {', '.join(tagged) or 'none of this model'}")
     for any_size in ANY_SIZE:
         try:
@@ -53,8 +54,9 @@ def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
     except TypeError:  # an option, not the weights
         raise
     except Exception as error:  # the hub's client fails in many ways
+        reason = str(error).partition("\n")[0]
         raise WeightsError(
-            f"the weights of {name} cannot be had ({str(error).splitlines()[0]}): connect to the network once, so that "
+            f"the weights of {name} cannot be had ({reason}): connect to the network once, so that "
             "they come into the cache of huggingface_hub, or give pretrained=False"
         ) from error
 

@@ -11,7 +11,7 @@ optimal. Distances are integers, so it holds exactly.
 """
 
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -119,10 +119,14 @@ class PixelMatching:
         matched = np.flatnonzero(mates != ALONE)
         return np.stack([self.predicted[matched], self.true[mates[matched] - len(self.predicted)]], axis=1)
 
+    # No types are checked from here on: at run time, as in the tests, that would take longer than the searches.
+
+    @no_type_check
     def _insert(self, vertex: int) -> None:
         self.price[vertex] = max([0, *(worth - self.price[other] for other, worth in self.neighbours[vertex])])
         self._settle(vertex)
 
+    @no_type_check
     def _remove(self, vertex: int) -> None:
         left, self.mate[vertex] = self.mate[vertex], ALONE
         self.price[vertex] = ABSENT
@@ -130,6 +134,7 @@ class PixelMatching:
             self.mate[left] = ALONE
             self._settle(left)
 
+    @no_type_check
     def _settle(self, start: int) -> None:
         """Find a partner for a vertex, or lower its price to 0, at the least cost: then all prices are right again."""
         end, length, via, lengths = self._search(start)
@@ -139,6 +144,7 @@ class PixelMatching:
             self.price[self.mate[other]] -= length - before
         self._flip(start, end, via)
 
+    @no_type_check
     def _search(self, start: int) -> tuple[int, int, dict[int, int], list[tuple[int, int]]]:
         """The shortest alternating path (Dijkstra), by how much each step's prices exceed its worth.
 
@@ -173,6 +179,7 @@ class PixelMatching:
             nearer.append((other, before))
             vertex = mate[other]
 
+    @no_type_check
     def _flip(self, start: int, end: int, via: dict[int, int]) -> None:
         """Exchange matched and unmatched steps along the path."""
         if end == start:

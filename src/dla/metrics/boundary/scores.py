@@ -48,7 +48,7 @@ class Scores:
     curve: Curve
 
 
-def score(counts: Int[np.ndarray, "images k 4"], thresholds: Float[np.ndarray, " k"]) -> Scores:
+def score(counts: Int[np.ndarray, "images k 4"], thresholds: Float[np.ndarray, " k2"]) -> Scores:
     """The scores of a set of images, from the counts of each as `count_matches` gives them. Where 0/0 occurs it is 0.
 
     Raises:
@@ -71,7 +71,7 @@ def score_totals(
     """The scores, from counts summed over images: at each threshold, and at each image's best (`at_best_threshold`)."""
     recall, precision = _recall_precision(totals)
     ods = _best_between(np.stack([thresholds, recall, precision]))
-    ois_recall, ois_precision = _recall_precision(best)
+    (ois_recall,), (ois_precision,) = _recall_precision(best[None])
     return Scores(
         ods=float(_harmonic(ods[1], ods[2])),
         ods_threshold=float(ods[0]),
@@ -90,11 +90,11 @@ def _recall_precision(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _ratio(counts[..., 0], counts[..., 1]), _ratio(counts[..., 2], counts[..., 3])
 
 
-def _harmonic(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
+def _harmonic(recall: np.ndarray | np.float64, precision: np.ndarray | np.float64) -> np.ndarray:
     return _ratio(2 * recall * precision, recall + precision)
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _ratio(part: np.ndarray | np.float64, whole: np.ndarray | np.float64) -> np.ndarray:
     """0/0 is 0."""
     return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) != 0)
 

@@ -1,0 +1,179 @@
+"""The commands `dla evaluate-boundaries`, which measures boundary maps, and `dla plot-boundaries`, which compares."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from dla.metrics.boundary import (
+    PRESETS,
+    Protocol,
+    Scores,
+    Suppression,
+    draw_curves,
+    evaluate_folders,
+    read_results,
+)
+
+DONE, FAILED, INTERRUPTED = 0, 2, 130
+
+EXAMPLES = """
+what is read, paired by the name before the suffix; predictions without ground truth are left out:
+  PREDICTIONS/NAME.png   8-bit grey, 255 standing for 1; or NAME.npy or NAME.mat, one array (h, w) in [0, 1]
+  GROUND_TRUTH/NAME.mat  as in BSDS500, groundTruth{k}.Boundaries; or NAME.png, where not zero is boundary
+
+what is written:
+  DIR/results.json  ods, ois, ap, r50; where the best threshold lies; the counts of each image at each threshold
+  DIR/curve.csv     threshold, recall, precision, f
+  DIR/curve.png     precision over recall, with the lines of equal F
+  DIR/images/       the counts of finished images: the same command, given again, goes on from there. Images whose
+                    prediction or ground truth has changed are measured anew, all of them where an option has.
+
+examples:
+  maps straight from a network, as HED is measured
+    dla evaluate-boundaries out/soft data/BSDS500/data/groundTruth/test --output runs/hed --nms hed
+  maps that went through non-maximum suppression already
+    dla evaluate-boundaries out/thin data/BSDS500/data/groundTruth/test --output runs/thin
+  NYUD, by its custom
+    dla evaluate-boundaries out data/nyud/groundTruth --output runs/nyud --nms hed --max-dist 0.011
+  two evaluations in one picture
+    dla plot-boundaries runs/hed/results.json runs/thin/results.json --output runs/both.png
+
+exit code:
+  0 all measured; 2 something is wrong, and the message names it; 130 interrupted by Ctrl-C. Whatever the code, every
+  file in DIR is whole.
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Run `dla evaluate-boundaries` with the arguments after these two words, and return the exit code.
+
+    Standard output says what was measured; progress and errors go to standard error.
+
+    Raises:
+        SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        protocol = Protocol(arguments.thresholds, arguments.max_dist, _suppression(arguments))
+        scores = evaluate_folders(
+            arguments.predictions,
+            arguments.ground_truth,
+            arguments.output,
+            protocol,
+            workers=arguments.workers,
+            console=Console(stderr=True, soft_wrap=True),
+        )
+    except KeyboardInterrupt:
+        print("dla evaluate-boundaries: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except ModuleNotFoundError as error:
+        return _fail("evaluate-boundaries", f"{error}; install what evaluation needs by the extra [train]")
+    except (ValueError, OSError, RuntimeError) as error:  # a worker that was killed is a RuntimeError
+        return _fail("evaluate-boundaries", error)
+    print(f"{_summary(scores)}; written to {arguments.output}")
+    return DONE
+
+
+def plot(argv: list[str]) -> int:
+    """Run `dla plot-boundaries` with the arguments after these two words, and return the exit code.
+
+    Raises:
+        SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
+    """
+    arguments = _plot_parser().parse_intermixed_args(argv)
+    try:
+        results = _named({path: read_results(path) for path in arguments.results})
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        draw_curves(results, arguments.output)
+    except ModuleNotFoundError as error:
+        return _fail("plot-boundaries", f"{error}; install what drawing needs by the extra [train]")
+    except (ValueError, OSError) as error:
+        return _fail("plot-boundaries", error)
+    for name, scores in results.items():
+        print(f"{_summary(scores)}  {name}")
+    return DONE
+
+
+def _named(results: Mapping[Path, Scores]) -> dict[str, Scores]:
+    """By the folder of each file, or by its path where folders have one name."""
+    folders = [path.resolve().parent.name for path in results]
+    return {
+        str(path) if folders.count(folder) > 1 else folder: scores
+        for folder, (path, scores) in zip(folders, results.items(), strict=True)
+    }
+
+
+def _fail(command: str, error: object) -> int:
+    print(f"dla {command}: error: {error}", file=sys.stderr)
+    return FAILED
+
+
+def _summary(scores: Scores) -> str:
+    return f"ODS {scores.ods:.4f}  OIS {scores.ois:.4f}  AP {scores.ap:.4f}  R50 {scores.r50:.4f}"
+
+
+def _suppression(arguments: argparse.Namespace) -> Suppression | None:
+    """The preset, with what the options change of it."""
+    options = {"radius": arguments.nms_radius, "margin": arguments.nms_margin, "border": arguments.nms_border}
+    options = {name: value for name, value in options.items() if value is not None}
+    if arguments.nms == "none":
+        if options:
+            raise ValueError(f"--nms-{next(iter(options))} says how to suppress: add --nms hed or --nms rcf")
+        return None
+    return replace(PRESETS[arguments.nms], **options)
+
+
+def _number(text: str, kind: type[float] | type[int], least: float) -> float:
+    """A type for argparse; its own complaint about a text that is no number would name this function."""
+    try:
+        number = kind(text)
+    except ValueError:
+        number = -1
+    if not least <= number < float("inf"):
+        what = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {what} of at least {least:g}")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dla evaluate-boundaries",
+        description="Measure predicted boundaries against what people drew, as the benchmark of BSDS500 does.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    count, position = partial(_number, kind=int, least=1), partial(_number, kind=int, least=0)
+    number = partial(_number, kind=float, least=0)
+    add("predictions", type=Path, metavar="PREDICTIONS", help="folder of boundary maps")
+    add("ground_truth", type=Path, metavar="GROUND_TRUTH", help="folder of what the annotators drew")
+    add("--output", required=True, type=Path, metavar="DIR", help="folder to write to; made where it is missing")
+    add("--thresholds", type=count, default=99, metavar="K", help="how many, evenly spread (default: 99)")
+    add("--max-dist", type=number, default=0.0075, metavar="D", help="of the image's diagonal (default: 0.0075)")
+    help_nms = "non-maximum suppression: hed smooths and looks 1 pixel far, rcf 2 without (default: none)"
+    add("--nms", choices=(*PRESETS, "none"), default="none", help=help_nms)
+    add("--nms-radius", type=count, metavar="N", help="how far it looks on either side of a ridge, in pixels")
+    add("--nms-margin", type=number, metavar="X", help="a value stays unless X times it is below those beside it")
+    add("--nms-border", type=position, metavar="N", help="width of the ramp at the image's border, in pixels")
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    add("--workers", type=count, default=workers, metavar="N", help="processes (default: one for each core)")
+    return parser
+
+
+def _plot_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dla plot-boundaries",
+        description="Draw the curves of several evaluations into one picture, with the lines of equal F.",
+        epilog="The name of a curve is the folder of its file. Example:\n"
+        "  dla plot-boundaries runs/small/results.json runs/large/results.json --output both.png",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="a results.json")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="picture to write: .png, .svg, .pdf")
+    return parser

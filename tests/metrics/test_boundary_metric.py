@@ -1,0 +1,58 @@
+"""The benchmark as a metric: the same numbers as the benchmark itself, in any batches and over processes."""
+
+import numpy as np
+import pytest
+import torch
+
+from dla.metrics.boundary import BoundaryMetric, Suppression, count_matches, score, spread_thresholds, suppress
+
+
+def batch(seed: int, count: int = 2) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    rng = np.random.default_rng(seed)
+    probabilities = torch.from_numpy(rng.random((count, 25, 33)).astype(np.float32) ** 4)
+    return probabilities, [torch.from_numpy(rng.random((1 + i, 25, 33)) < 0.05) for i in range(count)]
+
+
+@pytest.mark.parametrize("nms", ["hed", Suppression(radius=3), None])
+def test_equals_the_benchmark(nms):
+    metric = BoundaryMetric(thresholds=4, max_dist=0.05, nms=nms)
+    counts = []
+    for seed in range(2):
+        probabilities, truths = batch(seed)
+        metric.update(probabilities, truths)
+        for edges, truth in zip(probabilities.numpy(), truths, strict=True):
+            pixels = edges if nms is None else suppress(edges, metric.nms) / 255
+            counts.append(count_matches(pixels, truth.numpy(), spread_thresholds(4), 0.05))
+    expected = score(np.stack(counts), spread_thresholds(4))
+    got = metric.compute()
+    assert got.keys() == {"ods", "ois", "ap"}
+    for name, value in got.items():
+        assert float(value) == pytest.approx(getattr(expected, name))
+        assert 0 < value < 1
+
+
+def test_images_of_any_size_in_a_list():
+    metric = BoundaryMetric(thresholds=3)
+    truth = torch.zeros(1, 30, 40, dtype=torch.bool)
+    truth[0, 10:20, 20] = True
+    metric.update([torch.zeros(20, 20), truth[0].float()], [torch.zeros(2, 20, 20, dtype=torch.bool), truth])
+    assert metric.compute()["ods"] > 0.5
+
+
+def test_sums_over_processes_are_the_whole():
+    """What torchmetrics does between processes: each state is reduced by the function that it was given."""
+    whole, parts = BoundaryMetric(thresholds=3), [BoundaryMetric(thresholds=3) for _ in range(2)]
+    for seed, part in enumerate(parts):
+        part.update(*batch(seed))
+        whole.update(*batch(seed))
+    gathered = BoundaryMetric(thresholds=3)
+    for name, reduction in gathered._reductions.items():
+        setattr(gathered, name, reduction(torch.stack([getattr(part, name) for part in parts])))
+    gathered._update_count = 1
+    assert gathered.compute() == whole.compute()
+
+
+def test_numbers_of_images_must_agree():
+    probabilities, truths = batch(0)
+    with pytest.raises(ValueError, match="shorter"):
+        BoundaryMetric(thresholds=2).update(probabilities, truths[:1])

@@ -1,0 +1,216 @@
+"""Folders against folders: what is written, how a stopped run goes on, and errors that name the file."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from dla.data.boundary_truth import list_truths, read_truth
+from dla.metrics.boundary import (
+    PRESETS,
+    Protocol,
+    count_matches,
+    evaluate_folders,
+    read_prediction,
+    read_results,
+    score,
+    spread_thresholds,
+    suppress,
+)
+from dla.metrics.boundary import evaluate as module
+
+FEW = Protocol(thresholds=5, max_dist=0.03)
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list[str]:
+    """The names of the images that are counted, as they are."""
+    names: list[str] = []
+    count = module.count_task
+
+    def noted(task):
+        names.append(task.truth.stem)
+        return count(task)
+
+    monkeypatch.setattr(module, "count_task", noted)
+    return names
+
+
+@pytest.mark.parametrize("nms", [None, PRESETS["hed"]], ids=["none", "hed"])
+def test_results_hold_counts_and_scores(benchmark, nms):
+    protocol = Protocol(thresholds=5, max_dist=0.03, nms=nms)
+    scores = evaluate_folders(*benchmark, protocol)
+    table, thresholds = results(benchmark.output), spread_thresholds(5)
+    assert list(table["images"]) == ["a", "b", "c"]
+    for name, path in list_truths(benchmark.truths).items():
+        (prediction,) = benchmark.predictions.glob(f"{name}.*")
+        edges = read_prediction(prediction)
+        edges = edges if nms is None else suppress(edges, nms) / 255
+        expected = count_matches(edges, read_truth(path), thresholds, 0.03)
+        assert table["images"][name] == {"counts": expected.tolist()}
+    again = score(np.array([image["counts"] for image in table["images"].values()]), thresholds)
+    for name in ("ods", "ois", "ap", "r50", "ods_threshold"):
+        assert table[name] == getattr(scores, name) == getattr(again, name)
+    assert table["thresholds"] == thresholds.tolist()
+    assert table["settings"]["max_dist"] == 0.03
+    assert 0 < table["ods"] < 1
+
+
+def test_the_curve_as_csv_and_as_picture(benchmark):
+    scores = evaluate_folders(*benchmark, FEW)
+    with (benchmark.output / "curve.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["threshold", "recall", "precision", "f"]
+    assert [float(row["recall"]) for row in rows] == scores.curve.recall.tolist()
+    assert [float(row["f"]) for row in rows] == scores.curve.f.tolist()
+    with Image.open(benchmark.output / "curve.png") as picture:
+        assert picture.width > 500
+    kept = read_results(benchmark.output / "results.json")
+    assert (kept.ods, kept.ap) == (scores.ods, scores.ap)
+
+
+def test_formats_are_read_alike(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (7, 9), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", grey / 255)
+    savemat(tmp_path / "a.mat", {"anything": grey / 255})
+    maps = [read_prediction(tmp_path / f"a.{suffix}") for suffix in ("png", "npy", "mat")]
+    assert all(np.array_equal(edges, grey / 255) for edges in maps)
+
+
+def test_a_stopped_run_goes_on(benchmark, counted, monkeypatch):
+    expected = evaluate_folders(*benchmark[:2], benchmark.output.with_name("whole"), FEW)
+    assert counted == ["a", "b", "c"]
+    original = module.count_task
+
+    def stop_at_c(task):
+        if task.truth.stem == "c":
+            raise KeyboardInterrupt
+        return original(task)
+
+    monkeypatch.setattr(module, "count_task", stop_at_c)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_folders(*benchmark, FEW)
+    assert sorted(path.name for path in (benchmark.output / "images").iterdir()) == ["a.json", "b.json"]
+    assert not (benchmark.output / "results.json").exists()
+    monkeypatch.setattr(module, "count_task", original)
+    counted.clear()
+    assert evaluate_folders(*benchmark, FEW).ods == expected.ods
+    assert counted == ["c"]
+
+
+def test_changed_files_and_settings_are_measured_anew(benchmark, counted):
+    evaluate_folders(*benchmark, FEW)
+    counted.clear()
+    evaluate_folders(*benchmark, FEW)
+    assert counted == []
+    np.save(benchmark.predictions / "b.npy", np.zeros((30, 41)))
+    (benchmark.truths / "c.png").write_bytes((benchmark.truths / "c.png").read_bytes() + b" ")
+    (benchmark.output / "images" / "a.json").write_text("{")
+    evaluate_folders(*benchmark, FEW)
+    assert counted == ["a", "b", "c"]
+    assert np.array(results(benchmark.output)["images"]["b"]["counts"])[:, 3].tolist() == [0] * 5
+    for protocol in (Protocol(6, 0.03), Protocol(5, 0.04), Protocol(5, 0.03, PRESETS["rcf"])):
+        counted.clear()
+        evaluate_folders(*benchmark, protocol)
+        assert counted == ["a", "b", "c"]
+        assert results(benchmark.output)["settings"]["thresholds"] == protocol.thresholds
+
+
+@pytest.mark.slow
+def test_processes_agree_with_one(benchmark):
+    evaluate_folders(*benchmark, FEW)
+    evaluate_folders(*benchmark[:2], benchmark.output.with_name("parallel"), FEW, workers=2)
+    assert results(benchmark.output.with_name("parallel")) == results(benchmark.output)
+    np.save(benchmark.predictions / "b.npy", np.full((30, 41), 2.0))
+    with pytest.raises(ValueError, match=r"b\.npy holds 2 to 2"):
+        evaluate_folders(*benchmark[:2], benchmark.output.with_name("parallel"), FEW, workers=2)
+
+
+def test_a_missing_prediction_is_named(benchmark):
+    (benchmark.predictions / "b.npy").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of 3 images have no prediction.*the first, b, belongs to .*b\.mat"):
+        evaluate_folders(*benchmark, FEW)
+    assert not benchmark.output.exists()
+
+
+def test_predictions_without_truth_are_left_out(benchmark):
+    (benchmark.truths / "a.mat").unlink()
+    evaluate_folders(*benchmark, FEW)
+    assert list(results(benchmark.output)["images"]) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((41, 30)), r"b\.npy against .*b\.mat: the map is 30x41 but its ground truth 41x30"),
+        (np.full((30, 41), 255, dtype=np.uint8), r"b\.npy holds 255 to 255; expected boundary strengths in \[0, 1\]"),
+        (np.full((30, 41), np.nan), r"b\.npy holds NaN"),
+        (np.zeros((30, 41, 3)), r"b\.npy holds float64 of shape \(30, 41, 3\)"),
+        (np.zeros((30, 41), dtype=complex), r"b\.npy holds complex128"),
+        (np.array([[{}]], dtype=object), r"b\.npy cannot be read"),
+    ],
+)
+def test_wrong_maps_are_named(benchmark, pixels, message):
+    np.save(benchmark.predictions / "b.npy", pixels, allow_pickle=True)
+    with pytest.raises(ValueError, match=message):
+        evaluate_folders(*benchmark, FEW)
+    assert not (benchmark.output / "results.json").exists()
+
+
+def test_wrong_files_are_named(tmp_path):
+    Image.new("RGB", (5, 5)).save(tmp_path / "colour.png")
+    Image.fromarray(np.zeros((5, 5), dtype=np.uint16)).save(tmp_path / "deep.png")
+    savemat(tmp_path / "two.mat", {"a": np.eye(3), "b": np.eye(3)})
+    (tmp_path / "broken.mat").write_bytes(b"no")
+    (tmp_path / "a.jpg").touch()
+    for name in ("colour.png", "deep.png", "two.mat", "broken.mat", "a.jpg"):
+        with pytest.raises(ValueError, match=name):
+            read_prediction(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+        read_prediction(tmp_path / "none.png")
+
+
+def test_what_is_measured_is_not_overwritten(benchmark):
+    with pytest.raises(ValueError, match="give another output"):
+        evaluate_folders(benchmark.predictions, benchmark.truths, benchmark.predictions, FEW)
+
+
+def test_files_that_are_no_results_are_named(tmp_path):
+    for number, text in enumerate(("", "[]", "{}", '{"images": {}, "thresholds": []}')):
+        path = tmp_path / f"{number}.json"
+        path.write_text(text)
+        with pytest.raises(ValueError, match=f"{number}.json is no results.json"):
+            read_results(path)
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
+        read_results(tmp_path / "none.json")
+
+
+@pytest.fixture(scope="session")
+def real_truths() -> list[Path]:
+    """The ground truth of the validation split of the real BSDS500, or a skip that says why."""
+    if "DLA_DATA" not in os.environ:
+        pytest.skip("DLA_DATA is not set; it names the folder with the real data sets")
+    folder = Path(os.environ["DLA_DATA"]) / "bsds500/data/groundTruth/val"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}")
+    return list(list_truths(folder).values())
+
+
+@pytest.mark.data
+def test_people_agree_to_four_fifths(real_truths):
+    """One annotator's drawing as the prediction, against those of the others."""
+    threshold, counts = spread_thresholds(1), []
+    for path in real_truths[::25]:
+        truths = read_truth(path)
+        counts.append(count_matches(truths[0].astype(float), truths[1:], threshold))
+    assert 0.7 < score(np.stack(counts), threshold).ods < 0.9

@@ -1,0 +1,64 @@
+"""The page on backbones and its example keep their word: the code runs, the counts and the names are those of now."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dla.models import STRUCTURES
+from dla.models.tried import CHECKS, FAMILIES, describe
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "any_backbone.md").read_text(encoding="utf-8")
+EXAMPLE = ROOT / "examples" / "any_backbone.py"
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("block", [pytest.param(block, id=f"block{i}") for i, block in enumerate(BLOCKS)])
+def test_python(block):
+    names: dict = {}
+    exec(compile(block, "docs/any_backbone.md", "exec"), names)
+    shapes = re.findall(r"^(\w+) = .*# (\([\d, ]+\))$", block, flags=re.MULTILINE)
+    assert shapes
+    for name, shape in shapes:
+        assert tuple(names[name].shape) == ast.literal_eval(shape)
+
+
+def test_three_lines_put_ida_on_a_backbone():
+    assert len([line for line in BLOCKS[0].splitlines() if line]) == 3
+    assert "convnext_tiny" in BLOCKS[0]
+
+
+def test_the_counts_are_those_of_the_code():
+    counts = re.findall(r"^    (convnext_tiny:.*|  +[\d,]+ parameters.*|\+.*)$", PAGE, flags=re.MULTILINE)
+    assert "\n".join(counts) == describe("convnext_tiny", list(STRUCTURES), 64, None, 224)
+
+
+def test_every_backbone_that_is_tried_has_its_line():
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if "| yes |" in line]
+    assert {row[0]: row[1] for row in rows} == FAMILIES
+    assert {len(row) for row in rows} == {5 + len(CHECKS)}
+
+
+def test_pictures_and_links_are_there():
+    targets = re.findall(r"\]\(([^)#:]+)\)", PAGE)
+    assert [target for target in targets if not (ROOT / "docs" / target).exists()] == []
+
+
+def test_the_pictures_are_drawn_by_their_script(tmp_path):
+    drawn = [tmp_path / "wraps_maps.svg", tmp_path / "wraps_blocks.svg"]
+    subprocess.run([sys.executable, ROOT / "docs" / "contracts.py", *drawn], check=True, timeout=120)
+    for path in drawn:
+        texts, kept = (re.findall(r">([^<>]+)</text>", p.read_text()) for p in (path, ROOT / "docs" / path.name))
+        assert texts == kept
+
+
+def test_the_example_prints_what_it_says():
+    source = EXAMPLE.read_text(encoding="utf-8")
+    said = [line.removeprefix("# ") for line in source.rstrip().splitlines()[-3:]]
+    done = subprocess.run([sys.executable, EXAMPLE], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.splitlines() == said
+    assert len([line for line in source.splitlines() if line]) <= 25

@@ -1,0 +1,262 @@
+"""Any network as a list of maps: what is found out about it is true, and finding it out leaves it as it was."""
+
+import copy
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+import dla
+from dla.backbones import FeatureSpec, Maps, SimplePyramid, adapt, check_specs, timm_model
+from dla.weights import WeightsError
+
+
+class Pooling(nn.Module):
+    """Maps of given strides and channels, by mean pooling and repetition; sizes round up, or down with `floor`."""
+
+    def __init__(self, strides, channels=6, *, floor=False, last=False, form=list):
+        super().__init__()
+        self.strides, self.channels, self.floor, self.last, self.form = strides, channels, floor, last, form
+
+    def forward(self, x):
+        pooled = [
+            nn.functional.avg_pool2d(x, s, ceil_mode=not self.floor, count_include_pad=False) for s in self.strides
+        ]
+        maps = [m.repeat(1, self.channels // 3, 1, 1) for m in pooled]
+        maps = [m.permute(0, 2, 3, 1) if self.last else m for m in maps]
+        return {str(i): m for i, m in enumerate(maps)} if self.form is dict else self.form(maps)
+
+
+def randomise(model):
+    """Random parameters and statistics, so that no branch is switched off and no norm is the identity."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.02 * torch.randn_like(p))
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_(std=0.1)
+            elif name.endswith("running_var"):
+                buffer.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+@pytest.mark.parametrize("form", [list, tuple, dict])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("floor", [False, True])
+def test_lists_tuples_and_dictionaries_of_maps(form, last, floor):
+    maps = Maps(Pooling([2, 8, 32], floor=floor, last=last, form=form))
+    assert maps.feature_specs == [(6, 2), (6, 8), (6, 32)]
+    assert maps.multiple == (32 if floor else 1)
+    given = maps(torch.randn(2, 3, 70, 97))
+    assert [tuple(m.shape) for m in given] == [(2, 6, 35, 49), (2, 6, 9, 13), (2, 6, 3, 4)]
+
+
+def test_padding_adds_at_the_bottom_and_right_and_is_cropped():
+    x = torch.randn(1, 3, 70, 97)
+    padded = nn.functional.pad(x, (0, 31, 0, 26))
+    fine, coarse = Maps(Pooling([2, 32], floor=True))(x)
+    torch.testing.assert_close(fine[:, :3], nn.functional.avg_pool2d(padded, 2)[..., :35, :49])
+    torch.testing.assert_close(coarse[:, :3], nn.functional.avg_pool2d(padded, 32))
+
+
+def test_some_of_the_maps():
+    assert Maps(Pooling([2, 4, 8]), out_indices=[0, -1]).feature_specs == [(6, 2), (6, 8)]
+    assert Maps(Pooling([2, 4, 8]), out_indices=2).feature_specs == [(6, 4), (6, 8)]
+    assert Maps(Pooling([2, 4, 8]), finest=4).feature_specs == [(6, 4), (6, 8)]
+
+
+def test_other_strides_than_powers_of_two():
+    assert Maps(Pooling([3, 6, 12])).feature_specs == [(6, 3), (6, 6), (6, 12)]
+    assert Maps(timm_like_patches(14)).feature_specs == [(6, 14)]
+
+
+def timm_like_patches(patch):
+    class Patches(nn.Module):
+        def forward(self, x):
+            assert x.shape[2] % patch == x.shape[3] % patch == 0, "no whole patches"
+            return nn.functional.avg_pool2d(x, patch).repeat(1, 2, 1, 1)
+
+    return Patches()
+
+
+class Moody(nn.Module):
+    """Draws random numbers, counts its runs in a buffer, and has a part that stays in evaluation mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.frozen = nn.BatchNorm2d(3).eval()
+        self.register_buffer("runs", torch.zeros(()))
+
+    def forward(self, x):
+        self.runs += 1
+        x = self.frozen(self.norm(x)) + torch.randn(1)
+        return [nn.functional.avg_pool2d(x, s, ceil_mode=True) for s in (2, 4)]
+
+
+def test_finding_out_leaves_no_trace():
+    module = Moody()
+    before, random = copy.deepcopy(module.state_dict()), torch.get_rng_state()
+    Maps(module)
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert (module.training, module.norm.training, module.frozen.training) == (True, True, False)
+    assert all(p.grad is None for p in module.parameters())
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "convnext_atto", "pvt_v2_b0"])
+@torch.no_grad()
+def test_the_maps_are_those_that_timm_gives(name):
+    ours = randomise(adapt(timm.create_model(name)))
+    theirs = timm.create_model(name, features_only=True).eval()
+    keys = dict(zip(sorted(theirs.state_dict()), sorted(theirs.state_dict()), strict=True))
+    state = {key.removeprefix("body.model."): value for key, value in ours.state_dict().items()}
+    flat = {key.replace("_", "."): value for key, value in state.items()}
+    theirs.load_state_dict({key: flat[key.replace("_", ".")] for key in keys})
+    x = torch.randn(1, 3, 64, 96)
+    for a, b in zip(ours(x), theirs(x), strict=True):
+        torch.testing.assert_close(a, b)
+    assert [tuple(spec) for spec in ours.feature_specs] == list(
+        zip(theirs.feature_info.channels(), theirs.feature_info.reduction(), strict=True)
+    )
+
+
+@torch.no_grad()
+def test_maps_with_channels_last_come_as_all_others():
+    model = timm_model("swin_tiny_patch4_window7_224", pretrained=False, in_chans=3, options=SMALL_SWIN)
+    maps = randomise(adapt(model))
+    assert maps.feature_specs == [(24, 4), (48, 8), (96, 16), (192, 32)]
+    assert [tuple(m.shape[1:]) for m in maps(torch.randn(1, 3, 70, 97))] == [
+        (24, 18, 25),
+        (48, 9, 13),
+        (96, 5, 7),
+        (192, 3, 4),
+    ]
+
+
+SMALL_SWIN = {"embed_dim": 24, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8)}
+
+
+@torch.no_grad()
+def test_a_pyramid_is_made_of_one_stride():
+    maps = randomise(adapt(timm_model("test_vit", pretrained=False, in_chans=3, options={})))
+    assert isinstance(maps, SimplePyramid)
+    assert maps.feature_specs == [(16, 4), (32, 8), (64, 16), (64, 32)]
+    x = torch.randn(1, 3, 70, 97)
+    given = maps(x)
+    assert [tuple(m.shape[2:]) for m in given] == [(18, 25), (9, 13), (5, 7), (3, 4)]
+    tokens = maps.backbone.body.model.forward_features(nn.functional.pad(x, (0, 15, 0, 10)))
+    plain = tokens[:, -35:].transpose(1, 2).unflatten(2, (5, 7))
+    torch.testing.assert_close(given[2], plain)
+    torch.testing.assert_close(given[3], nn.functional.max_pool2d(plain, 2, ceil_mode=True))
+
+
+@torch.no_grad()
+def test_patches_of_14_pixels_give_strides_7_14_and_28():
+    maps = SimplePyramid(Maps(timm_like_patches(14)))
+    assert [spec.stride for spec in maps.feature_specs] == [7, 14, 28]
+    assert [tuple(m.shape[2:]) for m in maps(torch.randn(1, 3, 70, 97))] == [(10, 14), (5, 7), (3, 4)]
+
+
+TORCHVISION = {
+    "resnet18": ["relu", "layer1", "layer2", "layer3", "layer4"],
+    "densenet121": [f"features.{part}" for part in ("relu0", "denseblock1", "denseblock2", "denseblock3", "norm5")],
+    "mobilenet_v3_small": ["features.0", "features.1", "features.3", "features.8", "features.12"],
+    "regnet_y_400mf": ["stem", *(f"trunk_output.block{i}" for i in (1, 2, 3, 4))],
+}
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+@torch.no_grad()
+def test_the_ends_of_torchvisions_stages(name):
+    model = randomise(torchvision.models.get_model(name, weights=None))
+    x, expected = torch.randn(1, 3, 64, 96), {}
+    parts = dict(model.named_modules())
+    hooks = [
+        parts[part].register_forward_hook(lambda _, __, out, part=part: expected.setdefault(part, out.clone()))
+        for part in TORCHVISION[name]
+    ]
+    model(x)
+    for hook in hooks:
+        hook.remove()
+    maps = adapt(model).eval()
+    assert [spec.stride for spec in maps.feature_specs] == [2, 4, 8, 16, 32]
+    for given, part in zip(maps(x), TORCHVISION[name], strict=True):
+        torch.testing.assert_close(
+            given.relu(), expected[part].relu()
+        )  # DenseNet's last norm has one in place behind it
+    assert not any(key.startswith(("fc", "classifier", "head")) for key in maps.body.state_dict())
+
+
+def test_a_classifier_of_ours_as_a_module():
+    assert adapt(dla.create_model("dla46_c")).feature_specs == [(32, 2), (64, 4), (64, 8), (128, 16), (256, 32)]
+
+
+def test_checkpointing_is_passed_on_or_refused():
+    maps = adapt(timm.create_model("test_resnet"))
+    maps.set_grad_checkpointing()
+    assert maps.body.model.grad_checkpointing
+    with pytest.raises(ValueError, match="DLA: gradient checkpointing not supported"):
+        adapt(timm.create_model("dla46_c")).set_grad_checkpointing()
+    plain = Maps(Pooling([2, 4]))
+    plain.set_grad_checkpointing(False)
+    with pytest.raises(ValueError, match="Pooling has no gradient checkpointing"):
+        plain.set_grad_checkpointing()
+
+
+@pytest.mark.parametrize(
+    ("strides", "message"),
+    [
+        ([4], "at least two"),
+        ([8, 4], r"strides \[8, 4\]: return them in reverse"),
+        ([4, 6], "6 is not 4 times"),
+        ([4, 12], "12 is not 4 times"),
+    ],
+)
+def test_maps_that_cannot_be_fused(strides, message):
+    with pytest.raises(ValueError, match=message):
+        check_specs([FeatureSpec(8, stride) for stride in strides])
+    with pytest.raises(ValueError, match=message):
+        dla.aggregate(Pooling(strides))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Maps(nn.Flatten()), r"gives \(1, 18432\) where a map"),
+        (lambda: Maps(nn.Linear(7, 7)), "fails on images of 64 x 96 pixels .*mat1"),
+        (lambda: Maps(Pooling([4]), in_chans=0), "in_chans=0"),
+        (lambda: Maps(Pooling([4, 8]), out_indices=[2]), "2 feature maps"),
+        (lambda: Maps(Pooling([4, 8]), out_indices=[]), "none is chosen"),
+        (lambda: adapt(timm.create_model("test_resnet"), out_stride=64), "none is chosen"),
+        (lambda: adapt(timm.create_model("hiera_tiny_224")), "dynamic_img_size"),
+        (lambda: adapt(torchvision.models.resnet18(), out_indices=[1]), "ResNet have no indices"),
+    ],
+)
+def test_modules_that_are_no_backbones(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("convnext_tny", {}, ValueError, "unknown backbone 'convnext_tny'; near it timm has convnext_tiny"),
+        ("resnet18.nowhere", {}, ValueError, "no weights 'resnet18.nowhere'; it has resnet18.a1_in1k"),
+        ("test_resnet", {"planes": 3}, TypeError, "planes"),
+    ],
+)
+def test_names_and_options_that_timm_does_not_know(name, options, error, message):
+    with pytest.raises(error, match=message):
+        timm_model(name, pretrained=False, in_chans=3, options=options)
+
+
+def test_weights_that_cannot_be_downloaded(monkeypatch, tmp_path):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match=r"weights of test_resnet.r160_in1k cannot be had .* pretrained=False"):
+        timm_model("test_resnet.r160_in1k", pretrained=True, in_chans=3, options={})

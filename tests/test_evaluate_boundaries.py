@@ -1,0 +1,163 @@
+"""The commands `dla evaluate-boundaries` and `dla plot-boundaries` on real files: what they write, say and return."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dla.cli import main
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[str, str]:
+    """Predictions and truths of three images."""
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        save(tmp_path / "maps" / f"{name}.png", rng.random((30, 41)) ** 12 * 255)
+        save(tmp_path / "truth" / f"{name}.png", rng.random((30, 41)) < 0.05)
+    return str(tmp_path / "maps"), str(tmp_path / "truth")
+
+
+def evaluate(folders: tuple[str, str], output: Path, *options: str) -> int:
+    few = ["--workers", "1", "--thresholds", "3", "--max-dist", "0.03"]
+    return main(["evaluate-boundaries", *folders, "--output", str(output), *few, *options])
+
+
+def test_a_folder_is_measured(folders, tmp_path, capsys):
+    assert evaluate(folders, tmp_path / "new" / "out") == 0
+    out = tmp_path / "new" / "out"
+    assert {path.name for path in out.iterdir()} == {"results.json", "curve.csv", "curve.png", "images"}
+    table = json.loads((out / "results.json").read_text())
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"ODS {table['ods']:.4f}  OIS {table['ois']:.4f}  AP {table['ap']:.4f}")
+    assert "matching" in captured.err
+    assert len(table["images"]["a"]["counts"]) == 3
+
+
+def test_suppression_has_presets_and_parameters(folders, tmp_path):
+    settings = []
+    for number, options in enumerate(
+        ([], ["--nms", "hed"], ["--nms", "rcf", "--nms-radius", "3", "--nms-border", "0"])
+    ):
+        assert evaluate(folders, tmp_path / str(number), *options) == 0
+        settings.append(json.loads((tmp_path / str(number) / "results.json").read_text())["settings"]["nms"])
+    assert settings == [
+        None,
+        {"smooth": True, "radius": 1, "margin": 1.01, "border": 5},
+        {"smooth": False, "radius": 3, "margin": 1.01, "border": 0},
+    ]
+
+
+def test_several_results_in_one_picture(folders, tmp_path, capsys):
+    assert evaluate(folders, tmp_path / "plain") == evaluate(folders, tmp_path / "thin", "--nms", "hed") == 0
+    capsys.readouterr()
+    files = [str(tmp_path / name / "results.json") for name in ("plain", "thin")]
+    assert main(["plot-boundaries", *files, "--output", str(tmp_path / "pictures" / "both.svg")]) == 0
+    picture = (tmp_path / "pictures" / "both.svg").read_text()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[-1] for line in lines] == ["plain", "thin"]
+    assert picture.count("[F=") == 2
+    assert "F=0.5" in picture
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda maps, truth: (maps / "b.png").unlink(), "expected b.png, .npy or .mat"),
+        (
+            lambda maps, truth: save(maps / "b.png", np.zeros((4, 5))),
+            "b.png: the map is 5x4 but its ground truth 41x30",
+        ),
+        (lambda maps, truth: (maps / "b.png").write_bytes(b"no"), "b.png cannot be read"),
+        (lambda maps, truth: (truth / "b.png").write_bytes(b"no"), "b.png cannot be read"),
+        (lambda maps, truth: (maps / "b.npy").touch(), "have one name"),
+        (lambda maps, truth: [path.unlink() for path in truth.iterdir()], "no .mat or .png file"),
+    ],
+)
+def test_what_is_wrong_is_named(folders, tmp_path, capsys, change, message):
+    change(*map(Path, folders))
+    assert evaluate(folders, tmp_path / "out") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "dla evaluate-boundaries: error: " in captured.err
+    assert message in captured.err
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_suppression_parameters_without_suppression_are_refused(folders, tmp_path, capsys):
+    assert evaluate(folders, tmp_path / "out", "--nms-radius", "2") == 2
+    assert "add --nms hed or --nms rcf" in capsys.readouterr().err
+
+
+def test_wrong_results_are_named(tmp_path, capsys):
+    assert main(["plot-boundaries", str(tmp_path / "none.json"), "--output", str(tmp_path / "a.png")]) == 2
+    assert f"dla plot-boundaries: error: there is no {tmp_path}/none.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["skimage", "matplotlib"])
+def test_a_missing_extra_is_named(folders, tmp_path, capsys, monkeypatch, missing):
+    for name in [name for name in sys.modules if name.split(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert evaluate(folders, tmp_path / "out") == 2
+    assert "by the extra [train]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--thresholds", "0"], "'0' is not a whole number of at least 1"),
+        (["--max-dist", "far"], "'far' is not a number of at least 0"),
+        (["--max-dist", "nan"], "'nan' is not a number of at least 0"),
+        (["--nms", "canny"], "invalid choice: 'canny'"),
+    ],
+)
+def test_arguments_that_make_no_sense_end_with_code_2(folders, tmp_path, capsys, wrong, message):
+    with pytest.raises(SystemExit) as caught:
+        evaluate(folders, tmp_path / "out", *wrong)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["evaluate-boundaries", "plot-boundaries"])
+def test_help_shows_examples(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert f"dla {command} " in capsys.readouterr().out.split("\n\n", 2)[2]
+
+
+@pytest.mark.slow
+def test_a_command_that_gets_the_signal_goes_on_later(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        save(tmp_path / "maps" / f"{number}.png", rng.random((150, 200)) ** 6 * 255)
+        save(tmp_path / "truth" / f"{number}.png", rng.random((150, 200)) < 0.05)
+    command = [sys.executable, "-m", "dla", "evaluate-boundaries", str(tmp_path / "maps"), str(tmp_path / "truth")]
+    command += ["--workers", "2", "--output", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    kept = tmp_path / "out" / "images"
+    while process.poll() is None and len(list(kept.glob("*.json"))) < 2:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert 2 <= len(list(kept.iterdir())) < 12
+    for path in kept.iterdir():
+        json.loads(path.read_text())
+    subprocess.run(command, check=True, timeout=240)
+    assert len(json.loads((tmp_path / "out" / "results.json").read_text())["images"]) == 12
