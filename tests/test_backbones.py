@@ -194,16 +194,16 @@ def test_a_classifier_of_ours_as_a_module():
     assert adapt(dla.create_model("dla46_c")).feature_specs == [(32, 2), (64, 4), (64, 8), (128, 16), (256, 32)]
 
 
-def test_checkpointing_is_passed_on_or_refused():
-    maps = adapt(timm.create_model("test_resnet"))
-    maps.set_grad_checkpointing()
-    assert maps.body.model.grad_checkpointing
-    with pytest.raises(ValueError, match="DLA: gradient checkpointing not supported"):
-        adapt(timm.create_model("dla46_c")).set_grad_checkpointing()
-    plain = Maps(Pooling([2, 4]))
-    plain.set_grad_checkpointing(False)
-    with pytest.raises(ValueError, match="Pooling has no gradient checkpointing"):
-        plain.set_grad_checkpointing()
+def test_checkpointing_is_in_parts_where_no_batch_is_counted_twice():
+    parts = adapt(timm.create_model("test_vit", dynamic_img_size=True))
+    parts.set_grad_checkpointing()
+    assert parts.backbone.body.model.grad_checkpointing
+    for whole in (adapt(timm.create_model("test_resnet")), adapt(timm.create_model("dla46_c")), Maps(Pooling([2, 4]))):
+        whole.set_grad_checkpointing()
+        assert whole.grad_checkpointing
+        assert not getattr(getattr(whole.body, "model", None), "grad_checkpointing", False)
+        whole.set_grad_checkpointing(False)
+        assert not whole.grad_checkpointing
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_a_command_that_gets_the_signal_goes_on_later(tmp_path):
         save(tmp_path / "maps" / f"{number}.png", rng.random((150, 200)) ** 6 * 255)
         save(tmp_path / "truth" / f"{number}.png", rng.random((150, 200)) < 0.05)
     command = [sys.executable, "-m", "dla", "evaluate-boundaries", str(tmp_path / "maps"), str(tmp_path / "truth")]
-    command += ["--workers", "2", "--output", str(tmp_path / "out")]
+    command += ["--workers", "2", "--thresholds", "30", "--output", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     kept = tmp_path / "out" / "images"
     while process.poll() is None and len(list(kept.glob("*.json"))) < 2:

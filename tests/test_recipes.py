@@ -37,13 +37,15 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 @pytest.fixture
 def data_root(tmp_path):
-    """A folder that is CamVid and Cityscapes at once, with an image in each split."""
+    """A folder that is CamVid, Cityscapes and ten classes of images at once, with an image of each in each split."""
     image, labels = np.zeros((16, 32, 3), np.uint8), np.zeros((16, 32), np.uint8)
     for split in ("train", "val"):
         save(tmp_path / split / "0.png", image)
         save(tmp_path / f"{split}annot" / "0.png", labels)
         save(tmp_path / "leftImg8bit" / split / "ulm" / "ulm_0_0_leftImg8bit.png", image)
         save(tmp_path / "gtFine" / split / "ulm" / "ulm_0_0_gtFine_labelIds.png", labels)
+        for number in range(10):
+            save(tmp_path / split / f"class{number}" / "0.png", np.zeros((32, 32, 3), np.uint8))
     return tmp_path
 
 

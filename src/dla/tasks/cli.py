@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+import dla.data.class_modules
 import dla.data.modules
 import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
 from dla.checkpoint import CheckpointError, read_checkpoint

@@ -45,7 +45,7 @@ class Showcase(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained, and where the results go."""
         parameters = sum(p.numel() for p in pl_module.parameters()) / 1e6
-        _say(
+        say(
             trainer,
             f"{parameters:.1f} M parameters, {trainer.num_training_batches} batches an epoch, {pl_module.device}, "
             f"precision {trainer.precision}; results in {trainer.default_root_dir}",
@@ -54,13 +54,13 @@ class Showcase(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print and draw what the last epoch's network does."""
         if pl_module.monitor not in trainer.callback_metrics:
-            _say(trainer, f"nothing was measured: validation runs every {trainer.check_val_every_n_epoch} epochs")
+            say(trainer, f"nothing was measured: validation runs every {trainer.check_val_every_n_epoch} epochs")
             return
         self._print(trainer, "val", "validation, last epoch")
         for callback in trainer.checkpoint_callbacks:
             if getattr(callback, "monitor", None) and callback.best_model_score is not None:  # type: ignore[attr-defined]
                 best = 100 * float(callback.best_model_score)  # type: ignore[attr-defined]
-                _say(trainer, f"best: {best:.1f} % {pl_module.headline}, {callback.best_model_path}")  # type: ignore[attr-defined]
+                say(trainer, f"best: {best:.1f} % {pl_module.headline}, {callback.best_model_path}")  # type: ignore[attr-defined]
         data = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.is_global_zero and data and not trainer.fast_dev_run and self.images:  # type: ignore[attr-defined]
             self._draw(trainer, data, pl_module)
@@ -91,7 +91,7 @@ class Showcase(Callback):
         path = Path(trainer.default_root_dir, "examples.png")
         with atomic_write(path) as partial:
             picture.save(partial)
-        _say(trainer, f"some validation images and what the network makes of them: {path}")
+        say(trainer, f"some validation images and what the network makes of them: {path}")
 
 
 def shown(data: Any, model: LightningModule, images: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
@@ -133,7 +133,8 @@ def grid(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], names: S
     return canvas
 
 
-def _say(trainer: Trainer, text: str) -> None:
+def say(trainer: Trainer, text: str) -> None:
+    """Print a line, once for all processes."""
     if trainer.is_global_zero:
         Console(soft_wrap=True).print(text, highlight=False, markup=False)
 

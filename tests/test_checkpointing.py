@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import dla
-from dla.models.checkpointing import checkpointed
+from dla.checkpointing import checkpointed
 
 NETWORKS = {
     "classifier": ("dla46_c", {}),
@@ -16,6 +16,9 @@ NETWORKS = {
     "dla-up": ("dla46_cup", {}),
     "dla-up, dilated": ("dla46_cup", {"output_stride": 8}),
     "ida": ("dla46_cida", {}),
+    "timm's resnet": ("test_resnet+ida", {"out_channels": 8}),
+    "timm's efficientnet, dropped paths": ("test_efficientnet+fpn", {"out_channels": 8, "drop_path_rate": 0.5}),
+    "timm's convnext": ("test_convnext+unet", {"out_channels": 8}),
     "list of maps": ("dla46_c", {"features_only": True}),
 }
 

@@ -1,0 +1,306 @@
+"""The classification task: its loss, its metrics, what it shows, and that a resumed run is the one not stopped."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning import Callback
+from PIL import Image
+
+import dla
+from dla.checkpoint import read_checkpoint
+from dla.cli import main
+from dla.tasks import ClassificationTask
+from dla.tasks.class_showcase import class_rows, draw_confusion, sheet, write_classes
+from dla.tasks.classification import class_accuracy, mixing
+from dla.tasks.hardest import Hard
+from dla.weights import network_weights
+
+TINY = {
+    "--model": "ClassificationTask",
+    "--model.network": "dla46_c",
+    "--model.options": "{stem_stride: 1}",
+    "--model.optimizer": "adamw",
+    "--model.lr": "0.003",
+    "--data": "DigitsData",
+    "--data.size": "8",
+    "--data.pad": "1",
+    "--trainer.accelerator": "cpu",
+    "--trainer.enable_progress_bar": "false",
+}
+SHORT = {
+    "--data.batch_size": "8",
+    "--data.val_batch_size": "8",
+    "--trainer.max_epochs": "3",
+    "--trainer.limit_train_batches": "2",
+    "--trainer.limit_val_batches": "1",
+}
+RECIPE = Path(__file__).parents[2] / "recipes" / "classification" / "digits.yaml"
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+class Kill(Callback):
+    """Ends training in the middle of an epoch, with no chance to write anything."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == (2, 1):
+            raise KilledError
+
+
+def fit(root: Path, *extra: str, command: str = "fit", **changes: str) -> int:
+    options = {**TINY, "--trainer.default_root_dir": str(root), **changes}
+    return main([command, *(f"{key}={value}" for key, value in options.items()), *extra])
+
+
+def last(root: Path) -> dict:
+    return read_checkpoint(root / "checkpoints" / "last.ckpt")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run of 90 steps, on digits at their own size."""
+    root = tmp_path_factory.mktemp("run")
+    assert fit(root, "--trainer.max_epochs=3", "--trainer.limit_train_batches=30") == 0
+    return root
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_it_learns(run):
+    accuracies = [
+        float(row["val/accuracy"]) for row in rows(run / "metrics/version_0/metrics.csv") if row["val/accuracy"]
+    ]
+    assert accuracies[-1] > 0.3  # by chance 0.1
+    assert accuracies[-1] > accuracies[0]
+
+
+def test_a_run_leaves_its_metrics_and_pictures(run):
+    logged = rows(run / "metrics/version_0/metrics.csv")[-2:]
+    values = {key: float(value) for row in logged for key, value in row.items() if value}
+    assert {"train/loss", "val/loss", "val/accuracy", "val/top5", "val/class_accuracy"} <= values.keys()
+    assert values["val/accuracy"] < values["val/top5"] <= 1
+    classes = rows(run / "val_classes.csv")
+    hits, images = (sum(int(row[key]) for row in classes) for key in ("hits", "images"))
+    assert images == 359
+    assert hits / images == pytest.approx(values["val/accuracy"])
+    assert np.mean([float(row["accuracy"]) for row in classes]) == pytest.approx(values["val/class_accuracy"], abs=1e-4)
+    for name in ("val_confusion.png", "val_worst.png"):
+        with Image.open(run / name) as picture:
+            assert len(np.unique(np.asarray(picture))) > 50
+    assert not (run / "examples.png").exists()
+
+
+def test_the_checkpoint_predicts_without_lightning(run):
+    checkpoint = last(run)
+    facts = checkpoint["dla"]
+    assert {key: facts[key] for key in ("task", "model", "options", "num_classes", "resize", "crop")} == {
+        "task": "classification",
+        "model": "dla46_c",
+        "options": {"stem_stride": 1},
+        "num_classes": 10,
+        "resize": 8,
+        "crop": 8,
+    }
+    assert facts["classes"] == [str(digit) for digit in range(10)]
+    model = dla.create_model(facts["model"], num_classes=facts["num_classes"], **facts["options"])
+    dla.load_weights(model, network_weights(checkpoint))
+    from dla.data.digits import read_digits
+
+    val = read_digits("val", size=8)
+    with torch.no_grad():
+        images = (val.images / 255 - torch.tensor(facts["mean"]).view(3, 1, 1)) / torch.tensor(facts["std"]).view(
+            3, 1, 1
+        )
+        accuracy = (model.eval()(images).argmax(1) == val.labels).float().mean()
+    measured = [row["val/accuracy"] for row in rows(run / "metrics/version_0/metrics.csv") if row["val/accuracy"]]
+    assert accuracy == pytest.approx(float(measured[-1]), abs=1e-3)
+
+
+def test_validate_measures_and_draws(run, tmp_path, capsys):
+    checkpoint = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
+    assert fit(tmp_path, checkpoint, command="validate") == 0
+    printed = re.search(r"accuracy +│ +([\d.]+)", capsys.readouterr().out)[1]
+    hits = sum(int(row["hits"]) for row in rows(tmp_path / "val_classes.csv"))
+    assert float(printed) == pytest.approx(100 * hits / 359, abs=0.005)
+    assert (tmp_path / "val_classes.csv").read_text() == (run / "val_classes.csv").read_text()
+    assert (tmp_path / "val_worst.png").exists()
+    assert fit(tmp_path, checkpoint, command="test") == 1
+    assert "dla test: the digits have no test split; measure on val" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        (),
+        ("--model.mixup=0.4", "--model.cutmix=1", "--model.label_smoothing=0.1", "--model.drop_path_rate=0.3"),
+        ("--trainer.precision=bf16-mixed", "--model.cutmix=0.5", "--data.workers=1", "--model.optimizer=sgd"),
+    ],
+    ids=["plain", "mixed", "workers"],
+)
+@pytest.mark.filterwarnings("ignore:.*worker processes in total")  # on a machine with one core
+def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path, monkeypatch, extra):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert fit(whole, *extra, **SHORT) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(ClassificationTask, "configure_callbacks", lambda self: Kill())
+        with pytest.raises(KilledError):
+            fit(killed, *extra, **SHORT)
+    assert last(killed)["epoch"] == 1
+    assert fit(killed, *extra, f"--ckpt_path={killed}/checkpoints/last.ckpt", **SHORT) == 0
+    a, b = last(whole), last(killed)
+    assert a["dla"] == b["dla"]
+    for key, value in a["state_dict"].items():
+        assert torch.equal(value, b["state_dict"][key]), key
+    momenta = zip(a["optimizer_states"][0]["state"].values(), b["optimizer_states"][0]["state"].values(), strict=True)
+    assert all(torch.equal(x[key], y[key]) for x, y in momenta for key in x if isinstance(x[key], torch.Tensor))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--model.network=dla46_cup", "dla46_cup gives a class to each pixel; name a classifier, such as dla34"),
+        ("--model.label_smoothing=1", "label_smoothing is 1.0"),
+        ("--model.mixup=-1", "mixup -1.0"),
+        ("--data.pad=8", "pad is 8; expected 0 to 7 pixels"),
+        ("--data.batch_size=2000", "batch_size 2000 exceeds the 1438 training samples"),
+    ],
+)
+def test_bad_options_end_in_one_line(tmp_path, capsys, option, message):
+    changes = {"--model.options": "{}"} if "network" in option else {}
+    assert fit(tmp_path, "--trainer.max_epochs=1", option, **changes) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dla fit:")]
+    assert message in line
+
+
+def test_a_backbone_with_a_structure_classifies(tmp_path):
+    options = {"--model.backbone": "test_resnet", "--model.structure": "ida", "--model.options": "{out_channels: 16}"}
+    changes = {**SHORT, "--trainer.max_epochs": "1", "--trainer.limit_train_batches": "1", "--data.size": "32"}
+    assert fit(tmp_path, **(changes | options)) == 0
+    facts = last(tmp_path)["dla"]
+    assert facts["model"] == "test_resnet+ida"
+    assert facts["options"] == {"head": "classifier", "out_channels": 16}
+
+
+@pytest.fixture
+def task():
+    return ClassificationTask(network="dla46_c", num_classes=7, options={"stem_stride": 1})
+
+
+def test_metrics_are_their_definitions(task):
+    logits, labels = torch.randn(60, 7), torch.randint(6, (60,))  # none of the last class
+    labels[::9] = -1  # fills up a batch
+    for i in range(0, 60, 20):
+        task.confusion.update(logits[i : i + 20], labels[i : i + 20])
+        task.top5.update(logits[i : i + 20], labels[i : i + 20])
+    counted = labels >= 0
+    expected = torch.zeros(7, 7, dtype=torch.int64)
+    for truth, guess in zip(labels[counted].tolist(), logits.argmax(1)[counted].tolist(), strict=True):
+        expected[truth, guess] += 1
+    confusion = task.confusion.compute()
+    assert torch.equal(confusion, expected)
+    found = (logits.topk(5).indices == labels[:, None]).any(1)[counted].float().mean()
+    torch.testing.assert_close(task.top5.compute(), found)
+    accuracy = class_accuracy(confusion)
+    assert accuracy[6].isnan()
+    for k in range(6):
+        assert accuracy[k] == pytest.approx((logits.argmax(1) == k)[labels == k].float().mean().item())
+
+
+def test_every_parameter_gets_a_gradient(task):
+    torch.nn.functional.cross_entropy(task(torch.randn(4, 3, 19, 23)), torch.randint(7, (4,))).backward()
+    assert [name for name, p in task.model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_mixing():
+    images, labels = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
+    for mixup, cutmix in ((0.5, 0.0), (0.0, 1.0), (0.5, 1.0)):
+        mixed, probabilities = mixing(mixup, cutmix, 3)(images, labels)
+        torch.testing.assert_close(probabilities.sum(1), torch.ones(4))
+        # Each image is one number, so what a mixed image is on average says how much of each is in it.
+        share = torch.nn.functional.one_hot(labels, 3) * 1.0
+        other = share.roll(1, 0)
+        weight = ((mixed.mean((1, 2, 3)) - images.roll(1, 0)[:, 0, 0, 0]) / (images - images.roll(1, 0))[:, 0, 0, 0])[
+            :, None
+        ]
+        torch.testing.assert_close(probabilities, weight * share + (1 - weight) * other)
+    unchanged = mixing(0, 0, 3)(images, labels)
+    assert torch.equal(unchanged[0], images)
+    assert torch.equal(unchanged[1], labels)
+
+
+def test_both_kinds_of_mixing_get_their_turn():
+    mix, images, labels = mixing(1.0, 1.0, 3), torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 16, 16), torch.arange(3)
+    torch.manual_seed(0)
+    blended = [len(mix(images, labels)[0][1].unique()) == 1 for _ in range(30)]
+    assert 5 < sum(blended) < 25
+
+
+def test_class_table(tmp_path):
+    confusion = torch.tensor([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
+    table = class_rows(confusion, ("ant", "bee, wild", "cat"))
+    assert table[:2] == [("ant", 4, 3, 0.75), ("bee, wild", 2, 2, 1.0)]
+    write_classes(tmp_path / "classes.csv", table)
+    assert rows(tmp_path / "classes.csv")[1:] == [
+        {"class": "bee, wild", "images": "2", "hits": "2", "accuracy": "1.0000"},
+        {"class": "cat", "images": "0", "hits": "0", "accuracy": ""},
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 12, 41])
+def test_the_confusion_is_drawn_for_few_and_many_classes(tmp_path, count):
+    confusion = torch.randint(9, (count, count))
+    confusion[0] = 0
+    draw_confusion(tmp_path / "confusion.png", confusion, [f"class {i}" for i in range(count)])
+    with Image.open(tmp_path / "confusion.png") as picture:
+        assert picture.size == (1080, 960)
+
+
+def test_sheet():
+    images = [Image.new("RGB", (8, 8), (10 * i, 0, 0)) for i in range(8)]
+    hardest = [Hard(loss=9.0 - i, image=i, label=0, prediction=i % 2, probability=0.5) for i in range(8)]
+    picture = np.asarray(sheet(images, hardest, ("ant" * 20, "bee")))
+    assert picture.shape == (2 * 192, 6 * 164, 3)
+    assert picture[5, 5 + 164 * 3].tolist() == [30, 0, 0]
+    assert picture[192 + 5, 5].tolist() == [60, 0, 0]
+    assert (picture[:, 160:164] == 255).all()  # no caption runs into the next picture
+
+
+def command(root: Path, *extra: str, word: str = "fit") -> list[str]:
+    options = {**TINY, "--trainer.default_root_dir": str(root)}
+    return [sys.executable, "-m", "dla", word, *(f"{key}={value}" for key, value in options.items()), *extra]
+
+
+@pytest.mark.slow
+def test_two_processes_count_each_image_once(run, tmp_path):
+    checkpoint = f"--ckpt_path={run}/checkpoints/last.ckpt"
+    two = ("--trainer.strategy=ddp", "--trainer.devices=2", "--data.val_batch_size=50")  # 359 images: one fills up
+    for root, extra in ((tmp_path / "one", ()), (tmp_path / "two", two)):
+        subprocess.run(command(root, checkpoint, *extra, word="validate"), check=True, timeout=200)
+    for name in ("val_classes.csv", "val_worst.png"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_recipe_reaches_98_percent(tmp_path):
+    assert (
+        main(["fit", f"--config={RECIPE}", f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=cpu"]) == 0
+    )
+    assert float(last(tmp_path)["callbacks"][best_key(tmp_path)]["best_model_score"]) >= 0.98
+
+
+def best_key(root: Path) -> str:
+    """The entry of the callback that keeps the best checkpoint."""
+    (key,) = [key for key in last(root)["callbacks"] if "val/accuracy" in key]
+    return key

@@ -1,0 +1,152 @@
+"""Checkpoints of CenterNet, FairMOT, mmdetection3d and vis4d, built from their keys, give what their networks give."""
+
+import re
+
+import pytest
+import torch
+from foreign import (
+    concat_ida,
+    concat_up,
+    dead_shapes,
+    head_shapes,
+    sum_ida,
+    sum_up,
+    timm_shapes,
+    under,
+    values,
+)
+from test_centernet import reference
+
+import dla
+from dla.weights import WeightsError
+
+COCO = {"hm": 80, "wh": 2, "reg": 2}
+PEOPLE = {"hm": 1, "wh": 4, "id": 128, "reg": 2}
+DLA34 = (64, 128, 256, 512)
+
+
+def checkpoint(heads, decoder, classifier=True):
+    """A state dict of CenterNet's networks for one decoder; the classifier is there if they started from ImageNet."""
+    base = {key: shape for key, shape in timm_shapes("dla34").items() if classifier or not key.startswith("fc.")}
+    up = concat_up(DLA34) if decoder == "concat" else sum_up(DLA34, decoder == "deformable")
+    shapes = {**under("base", {**base, **dead_shapes("dla34")}), **up, **head_shapes(heads, 64)}
+    return values(shapes, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("heads", "decoder"), [(COCO, "deformable"), (PEOPLE, "deformable"), (PEOPLE, "plain"), (COCO, "concat")]
+)
+@torch.no_grad()
+def test_centernet_and_fairmot(tmp_path, heads, decoder):
+    state = checkpoint(heads, decoder)
+    wrapped = {"epoch": 140, "state_dict": {f"module.{key}": value for key, value in state.items()}}
+    torch.save(wrapped, tmp_path / "model.pth")
+    model = dla.create_model("dla34_centernet", heads=heads, decoder=decoder).double().eval()
+    report = dla.load_weights(model, tmp_path / "model.pth")
+    assert report.layout == "CenterNet"
+    assert set(report.ignored) == {"base.fc.weight", "base.fc.bias", *under("base", dead_shapes("dla34"))}
+
+    x = torch.randn(1, 3, 32, 64, dtype=torch.float64)
+    expected = reference(state, x, heads, concat_ida if decoder == "concat" else sum_ida)
+    for name, value in model(x).items():
+        torch.testing.assert_close(value, expected[name])
+
+
+def test_centernet_goes_back():
+    state = checkpoint(COCO, "deformable", classifier=False)
+    assert len(state) == 398
+    model = dla.create_model("dla34_centernet").double()
+    dla.load_weights(model, state)
+    exported = dla.export_weights(model, "official")
+    assert exported.keys() == state.keys()
+    used = [key for key in state if key.removeprefix("base.") not in dead_shapes("dla34")]
+    assert all(torch.equal(exported[key], state[key]) for key in used)
+
+
+def test_a_decoder_of_another_kind_is_refused():
+    with pytest.raises(WeightsError, match=r"unknown: dla_up.ida_0.node_1.conv.bias"):
+        dla.load_weights(dla.create_model("dla34_centernet", decoder="plain"), checkpoint(COCO, "deformable"))
+    with pytest.raises(WeightsError, match=r"missing: decoder.final.aggregate.nodes.0.layer.0.conv.bias"):
+        dla.load_weights(dla.create_model("dla34_centernet"), {**checkpoint(COCO, "plain")})
+
+
+def test_other_heads_are_refused_or_left():
+    state = checkpoint(PEOPLE, "plain")
+    model = dla.create_model("dla34_centernet", decoder="plain", heads={"hm": 80, "dep": 1})
+    with pytest.raises(
+        WeightsError, match=r"(?s)missing: heads.dep.0.bias.*unknown: id.0.bias.*heads.hm.2.bias \(1,\)"
+    ):
+        dla.load_weights(model, state)
+    report = dla.load_weights(model, state, new_head=True)
+    assert {key.split(".")[1] for key in report.reinitialised} == {"hm", "dep"}
+    assert {"hm.0.weight", "id.2.bias"} <= set(report.ignored)
+
+
+def mmdetection3d(state):
+    """CenterNet's state under mmdetection3d's names: backbone, neck with lists from 0, norm1, ConvModule's bn."""
+    renamed = {}
+    for key, value in state.items():
+        if key.startswith("base."):
+            key = re.sub(r"\.bn(\d)\.", r".norm\1.", key).replace(".root.bn.", ".root.norm.")
+            key = key.replace("base.", "backbone.", 1)
+        else:
+            key = re.sub(r"(proj|up|node)_(\d)", lambda m: f"{m[1]}s.{int(m[2]) - 1}", key)
+            key = f"neck.{key.replace('actf.0', 'bn').replace('conv_offset_mask', 'conv_offset')}"
+        renamed[key] = value
+    return renamed
+
+
+@torch.no_grad()
+def test_mmdetection3d():
+    state = checkpoint({}, "deformable", classifier=False)
+    detector = mmdetection3d(state)
+    assert "neck.ida_up.projs.1.conv.conv_offset.weight" in detector
+    assert "backbone.level3.tree2.root.norm.weight" in detector
+    model = dla.create_model("dla34_centernet", heads={}).double().eval()
+    report = dla.load_weights(model, detector)
+    assert report.layout == "mmdetection3d"
+    assert len(report.ignored) == len(dead_shapes("dla34"))
+    same = dla.create_model("dla34_centernet", heads={}).double().eval()
+    dla.load_weights(same, state)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), same.state_dict().values(), strict=True))
+
+    backbone = {key.removeprefix("backbone."): value for key, value in detector.items() if key.startswith("backbone.")}
+    features = dla.create_model("dla34", features_only=True).double().eval()
+    for part in (backbone, {f"backbone.{key}": value for key, value in backbone.items()}):
+        assert dla.load_weights(features, part).layout == "mmdetection3d"
+    x = torch.randn(1, 3, 32, 64, dtype=torch.float64)
+    torch.testing.assert_close(features(x)[1:], model.backbone(x))
+
+
+def test_mmdetection3d_with_group_norm():
+    state = mmdetection3d(checkpoint({}, "deformable", classifier=False))
+    counted = ("running_mean", "running_var", "num_batches_tracked")
+    state = {key.replace(".bn.", ".gn."): value for key, value in state.items() if not key.endswith(counted)}
+    model = dla.create_model("dla34_centernet", heads={}, norm_layer="groupnorm")
+    assert len(dla.load_weights(model, state).mapped) == len(model.state_dict())
+
+
+def test_a_head_that_we_do_not_have_is_refused_or_left():
+    detector = mmdetection3d(checkpoint({}, "plain", classifier=False)) | {
+        "bbox_head.cls_convs.0.weight": torch.zeros(1)
+    }
+    model = dla.create_model("dla34_centernet", heads={"hm": 3}, decoder="plain")
+    with pytest.raises(WeightsError, match=r"1 unknown: bbox_head.cls_convs.0.weight"):
+        dla.load_weights(model, detector)
+    assert "bbox_head.cls_convs.0.weight" in dla.load_weights(model, detector, new_head=True).ignored
+
+
+@pytest.mark.parametrize(("name", "form"), [("dla34", "bn1"), ("dla46_c", "bn"), ("dla60x_c", "basemodel")])
+def test_vis4d(name, form):
+    state = values({key: shape for key, shape in timm_shapes(name).items() if not key.startswith("fc.")})
+    given = {key.replace("root.bn.", "root.bn1.") if form == "bn1" else key: value for key, value in state.items()}
+    if form == "basemodel":
+        given = {f"basemodel.{key}": value for key, value in given.items()}
+    model, same = (dla.create_model(name, num_classes=0) for _ in range(2))
+    report = dla.load_weights(model, given)
+    assert report.layout == ("timm" if form == "bn" else "vis4d")
+    assert not report.ignored
+    dla.load_weights(same, state)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), same.state_dict().values(), strict=True))
+    with pytest.raises(WeightsError, match=r"2 missing: head.fc.bias, head.fc.weight"):
+        dla.load_weights(dla.create_model(name), given)
