@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from dla.backbones.probe import as_maps, find_maps
 from dla.backbones.specs import FeatureSpec, choose
+from dla.checkpointing import checkpointed
 
 
 class Maps(nn.Module):
@@ -42,13 +45,15 @@ class Maps(nn.Module):
         self.channels_last = [layouts[i].channels_last for i in self.out_indices]
         self.feature_specs: list[FeatureSpec] = [layouts[i].spec for i in self.out_indices]
         self.body = body
+        self.grad_checkpointing = False
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """Maps (b, channels, ceil(h / stride), ceil(w / stride)), finest first."""
         height, width = x.shape[-2:]
         if self.multiple > 1:
             x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
-        given = as_maps(self.body(x))
+        checkpoint = self.grad_checkpointing and torch.is_grad_enabled()
+        given = as_maps(checkpointed(self.body, x) if checkpoint else self.body(x))
         maps = []
         for i, last, (_, stride) in zip(self.out_indices, self.channels_last, self.feature_specs, strict=True):
             full = given[i].permute(0, 3, 1, 2) if last else given[i]
@@ -56,13 +61,19 @@ class Maps(nn.Module):
         return maps
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Pass on to the module, where it can compute parts again in the backward pass.
+        """Keep less for the backward pass and compute the rest again, with the same running statistics.
 
-        Raises:
-            ValueError: it cannot.
+        A module that can do so in parts does, unless it has batch norms, which would count each batch twice; any other
+        is computed again as a whole, so that its activations and the decoder's are never held together.
         """
+        self.grad_checkpointing = enable and not self._checkpoints_parts(enable)
+
+    def _checkpoints_parts(self, enable: bool) -> bool:
         set_it: Any = getattr(self.body, "set_grad_checkpointing", None)
-        if set_it is not None:
+        if set_it is None or any(isinstance(module, _NormBase) for module in self.body.modules()):
+            return False
+        try:
             set_it(enable)
-        elif enable:
-            raise ValueError(f"{type(self.body).__name__} has no gradient checkpointing: leave grad_checkpointing off")
+        except AssertionError:  # how timm's models say that they cannot
+            return False
+        return True

@@ -82,16 +82,10 @@ class Intermediates(nn.Module):
             x, indices=self.indices, norm=self.norm, output_fmt="NCHW", intermediates_only=True
         )
 
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """timm's own, in which batch norm counts each batch twice.
-
-        Raises:
-            ValueError: the model has none.
-        """
-        try:
-            self.model.set_grad_checkpointing(enable)
-        except AssertionError as error:
-            raise ValueError(f"{type(self.model).__name__}: {error}; leave grad_checkpointing off") from error
+    @property
+    def set_grad_checkpointing(self) -> Any:
+        """timm's own method, None where the model has none; `Maps` calls it where there is no batch norm."""
+        return getattr(self.model, "set_grad_checkpointing", None)
 
 
 def timm_maps(

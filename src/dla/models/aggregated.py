@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.backbones import FeatureSpec
-from dla.models.checkpointing import checkpointed
+from dla.checkpointing import checkpointed
 from dla.models.classifier import Pool
 from dla.models.depth import groups_within, undecayed_within
 from dla.models.heads import ClassifierHead

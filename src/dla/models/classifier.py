@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dla.backbones import FeatureSpec, take_indices
 from dla.models.blocks import BlockFactory, conv_norm
-from dla.models.checkpointing import checkpointed
+from dla.checkpointing import checkpointed
 from dla.models.depth import Matcher, stage_groups
 from dla.models.heads import ClassifierHead
 from dla.models.norms import NormLayer, with_norms

@@ -1,15 +1,23 @@
-"""Weights: how they are loaded, other libraries' layouts, and those inside the package."""
+"""Weights: how they are loaded and exported, other libraries' layouts, and those inside the package or on the hub."""
 
-from dla.weights.load import WeightsError, load_weights, network_weights
-from dla.weights.packaged import Packaged, load_packaged, pack, packaged
+from dla.weights.export import export_weights
+from dla.weights.hub import IMAGENET
+from dla.weights.load import load_weights
+from dla.weights.packaged import Packaged, load_packaged, on_hub, pack, packaged
+from dla.weights.report import LoadReport, WeightsError
+from dla.weights.source import network_weights
 from dla.weights.timm import to_timm
 
 __all__ = [
+    "IMAGENET",
+    "LoadReport",
     "Packaged",
     "WeightsError",
+    "export_weights",
     "load_packaged",
     "load_weights",
     "network_weights",
+    "on_hub",
     "pack",
     "packaged",
     "to_timm",

@@ -1,97 +1,91 @@
-"""Weights from a file or a state dict into a model: strictly, so that nothing stays untrained unnoticed."""
+"""Weights from a file, the hub or a state dict into a model: strictly, so that nothing stays untrained unnoticed."""
 
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from dla.weights.timm import from_timm, is_timm
+from dla.weights.layouts import Layout, find_layout
+from dla.weights.official import check_upsampling
+from dla.weights.report import LoadReport, WeightsError, shortened
+from dla.weights.source import network_weights, read_source
+from dla.weights.timm import to_ours
 
-
-class WeightsError(ValueError):
-    """The weights do not fit the model, or the file cannot be read."""
+COUNTER = "num_batches_tracked"  # of batch norms; files from before torch 0.4.1 have none
 
 
 def load_weights(
-    model: nn.Module, weights: Mapping[str, Tensor] | str | os.PathLike[str], *, new_head: bool = False
-) -> None:
-    """Load weights in this library's layout or in that of timm's DLA classifiers; every key must find its place.
+    model: nn.Module, source: Mapping[str, Any] | str | os.PathLike[str], *, new_head: bool = False
+) -> LoadReport:
+    """Load weights in any known layout, which is recognised by its names; every tensor must find its place.
 
-    A classifier's weights also fit the backbone of a dense predictor and a list of feature maps. Of such weights the
-    head and the last stages are left out where the model was built without them; nothing else ever is.
+    Known are the layouts of this library, of timm, of the authors' classifiers and segmentation networks, of CenterNet
+    and FairMOT (DLA-34), of vis4d (classifiers) and of mmdetection3d (DLA-34 and its decoder). A classifier's weights
+    also fit the backbone of a dense predictor and a list of feature maps.
 
     Args:
         model: of `create_model`.
-        weights: a state dict, or the path of a .safetensors file, of a torch file with a state dict, or of a checkpoint
-            that `dla fit` wrote.
+        source: a state dict, the name of a repository on the Hugging Face hub such as "timm/dla34.in1k", or the path of
+            a .safetensors file, of a torch file with a state dict, or of a training checkpoint. Where the file's name
+            ends in a hash, as in dla34-ba72cf86.pth, the file is compared with it.
         new_head: leave the model's head as it is, to train it for other classes.
 
+    Returns:
+        What was loaded, ignored because nothing uses it, and left as it was. Print it.
+
     Raises:
-        WeightsError: keys are missing or unknown, or shapes differ, and the message names them; or a .safetensors file
-            cannot be read.
+        WeightsError: tensors are missing, unknown or of another shape, and the message names them; a .safetensors file
+            cannot be read; a file is not what the hash in its name says; a repository cannot be reached.
         CheckpointError: a torch file cannot be read, or holds anything but tensors and plain values.
     """
-    state = weights if isinstance(weights, Mapping) else _read(os.fspath(weights))
-    if is_timm(state) or "stem.0.0.weight" in state:  # a classifier's
-        model = getattr(model, "backbone", model)
-        model = getattr(model, "body", model)
-        state = from_timm(model, state) if is_timm(state) else state
-        state = {key: value for key, value in state.items() if not _lacks(model, key)}
-    if new_head:
-        kept = {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
-        state = {**state, **kept}
-    _check(model.state_dict(), state)
-    model.load_state_dict(state)
+    given = network_weights(source if isinstance(source, Mapping) else read_source(source))
+    layout = find_layout(model, given)
+    report = _report(model, layout, new_head)
+    if "up.weight" in report.ignored:
+        check_upsampling(model, given["up.weight"])
+    values = _converted(model, layout, given)
+    _check(model, layout, report, values)
+    model.load_state_dict({**model.state_dict(), **{ours: values[key] for ours, key in report.mapped.items()}})
+    return report
 
 
-def _lacks(model: nn.Module, key: str) -> bool:
-    """Whether the model was built without this part of a classifier: its head, or one of its last stages."""
-    stage = re.match(r"(?:stages\.|level)(\d+)\.", key)
-    part = f"stages.{stage[1]}." if stage else "head."
-    return (stage is not None or key.startswith(part)) and not any(k.startswith(part) for k in model.state_dict())
+def _report(model: nn.Module, layout: Layout, new_head: bool) -> LoadReport:
+    state = model.state_dict()
+    head = [key for key in state if new_head and key.startswith(layout.part) and key.startswith(("head.", "heads."))]
+    untouched = [key for key in state if not key.startswith(layout.part)]
+    mapped = {ours: key for key, ours in layout.keys.items() if ours in state and ours not in head}
+    ignored = dict.fromkeys([*layout.unused, *(layout.head if new_head else [])])
+    return LoadReport(layout.name, mapped, tuple(ignored), tuple(head), tuple(untouched))
 
 
-def _read(path: str) -> Mapping[str, Tensor]:
-    if not path.endswith(".safetensors"):
-        from dla.checkpoint import read_checkpoint
-
-        return network_weights(read_checkpoint(path))
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path} cannot be read as weights ({error}): check the path, or download it again"
-        ) from None
+def _converted(model: nn.Module, layout: Layout, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights with the slices and shapes of our layout, by their own keys."""
+    modules = dict(model.named_modules())
+    result = dict(given)
+    for key, authors in layout.authors.items():
+        module = layout.keys.get(key, "").rpartition(".")[0].removesuffix(".conv")
+        if isinstance(given[key], Tensor):
+            result[key] = to_ours(authors.removeprefix("base."), given[key], modules.get(module, model))
+    return result
 
 
-def network_weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """The network's part of a training checkpoint's weights; a bare state dict is returned as it is."""
-    if not isinstance(checkpoint.get("state_dict"), Mapping):
-        return checkpoint
-    state, prefix = checkpoint["state_dict"], "model."
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-
-def _check(expected: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
-    missing = sorted(expected.keys() - given.keys())
-    unknown = sorted(given.keys() - expected.keys())
+def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[str, Any]) -> None:
+    state = model.state_dict()
+    counted = any(key.endswith(COUNTER) for key in given)
+    filled = {*report.mapped, *report.reinitialised, *report.untouched}
+    missing = [key for key in state if key not in filled and (counted or not key.endswith(COUNTER))]
+    unknown = given.keys() - set(report.mapped.values()) - set(report.ignored)
     shapes = {key: tuple(getattr(value, "shape", [])) for key, value in given.items()}
     differ = [
-        f"{key} {shapes[key]} instead of {tuple(expected[key].shape)}"
-        for key in sorted(expected.keys() & given.keys())
-        if shapes[key] != tuple(expected[key].shape) or not isinstance(given[key], Tensor)
+        f"{ours} {shapes[key]} instead of {tuple(state[ours].shape)}"
+        for ours, key in report.mapped.items()
+        if shapes[key] != tuple(state[ours].shape) or not isinstance(given[key], Tensor)
     ]
     faults = [("missing", missing), ("unknown", unknown), ("of another shape", differ)]
-    lines = [
-        f"{len(keys)} {what}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}" for what, keys in faults if keys
-    ]
+    lines = [f"{len(names)} {what}: {shortened(sorted(names))}" for what, names in faults if names]
     if lines:
         raise WeightsError(
-            f"these weights do not fit the model ({'; '.join(lines)}). Create the model that the weights are of, "
-            "with its num_classes and in_chans; or, for other classes, give new_head=True"
+            f"these weights do not fit the model ({'; '.join(lines)}). Their layout: {layout.name}. Create the model "
+            "that the weights are of, with its num_classes and in_chans; or, for other classes, give new_head=True"
         )

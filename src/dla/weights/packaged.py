@@ -1,4 +1,4 @@
-"""Weights that travel inside the package: one float16 safetensors file per name, with what is needed to use them."""
+"""Weights by name, with what is needed to use them: float16 safetensors files in the package, or files on the hub."""
 
 import json
 import os
@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from dla.weights.hub import imagenet_cfg
 from dla.weights.load import load_weights
 
 FOLDER = Path(__file__).with_name("packaged")
 
 
 class Packaged(NamedTuple):
-    """A file of weights, and the model's `pretrained_cfg`: classes, colors, mean and std among others."""
+    """A file or hub repository of weights, and the model's `pretrained_cfg`: classes, mean and std among others."""
 
-    path: Path
+    path: Path | str
     cfg: dict[str, Any]
 
 
@@ -32,8 +33,13 @@ def packaged(folder: Path = FOLDER) -> dict[str, Packaged]:
     return found
 
 
+def on_hub(repository: str) -> Packaged:
+    """The authors' ImageNet weights of one network, in a repository such as "timm/dla34.in1k"."""
+    return Packaged(repository, {**imagenet_cfg(), "hf_hub_id": repository})
+
+
 def load_packaged(model: nn.Module, weights: Packaged) -> None:
-    """Load packaged weights and set the model's `pretrained_cfg`."""
+    """Load weights of the package or the hub and set the model's `pretrained_cfg`."""
     load_weights(model, weights.path)
     model.pretrained_cfg = dict(weights.cfg)  # type: ignore[assignment]
 

@@ -20,7 +20,10 @@ def is_timm(state: Mapping[str, Tensor]) -> bool:
 
 
 def names(model: nn.Module) -> dict[str, str]:
-    """timm's name of each of our modules with parameters."""
+    """timm's name of each of a classifier's modules with parameters; nothing for a model of another kind."""
+    there = {key.rpartition(".")[0] for key in model.state_dict()}
+    if "stem.0.0" not in there:
+        return {}
     pairs = {"stem.0.0": "base_layer.0", "stem.0.1": "base_layer.1", "head.fc": "fc"}
     for i in (0, 1):
         pairs |= {f"stages.{i}.0.{part}": f"level{i}.{part}" for part in (0, 1)}
@@ -28,7 +31,7 @@ def names(model: nn.Module) -> dict[str, str]:
         if isinstance(tree, HierarchicalAggregation):
             level = f"level{name.split('.')[1]}"
             pairs |= {f"{name}.{ours}": f"{level}.{theirs}" for ours, theirs in _tree_names(tree)}
-    return pairs
+    return {ours: theirs for ours, theirs in pairs.items() if ours in there}
 
 
 def _tree_names(tree: HierarchicalAggregation) -> Names:
@@ -50,41 +53,46 @@ def _path(index: int, depth: int) -> str:
     return "".join(f"tree{(index >> bit & 1) + 1}." for bit in reversed(range(depth)))
 
 
+def to_ours(key: str, value: Tensor, module: nn.Module) -> Tensor:
+    """Slices and shape of a timm tensor as our `module`, which has `key` there, takes it."""
+    if key.endswith("root.conv.weight") and isinstance(module, Node) and value.shape == module.conv.weight.shape:
+        *rest, first, second = module.in_channels
+        l2, l1, *others = value.split([second, first, *rest], dim=1)
+        return torch.cat([*others, l1, l2], dim=1)
+    return value.flatten(1) if key == "fc.weight" and value.ndim == 4 else value
+
+
+def to_theirs(key: str, value: Tensor, module: nn.Module) -> Tensor:
+    """The reverse of `to_ours`; the last linear map is a 1x1 convolution there."""
+    if key.endswith("root.conv.weight") and isinstance(module, Node):
+        *others, l1, l2 = value.split(module.in_channels, dim=1)
+        return torch.cat([l2, l1, *others], dim=1)
+    return value[..., None, None] if key == "fc.weight" else value
+
+
 def from_timm(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A timm state dict with `model`'s names, slices and shapes. Names that are not timm's stay as they are."""
+    """A timm state dict with a classifier's names, slices and shapes. Names that are not timm's stay as they are."""
     ours = {theirs: name for name, theirs in names(model).items()}
     modules = dict(model.named_modules())
     result = {}
     for key, value in state.items():
         module, _, leaf = key.rpartition(".")
         name = ours.get(module, module)
-        node = modules.get(name.removesuffix(".conv")) if leaf == "weight" else None
-        if isinstance(node, Node) and value.shape == node.conv.weight.shape:  # others are refused later
-            value = _last_two_last(value, node)
-        result[f"{name}.{leaf}"] = value.flatten(1) if name == "head.fc" and value.ndim == 4 else value
+        result[f"{name}.{leaf}"] = to_ours(key, value, modules.get(name.removesuffix(".conv"), model))
     return result
 
 
 def to_timm(model: nn.Module) -> dict[str, Tensor]:
-    """`model`'s state dict as timm's DLA of the same name loads it."""
-    theirs = names(model)
+    """A classifier's state dict as timm's DLA of the same name loads it."""
+    return renamed(model, names(model))
+
+
+def renamed(model: nn.Module, theirs: Mapping[str, str]) -> dict[str, Tensor]:
+    """A model's state dict under the names `theirs` of its modules, with the slices and shapes of that layout."""
     modules = dict(model.named_modules())
     result = {}
     for key, value in model.state_dict().items():
         module, _, leaf = key.rpartition(".")
-        node = modules.get(module.removesuffix(".conv"))
-        if isinstance(node, Node):
-            value = _last_two_first(value, node)
-        result[f"{theirs[module]}.{leaf}"] = value[..., None, None] if key == "head.fc.weight" else value
+        name = f"{theirs[module]}.{leaf}"
+        result[name] = to_theirs(name, value, modules[module.removesuffix(".conv")])
     return result
-
-
-def _last_two_last(weight: Tensor, node: Node) -> Tensor:
-    *rest, first, second = node.in_channels
-    l2, l1, *others = weight.split([second, first, *rest], dim=1)
-    return torch.cat([*others, l1, l2], dim=1)
-
-
-def _last_two_first(weight: Tensor, node: Node) -> Tensor:
-    *others, l1, l2 = weight.split(node.in_channels, dim=1)
-    return torch.cat([l2, l1, *others], dim=1)

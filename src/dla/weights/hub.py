@@ -1,0 +1,59 @@
+"""Weights on the Hugging Face hub, fetched once and then read from its cache; timm keeps the authors' there."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from dla.weights.report import WeightsError
+
+PREFIX = "hf-hub:"
+FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin")
+IMAGENET = "in1k"  # ends the names of the authors' weights, such as "dla34.in1k"
+
+
+def is_hub_name(source: str) -> bool:
+    """Whether this is a repository: "timm/dla34.in1k" where there is no such path, or anything behind "hf-hub:"."""
+    if source.startswith(PREFIX):
+        return True
+    named = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?", source)
+    return named is not None and not source.endswith(FILES) and not Path(source).exists()
+
+
+def download(source: str) -> str:
+    """The path of a repository's model.safetensors, fetched unless the cache has it; a revision follows an "@".
+
+    Raises:
+        WeightsError: it is neither in the cache nor within reach.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    name, _, revision = source.removeprefix(PREFIX).partition("@")
+    try:
+        return hf_hub_download(name, "model.safetensors", revision=revision or None)
+    except (OSError, ValueError, EntryNotFoundError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(
+            f"{source} is no file here, and of the Hugging Face hub it is neither in the cache nor could it be fetched "
+            f"({reason}). Check the name, the network, and that HF_HUB_OFFLINE is not set; or fetch the file elsewhere "
+            f"by `hf download {name} model.safetensors`, and give its path"
+        ) from error
+
+
+def imagenet_cfg() -> dict[str, Any]:
+    """Classes of the authors' ImageNet weights, and how images were prepared for them (Section 4.1)."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info = ImageNetInfo()
+    return {
+        "task": "classification",
+        "num_classes": 1000,
+        "classes": [info.index_to_description(index) for index in range(1000)],
+        "input_size": [3, 224, 224],
+        "resize": 256,
+        "crop": 224,
+        "crop_pct": 0.875,
+        "interpolation": "bilinear",
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    }

@@ -1,0 +1,102 @@
+"""Whose layout a state dict has, and where each of its tensors belongs in a model."""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from torch import nn
+
+from dla.weights import centernet, mmdet3d, official, timm, vis4d
+
+
+class Layout(NamedTuple):
+    """What weights of one layout have to do with one model.
+
+    Attributes:
+        name: whose layout it is.
+        part: prefix of the model's part that such weights fill: its backbone for a classifier's, "" for the whole.
+        authors: by each of the weights' keys the authors' own, which tells slices and shapes; none where it is ours.
+        keys: by each of the weights' keys the model's. What is neither here nor unused is unknown.
+        unused: the weights' keys of what nothing in the model reads.
+        head: the weights' keys of the layers that depend on the classes.
+    """
+
+    name: str
+    part: str
+    authors: dict[str, str]
+    keys: dict[str, str]
+    unused: list[str]
+    head: list[str]
+
+
+def find_layout(model: nn.Module, keys: Collection[str]) -> Layout:
+    """Recognise the layout of weights by their keys, and relate it to `model`."""
+    name, authors = _authors_names(keys)
+    if not authors:
+        return _ours(model, keys)
+    return (_network if any(key.startswith("base.") for key in authors.values()) else _trunk)(model, name, authors)
+
+
+def network_names(model: nn.Module) -> dict[str, str]:
+    """The authors' name of each module of a dense predictor, or CenterNet's where the authors have none."""
+    return official.base_names(model) | official.decoder_names(model) | centernet.decoder_names(model)
+
+
+def _authors_names(keys: Collection[str]) -> tuple[str, dict[str, str]]:
+    """Whose layout these keys are in, and the authors' key for each; none for our own layout."""
+    if mmdet3d.is_mmdet3d(keys):
+        return "mmdetection3d", mmdet3d.authors_names(keys)
+    if vis4d.is_vis4d(keys):
+        return "vis4d", vis4d.authors_names(keys)
+    same = {key: key for key in keys}
+    if "base.base_layer.0.weight" in same:
+        return "the authors' segmentation" if "fc.0.weight" in same else "CenterNet", same
+    if "base_layer.0.weight" in same:
+        doubled = any(key.replace("project.", "tree1.project.") in same for key in same if "project." in key)
+        return "the authors' classifiers" if doubled else "timm", same
+    return "ours", {}
+
+
+def _network(model: nn.Module, name: str, authors: dict[str, str]) -> Layout:
+    ours = {theirs: module for module, theirs in network_names(model).items()}
+    base = [key[5:] for key in authors.values() if key.startswith("base.")]
+    unread = {f"base.{key}" for key in official.unused(model, base)}
+    frozen = "up.weight" if hasattr(model, "head") else ""
+    unused = [key for key, theirs in authors.items() if theirs in unread or theirs == frozen]
+    head = [key for key, theirs in authors.items() if not theirs.startswith(("base.", "dla_up.", "ida_up."))]
+    return Layout(name, "", authors, _placed(authors, ours), unused, head)
+
+
+def _trunk(model: nn.Module, name: str, authors: dict[str, str]) -> Layout:
+    part = _trunk_prefix(model)
+    ours = {theirs: f"{part}{module}" for module, theirs in timm.names(official.body(model)).items()}
+    unread = official.unused(model, authors.values())
+    unused = [key for key, theirs in authors.items() if theirs in unread]
+    head = [key for key, theirs in authors.items() if theirs.startswith("fc.")]
+    return Layout(name, part, authors, _placed(authors, ours), unused, head)
+
+
+def _ours(model: nn.Module, keys: Collection[str]) -> Layout:
+    classifier = "stem.0.0.weight" in keys
+    part = _trunk_prefix(model) if classifier else ""
+    built = {_part(key.removeprefix(part)) for key in model.state_dict() if key.startswith(part)}
+    unused = [key for key in keys if classifier and _part(key) not in built]
+    head = [key for key in keys if key.startswith(("head.", "heads."))]
+    return Layout("ours", part, {}, {key: f"{part}{key}" for key in keys}, unused, head)
+
+
+def _part(key: str) -> str:
+    """The part of a classifier that a model can lack and that `key` is of: "head.", "stages.5.", or ""."""
+    found = re.match(r"head\.|stages\.\d+\.", key)
+    return found[0] if found else ""
+
+
+def _trunk_prefix(model: nn.Module) -> str:
+    """What stands before a classifier's names in `model`: "" in the classifier itself."""
+    return next((part for part in ("backbone.body.", "body.") if f"{part}stem.0.0.weight" in model.state_dict()), "")
+
+
+def _placed(authors: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    """By each of the weights' keys the model's, for the modules in `ours`."""
+    split = {key: theirs.rpartition(".") for key, theirs in authors.items()}
+    return {key: f"{ours[module]}.{leaf}" for key, (module, _, leaf) in split.items() if module in ours}

@@ -1,0 +1,43 @@
+"""What became of each tensor when weights were loaded, and the error where one found no place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class WeightsError(ValueError):
+    """The weights do not fit the model, or the file cannot be read."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Where the weights came from and where they went; each name is in one place alone.
+
+    Attributes:
+        layout: whose names the weights had, such as "timm".
+        mapped: the weights' name of each tensor of the model that was loaded, by the model's name.
+        ignored: the weights' names of what nothing in the model reads: layers that the authors' networks never use,
+            frozen upsampling, and what the model was built without.
+        reinitialised: the model's names of its head, which is as it was built because the classes differ.
+        untouched: the model's names of what a classifier's weights do not hold: a decoder and its head.
+    """
+
+    layout: str
+    mapped: dict[str, str]
+    ignored: tuple[str, ...] = ()
+    reinitialised: tuple[str, ...] = ()
+    untouched: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One line per group, with a few names of each."""
+        lines = [f"{len(self.mapped)} tensors loaded, layout: {self.layout}"]
+        groups = [
+            ("ignored because unused", self.ignored),
+            ("reinitialised because the classes differ", self.reinitialised),
+            ("untouched because the weights are a classifier's", self.untouched),
+        ]
+        return "\n".join(lines + [f"{len(names)} {what}: {shortened(names)}" for what, names in groups if names])
+
+
+def shortened(names: Sequence[str], count: int = 5) -> str:
+    """The first `count` names in a row."""
+    return f"{', '.join(names[:count])}{', ...' if len(names) > count else ''}"
