@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -120,8 +121,8 @@ def _summary(scores: Scores) -> str:
 
 def _suppression(arguments: argparse.Namespace) -> Suppression | None:
     """The preset, with what the options change of it."""
-    options = {"radius": arguments.nms_radius, "margin": arguments.nms_margin, "border": arguments.nms_border}
-    options = {name: value for name, value in options.items() if value is not None}
+    given = {name: getattr(arguments, f"nms_{name}") for name in ("smooth", "radius", "margin", "border")}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if arguments.nms == "none":
         if options:
             raise ValueError(f"--nms-{next(iter(options))} says how to suppress: add --nms hed or --nms rcf")
@@ -158,6 +159,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-dist", type=number, default=0.0075, metavar="D", help="of the image's diagonal (default: 0.0075)")
     help_nms = "non-maximum suppression: hed smooths and looks 1 pixel far, rcf 2 without (default: none)"
     add("--nms", choices=(*PRESETS, "none"), default="none", help=help_nms)
+    smooth = argparse.BooleanOptionalAction
+    add("--nms-smooth", action=smooth, help="smooth the map first, by a triangle of radius 1, or do not")
     add("--nms-radius", type=count, metavar="N", help="how far it looks on either side of a ridge, in pixels")
     add("--nms-margin", type=number, metavar="X", help="a value stays unless X times it is below those beside it")
     add("--nms-border", type=position, metavar="N", help="width of the ramp at the image's border, in pixels")

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.backbones import FeatureSpec, take_indices
-from dla.models.blocks import BlockFactory, conv_norm
 from dla.checkpointing import checkpointed
+from dla.models.blocks import BlockFactory, conv_norm
 from dla.models.depth import Matcher, stage_groups
 from dla.models.heads import ClassifierHead
 from dla.models.norms import NormLayer, with_norms

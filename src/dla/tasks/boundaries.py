@@ -120,11 +120,14 @@ class BoundaryTask(Task):
     def _match(self, metric: str, probabilities: Tensor, batch: Batch) -> None:
         # An image without annotators only fills up the last round of processes.
         real = [index for index, truths in enumerate(batch["truths"]) if len(truths)]
-        self.metrics[metric].update(probabilities[real, 1].float(), [batch["truths"][index] for index in real])
+        self._metric(metric).update(probabilities[real, 1].float(), [batch["truths"][index] for index in real])
+
+    def _metric(self, name: str) -> Any:
+        return self.metrics[name]
 
     def _log_metrics(self, split: str, metric: str) -> None:
-        values = self.metrics[metric].compute()
-        self.metrics[metric].reset()
+        values = self._metric(metric).compute()
+        self._metric(metric).reset()
         self.log(f"{split}/ods", values["ods"], prog_bar=True, sync_dist=True)
         self.log_dict({f"{split}/ois": values["ois"], f"{split}/ap": values["ap"]}, sync_dist=True)
 
