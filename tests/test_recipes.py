@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 ROOT = Path(__file__).parents[1]
 TABLE = (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
@@ -37,13 +38,16 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 @pytest.fixture
 def data_root(tmp_path):
-    """A folder that is CamVid, Cityscapes and ten classes of images at once, with an image of each in each split."""
+    """A folder that is CamVid, Cityscapes, BSDS500 and ten classes of images at once, each split with one of each."""
     image, labels = np.zeros((16, 32, 3), np.uint8), np.zeros((16, 32), np.uint8)
     for split in ("train", "val"):
         save(tmp_path / split / "0.png", image)
         save(tmp_path / f"{split}annot" / "0.png", labels)
         save(tmp_path / "leftImg8bit" / split / "ulm" / "ulm_0_0_leftImg8bit.png", image)
         save(tmp_path / "gtFine" / split / "ulm" / "ulm_0_0_gtFine_labelIds.png", labels)
+        save(tmp_path / "images" / split / "0.jpg", image)
+        (tmp_path / "groundTruth" / split).mkdir(parents=True)
+        savemat(tmp_path / "groundTruth" / split / "0.mat", {"groundTruth": [{"Boundaries": labels}]})
         for number in range(10):
             save(tmp_path / split / f"class{number}" / "0.png", np.zeros((32, 32, 3), np.uint8))
     return tmp_path

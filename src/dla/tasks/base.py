@@ -13,7 +13,8 @@ from dla.models import create_model
 from dla.tasks.schedules import Schedule, rate_factor
 from dla.weights import load_weights
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
+"""Tensors by name; what annotators drew of an image comes as a list, since their number differs."""
 
 
 class Task(LightningModule):
