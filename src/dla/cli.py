@@ -1,4 +1,4 @@
-"""The command line: `dla fit | validate | test | predict | models`, a recipe being a YAML file plus overrides."""
+"""The command line: `dla COMMAND`; for `fit`, `validate` and `test` a recipe is a YAML file plus overrides."""
 
 import sys
 from collections.abc import Sequence
@@ -11,15 +11,21 @@ commands:
   fit        train:           dla fit --config recipes/segmentation/scenes.yaml
   validate   measure on val:  dla validate --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   test       measure on test, with the same arguments
-  predict    segment images:  dla predict photo.jpg --model NAME_OR_CHECKPOINT --output out
-  evaluate-boundaries  ODS, OIS, AP of boundary maps:  dla evaluate-boundaries PREDICTIONS GROUND_TRUTH --output DIR
-  plot-boundaries      several evaluations in one picture
+  predict    masks, boundaries or classes of pictures:
+                              dla predict photo.jpg --model NAME_OR_CHECKPOINT --output out
   models     print the table of networks
-  aggregate  what each structure makes of a backbone:  dla aggregate convnext_tiny; --list tries the backbones
+  aggregate  what each structure makes of a backbone:
+                              dla aggregate convnext_tiny
+  evaluate-boundaries         ODS, OIS and AP of boundary maps:
+                              dla evaluate-boundaries PREDICTIONS GROUND_TRUTH --output DIR
+  plot-boundaries             several evaluations in one picture:
+                              dla plot-boundaries A/results.json B/results.json --output both.png
 
 dla COMMAND --help lists a command's options; those of the task and of the data are listed by
-  dla fit --model.help SegmentationTask
-  dla fit --data.help CamVidData        (or FolderData, for your own images; CityscapesData; ScenesData)"""
+  dla fit --model.help SegmentationTask      (or BoundaryTask, ClassificationTask)
+  dla fit --data.help FolderData             your own images and masks; CamVidData, CityscapesData, ScenesData
+  dla fit --data.help BoundaryFolderData     your own boundaries; BSDSData, BoundaryScenesData
+  dla fit --data.help ImageFolderData        your own classes; CIFARData, DigitsData"""
 
 
 def main(args: Sequence[str] | None = None) -> int:

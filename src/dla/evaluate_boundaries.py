@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dla.arguments import number
 from dla.metrics.boundary import (
     PRESETS,
     Protocol,
@@ -130,18 +131,6 @@ def _suppression(arguments: argparse.Namespace) -> Suppression | None:
     return replace(PRESETS[arguments.nms], **options)
 
 
-def _number(text: str, kind: type[float] | type[int], least: float) -> float:
-    """A type for argparse; its own complaint about a text that is no number would name this function."""
-    try:
-        number = kind(text)
-    except ValueError:
-        number = -1
-    if not least <= number < float("inf"):
-        what = "whole number" if kind is int else "number"
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {what} of at least {least:g}")
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dla evaluate-boundaries",
@@ -150,19 +139,19 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    count, position = partial(_number, kind=int, least=1), partial(_number, kind=int, least=0)
-    number = partial(_number, kind=float, least=0)
+    count, position = partial(number, kind=int), partial(number, kind=int, zero=True)
+    positive, distance = partial(number, kind=float), partial(number, kind=float, zero=True)
     add("predictions", type=Path, metavar="PREDICTIONS", help="folder of boundary maps")
     add("ground_truth", type=Path, metavar="GROUND_TRUTH", help="folder of what the annotators drew")
     add("--output", required=True, type=Path, metavar="DIR", help="folder to write to; made where it is missing")
     add("--thresholds", type=count, default=99, metavar="K", help="how many, evenly spread (default: 99)")
-    add("--max-dist", type=number, default=0.0075, metavar="D", help="of the image's diagonal (default: 0.0075)")
+    add("--max-dist", type=distance, default=0.0075, metavar="D", help="of the image's diagonal (default: 0.0075)")
     help_nms = "non-maximum suppression: hed smooths and looks 1 pixel far, rcf 2 without (default: none)"
     add("--nms", choices=(*PRESETS, "none"), default="none", help=help_nms)
     smooth = argparse.BooleanOptionalAction
     add("--nms-smooth", action=smooth, help="smooth the map first, by a triangle of radius 1, or do not")
     add("--nms-radius", type=count, metavar="N", help="how far it looks on either side of a ridge, in pixels")
-    add("--nms-margin", type=number, metavar="X", help="a value stays unless X times it is below those beside it")
+    add("--nms-margin", type=positive, metavar="X", help="a value stays unless X times it is below those beside it")
     add("--nms-border", type=position, metavar="N", help="width of the ramp at the image's border, in pixels")
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     add("--workers", type=count, default=workers, metavar="N", help="processes (default: one for each core)")

@@ -48,7 +48,7 @@ class HubModel(
         self.network.pretrained_cfg = {**getattr(self.network, "pretrained_cfg", {}), **(cfg or {})}  # type: ignore[assignment]
         # The weights are in the folder, so that the name need not tell which they were at the start.
         base = name.partition(".")[0]
-        self.name = base if base in list_models() else name
+        self.name = base if base in list_models() and "+" not in name else name
         self.options = {key: value for key, value in options.items() if key != "pretrained"}
         try:
             self.config()

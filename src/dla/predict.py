@@ -1,7 +1,6 @@
 """The command `dla predict`: runs a network over pictures and writes masks, boundary maps or classes."""
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -11,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from dla.arguments import number
 from dla.images import ImageError, find_images, read_image
 from dla.predictor import load_predictor
 from dla.results import Results, results
@@ -72,11 +72,13 @@ def main(argv: list[str]) -> int:
         return _fail(error)
     try:
         return _run(paths, writer)
+    except ModuleNotFoundError as error:
+        return _fail(f"{error}; install what finding boundaries needs by the extra [train]")
     except OSError as error:
         return _fail(error)
 
 
-def _fail(error: Exception) -> int:
+def _fail(error: object) -> int:
     print(f"dla predict: error: {error}", file=sys.stderr)
     return FAILED
 
@@ -143,17 +145,6 @@ def _predict_one(path: Path, writer: Results) -> str | None:
     return None
 
 
-def _positive(text: str, kind: type[float] | type[int]) -> float:
-    """A type for argparse; its own complaint about a text that is no number would name this function."""
-    try:
-        number = kind(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive {'whole ' if kind is int else ''}number")
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dla predict",
@@ -166,10 +157,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", required=True, metavar="NAME_OR_CHECKPOINT", help="packaged weights (`dla models`) or a .ckpt file")
     add("--output", required=True, type=Path, metavar="DIR", help="folder to write to; made where it is missing")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto, the default: cuda where there is one")
-    scale = partial(_positive, kind=float)
+    scale = partial(number, kind=float)
     add("--scales", nargs="+", type=scale, default=[1.0], metavar="S", help="average over these sizes (default: 1)")
     add("--flip", action="store_true", help="average with the prediction for the mirror image")
-    whole = partial(_positive, kind=int)
+    whole = partial(number, kind=int)
     add("--window", type=whole, metavar="N", help="see N x N pixels at once, for large pictures (default: all)")
     add("--top", type=whole, default=5, metavar="N", help="how many classes to name, in classification (default: 5)")
     return parser

@@ -66,10 +66,10 @@ class Boundaries(Results):
 
     def write(self, path: Path, image: Image.Image) -> None:
         """Find the boundaries of the picture."""
-        from dla.metrics.boundary.suppression import suppress  # it needs scipy, of the extra `train`
+        from dla.metrics.boundary.suppression import thin_crest  # it needs scipy, of the extra `train`
 
         probabilities = self.predictor.boundaries(image, **self.view)
-        crest = suppress(probabilities)
+        crest = thin_crest(probabilities)
         full = Image.fromarray((255 * probabilities).round().astype(np.uint8))
         pictures = (full, Image.fromarray(crest), draw_boundaries(image, crest))
         for picture, target in zip(pictures, self.targets(path), strict=True):

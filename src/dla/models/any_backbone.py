@@ -11,6 +11,8 @@ from dla.models.classifier import DLA, Pool
 from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
 from dla.models.neighbours import FCN, FPN, UNet
+from dla.models.norms import NormLayer, with_norms
+from dla.models.variants import VARIANTS
 
 STRUCTURES: dict[str, Callable[..., nn.Module]] = {"ida": IDA, "dla_up": DLAUp, "fcn": FCN, "fpn": FPN, "unet": UNet}
 """What fuses a list of maps: two of the paper's, and three that it is compared with."""
@@ -25,6 +27,7 @@ def aggregate(
     in_chans: int = 3,
     pretrained: bool = False,
     out_indices: int | Sequence[int] | None = None,
+    norm_layer: NormLayer = "batchnorm",
     backbone_options: dict[str, Any] | None = None,
 ) -> Aggregated:
     """Fuse the maps of a backbone into one: images (b, in_chans, h, w) to (b, out_channels, ~h / out_stride, ...).
@@ -41,22 +44,30 @@ def aggregate(
         in_chans: channels of the images.
         pretrained: with a name, load the backbone's weights.
         out_indices: which of the backbone's maps are fused; all for None, but for those at the image's own size.
+        norm_layer: of the structure, and of a backbone of ours that is given by name; other backbones keep their norms,
+            which their weights are made for. "batchnorm", "groupnorm", "syncbatchnorm", or what makes a norm from a
+            channel count. FCN has no norm.
         backbone_options: with a name, further options for making the backbone, such as {"drop_path_rate": 0.1}.
 
     Raises:
         ValueError: a name is unknown, or the backbone's maps cannot be fused.
+        TypeError: the backbone is neither a name nor a module, or does not know an option.
         WeightsError: pretrained weights cannot be downloaded.
     """
     if structure not in STRUCTURES:
         raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}, not {structure!r}")
     if isinstance(backbone, str):
-        backbone = _named(backbone, pretrained, in_chans, backbone_options or {})
+        backbone = _named(backbone, pretrained, in_chans, norm_layer, backbone_options or {})
+    elif not isinstance(backbone, nn.Module):
+        raise TypeError(f"a backbone is a name or a module, not {type(backbone).__name__}")
     elif pretrained or backbone_options:
         raise ValueError("pretrained and backbone_options are for a backbone's name: a module is already made")
     cfg: dict[str, Any] = getattr(backbone, "pretrained_cfg", None) or {}
     features = _features(backbone, in_chans, out_indices, out_stride)
     specs: Any = features.feature_specs
-    fused = Aggregated(features, make_decoder(structure, specs, out_channels, out_stride))
+    decoder = make_decoder(structure, specs, out_channels, out_stride)
+    with_norms(decoder, norm_layer)
+    fused = Aggregated(features, decoder)
     fused.pretrained_cfg = {key: list(cfg[key]) for key in ("mean", "std") if key in cfg}
     return fused
 
@@ -81,10 +92,13 @@ def make_decoder(
     return STRUCTURES[structure](specs, channels=channels, out_stride=out_stride)
 
 
-def _named(name: str, pretrained: bool, in_chans: int, options: dict[str, Any]) -> nn.Module:
-    from dla.models.zoo import VARIANTS, create_model  # here, since names with "+" come from there to here
+def _named(
+    name: str, pretrained: bool, in_chans: int, norm_layer: NormLayer, options: dict[str, Any]
+) -> nn.Module:
+    from dla.models.zoo import create_model  # here, since names with "+" come from there to here
 
     if name.partition(".")[0] in VARIANTS:
+        options = {"norm_layer": norm_layer, **options}
         return create_model(name, pretrained, num_classes=0, in_chans=in_chans, **options)
     return timm_model(name, pretrained=pretrained, in_chans=in_chans, options=options)
 
@@ -122,7 +136,7 @@ def create_aggregated(
         drop_path_rate: of the backbone, where it has one.
         output_stride: of the backbone, where it can dilate.
         backbone_options: further options of the backbone.
-        options: of `aggregate`: out_channels, out_stride, in_chans, out_indices.
+        options: of `aggregate`: out_channels, out_stride, in_chans, out_indices, norm_layer.
 
     Raises:
         ValueError: see `aggregate`; or `head` is neither of the two.
@@ -147,8 +161,6 @@ def create_aggregated(
         )
     else:
         classes = 19 if num_classes is None else num_classes
-        if classes < 1:
-            raise ValueError(f"a dense predictor needs num_classes of at least 1, not {classes}")
         model = DensePredictor(parts.backbone, parts.decoder, num_classes=classes)
     model.pretrained_cfg = parts.pretrained_cfg
     return model

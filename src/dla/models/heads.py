@@ -18,6 +18,8 @@ class ClassifierHead(nn.Module):
         pools = {"avg": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1), "": None}
         if global_pool not in pools:
             raise ValueError(f"global_pool must be 'avg', 'max' or '', not {global_pool!r}")
+        if num_classes < 0:
+            raise ValueError(f"num_classes must be at least 0, not {num_classes}")
         if num_classes and not global_pool:
             raise ValueError("a classifier needs pooled features: give global_pool='avg' or num_classes=0")
         pooling = pools[global_pool]
@@ -36,6 +38,8 @@ class DenseHead(nn.Module):
 
     def __init__(self, in_channels: int, num_classes: int, stride: int) -> None:
         super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"a dense predictor needs num_classes of at least 1, not {num_classes}")
         self.classify = nn.Conv2d(in_channels, num_classes, 1)
         self.upsample = FixedUpsample(stride)
 

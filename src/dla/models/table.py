@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from dla.models.zoo import VARIANTS, build
+from dla.models.variants import VARIANTS, build
 from dla.weights import packaged
 
 

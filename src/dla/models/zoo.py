@@ -1,45 +1,17 @@
-"""The ten networks of the paper in one table, and how a name becomes a model."""
+"""Names: how one becomes a model, and which there are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatch
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
-from dla.models.blocks import BlockFactory, basic, bottleneck, split
-from dla.models.centernet import DETECTION, CenterNet, CenterNetUp
 from dla.models.classifier import DLA
-from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
-from dla.models.norms import NormLayer, with_norms
+from dla.models.variants import VARIANTS, build, build_centernet, build_dense
 from dla.weights import IMAGENET, Packaged, load_packaged, on_hub, packaged
 
 
-class Variant(NamedTuple):
-    """A row of the paper's table of networks."""
-
-    block: BlockFactory
-    depths: tuple[int, int, int, int]  # of the trees of stages 3 to 6
-    channels: tuple[int, int, int, int, int, int]  # of stages 1 to 6
-    residual: bool = False  # nodes add their last input
-
-
-COMPACT = (16, 32, 64, 64, 128, 256)
-WIDE = (16, 32, 128, 256, 512, 1024)
-
-VARIANTS = {
-    "dla34": Variant(basic, (1, 2, 2, 1), (16, 32, 64, 128, 256, 512)),
-    "dla46_c": Variant(bottleneck, (1, 2, 2, 1), COMPACT),
-    "dla46x_c": Variant(split, (1, 2, 2, 1), COMPACT),
-    "dla60x_c": Variant(split, (1, 2, 3, 1), COMPACT),
-    "dla60": Variant(bottleneck, (1, 2, 3, 1), WIDE),
-    "dla60x": Variant(split, (1, 2, 3, 1), WIDE),
-    "dla102": Variant(bottleneck, (1, 3, 4, 1), WIDE, residual=True),
-    "dla102x": Variant(split, (1, 3, 4, 1), WIDE, residual=True),
-    "dla102x2": Variant(partial(split, groups=64), (1, 3, 4, 1), WIDE, residual=True),
-    "dla169": Variant(bottleneck, (2, 3, 5, 1), WIDE, residual=True),
-}
 DECODERS = ("up", "ida")  # endings of the names of dense predictors
 CENTERNET = "_centernet"  # behind dla34 alone, as its authors have it
 
@@ -111,8 +83,8 @@ def create_model(
         raise ValueError("out_indices chooses among the maps that features_only=True gives")
     variant = VARIANTS[base[: -len(decoder)] if decoder else base]
     if decoder == CENTERNET:
-        return _centernet(variant, **options)
-    model = _dense(variant, decoder, **options) if decoder else build(variant, **options)
+        return build_centernet(variant, **options)
+    model = build_dense(variant, decoder, **options) if decoder else build(variant, **options)
     if weights and pretrained:
         load_packaged(model, weights)
     if weights and num_classes not in (None, weights.cfg["num_classes"]):
@@ -122,11 +94,6 @@ def create_model(
     if features_only and isinstance(model, DLA):
         return Features(model, (1, 2, 3, 4, 5) if out_indices is None else out_indices)
     return model
-
-
-def build(variant: Variant, **options: Any) -> DLA:
-    """The classifier of a row of the table, or of a row of your own."""
-    return DLA(variant.block, variant.depths, variant.channels, residual=variant.residual, **options)
 
 
 def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: Any) -> nn.Module:
@@ -145,53 +112,3 @@ def _weights(base: str, tag: str) -> Packaged:
     if name not in packaged():
         raise ValueError(f"there are no weights named {name!r}; there are: {', '.join(list_models(pretrained=True))}")
     return packaged()[name]
-
-
-def _centernet(
-    variant: Variant,
-    *,
-    heads: Mapping[str, int] = DETECTION,
-    decoder: str = "deformable",
-    head_channels: int = 256,
-    in_chans: int = 3,
-    drop_path_rate: float = 0.0,
-    norm_layer: NormLayer = "batchnorm",
-) -> CenterNet:
-    if decoder not in ("deformable", "plain", "concat"):
-        raise ValueError(f"decoder must be 'deformable', 'plain' or 'concat', not {decoder!r}")
-    network = build(variant, num_classes=0, in_chans=in_chans, drop_path_rate=drop_path_rate)
-    backbone = Features(network, range(2, 6))
-    specs = backbone.feature_specs
-    fuse = DLAUp(specs) if decoder == "concat" else CenterNetUp(specs, deformable=decoder == "deformable")
-    model = CenterNet(backbone, fuse, heads, head_channels=head_channels)
-    with_norms(model, norm_layer)
-    return model
-
-
-def _dense(
-    variant: Variant,
-    decoder: str,
-    *,
-    num_classes: int = 19,
-    in_chans: int = 3,
-    out_stride: int = 2,
-    output_stride: int = 32,
-    drop_path_rate: float = 0.0,
-    norm_layer: NormLayer = "batchnorm",
-) -> DensePredictor:
-    if out_stride not in (2, 4, 8, 16) or out_stride > output_stride:
-        raise ValueError(f"out_stride must be 2, 4, 8 or 16 and at most output_stride, not {out_stride}")
-    if num_classes < 1:
-        raise ValueError(f"a dense predictor needs num_classes of at least 1, not {num_classes}")
-    network = build(
-        variant, num_classes=0, in_chans=in_chans, output_stride=output_stride, drop_path_rate=drop_path_rate
-    )
-    finest = [spec.stride for spec in network.feature_specs].index(out_stride)
-    if decoder == "up":
-        backbone = Features(network, range(finest, 6))
-        model = DensePredictor(backbone, DLAUp(backbone.feature_specs), num_classes=num_classes)
-    else:
-        backbone = Features(network, range(max(finest, 2), 6))
-        model = DensePredictor(backbone, IDA(backbone.feature_specs, out_stride=out_stride), num_classes=num_classes)
-    with_norms(model, norm_layer)
-    return model

@@ -21,7 +21,7 @@ def stage_specs(model: Any, structure: str) -> Iterator[StageSpec]:
     if not isinstance(model, ConvNeXt | RegNet | ResNet):
         raise ValueError(
             "rewire takes a timm model of the families ResNet, ResNeXt, RegNet or ConvNeXt, whose stages are chains "
-            f"of blocks from one map to one map, and not {type(model).__name__}"
+            f"of blocks from one map to one map, and not {type(model).__name__} of {type(model).__module__}"
         )
     convnext, modules = isinstance(model, ConvNeXt), dict(model.named_modules())
     features: Any = model.feature_info[0 if convnext else 1 :]  # the others begin with the stem

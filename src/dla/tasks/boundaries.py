@@ -1,5 +1,6 @@
 """Boundary detection as a job: weighted loss, side outputs, ODS and OIS (Section 4.3 and the authors' recipes)."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -98,12 +99,13 @@ class BoundaryTask(Task):
         """Match boundaries: in `fit` of the first images as they are, in `validate` of all, as in `test`."""
         if self.trainer.validating:
             self.test_step(batch, batch_idx)
-        elif batch_idx < self.watch:
-            self._match("watch", self(batch["image"]).softmax(1), batch)
+        elif watched := [place for place, index in enumerate(batch["index"].tolist()) if index < self.watch]:
+            truths = [batch["truths"][place] for place in watched]
+            self._match("watch", self(batch["image"][watched]).softmax(1), truths)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Match boundaries, over the scales, flips and windows asked for."""
-        self._match("test", predict_probabilities(self, batch["image"], **self.inference), batch)
+        self._match("test", predict_probabilities(self, batch["image"], **self.inference), batch["truths"])
 
     def on_validation_epoch_end(self) -> None:
         """Log what was matched."""
@@ -117,10 +119,10 @@ class BoundaryTask(Task):
         """Show results when a run ends."""
         return BoundaryShowcase()
 
-    def _match(self, metric: str, probabilities: Tensor, batch: Batch) -> None:
+    def _match(self, metric: str, probabilities: Tensor, truths: Sequence[Tensor]) -> None:
         # An image without annotators only fills up the last round of processes.
-        real = [index for index, truths in enumerate(batch["truths"]) if len(truths)]
-        self._metric(metric).update(probabilities[real, 1].float(), [batch["truths"][index] for index in real])
+        real = [place for place, drawn in enumerate(truths) if len(drawn)]
+        self._metric(metric).update(probabilities[real, 1].float(), [truths[place] for place in real])
 
     def _metric(self, name: str) -> Any:
         return self.metrics[name]

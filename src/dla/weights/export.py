@@ -38,7 +38,7 @@ def export_weights(model: nn.Module, layout: str, path: str | os.PathLike[str] |
     if odd:
         raise ValueError(
             f"the layout {layout!r} has no {odd[0]}: it is for the ten classifiers"
-            + (", dense predictors whose names end in up, and dla34_centernet" if layout == "official" else "")
+            + (", dense predictors such as dla34up, and dla34_centernet" if layout == "official" else "")
         )
     state = timm.renamed(model, names)
     if layout == "official":

@@ -42,10 +42,10 @@ def load_weights(
     given = network_weights(source if isinstance(source, Mapping) else read_source(source))
     layout = find_layout(model, given)
     report = _report(model, layout, new_head)
-    if "up.weight" in report.ignored:
-        check_upsampling(model, given["up.weight"])
     values = _converted(model, layout, given)
     _check(model, layout, report, values)
+    if "up.weight" in report.ignored:
+        check_upsampling(model, given["up.weight"])
     model.load_state_dict({**model.state_dict(), **{ours: values[key] for ours, key in report.mapped.items()}})
     return report
 

@@ -13,7 +13,7 @@ from dla.metrics.boundary.plot import draw_curves
 from dla.metrics.boundary.predictions import read_prediction
 from dla.metrics.boundary.results import read_results
 from dla.metrics.boundary.scores import Curve, Scores, score
-from dla.metrics.boundary.suppression import PRESETS, Suppression, suppress
+from dla.metrics.boundary.suppression import PRESETS, Suppression, suppress, thin_crest
 
 if TYPE_CHECKING:
     from dla.metrics.boundary.metric import BoundaryMetric
@@ -34,6 +34,7 @@ __all__ = [
     "score",
     "spread_thresholds",
     "suppress",
+    "thin_crest",
 ]
 
 

@@ -75,9 +75,11 @@ def evaluate_folders(
     Raises:
         FileNotFoundError: a folder, or the prediction for an image, is missing.
         ValueError: a file is damaged, sizes differ, or values lie outside [0, 1]; the message names the file. Or
-            `output` is one of the other folders.
+            `output` is a file or one of the other folders.
         ModuleNotFoundError: without what the extra [train] installs.
     """
+    if Path(output).is_file():
+        raise ValueError(f"{output} is a file: name a folder to write to")
     if Path(output).resolve() in (Path(predictions).resolve(), Path(truths).resolve()):
         raise ValueError(f"{output} holds what is to be measured, which could be overwritten: give another output")
     spread_thresholds(protocol.thresholds)  # a senseless number fails here, before anything is written

@@ -32,7 +32,9 @@ def read_prediction(path: str | Path) -> Float[np.ndarray, "h w"]:
     if edges.ndim != 2 or edges.dtype.kind not in "fuib" or 0 in edges.shape:
         raise ValueError(f"{path} holds {edges.dtype} of shape {edges.shape}; expected one number a pixel (h, w)")
     if not (edges.min() >= 0 and edges.max() <= 1):  # so that NaN fails, too
-        found = "NaN" if np.isnan(edges).any() else f"{edges.min():g} to {edges.max():g}"
+        if np.isnan(edges).any():
+            raise ValueError(f"{path} holds NaN; expected boundary strengths in [0, 1]: predict it again")
+        found = f"{edges.min():g} to {edges.max():g}"
         raise ValueError(f"{path} holds {found}; expected boundary strengths in [0, 1]: scale the map")
     return edges.astype(np.float64)
 
