@@ -11,7 +11,10 @@ from dla.cli import main
 def test_without_a_command_it_teaches(capsys):
     assert main([]) == 0
     out = capsys.readouterr().out
-    assert all(command in out for command in ("fit", "validate", "test", "predict", "models"))
+    assert all(
+        command in out
+        for command in ("fit", "validate", "test", "predict", "models", "aggregate", "evaluate-boundaries")
+    )
 
 
 def test_an_unknown_command_is_an_error(capsys):
@@ -34,7 +37,7 @@ def test_python_m_dla_is_dla():
     assert done.stdout.startswith("usage: dla COMMAND")
 
 
-@pytest.mark.parametrize("command", ["fit", "predict"])
+@pytest.mark.parametrize("command", ["fit", "predict", "aggregate", "evaluate-boundaries", "plot-boundaries"])
 def test_each_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

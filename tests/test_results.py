@@ -1,0 +1,91 @@
+"""What `dla predict` makes of a picture with a classifier; masks and boundary maps are tested with their commands."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dla
+from dla.cli import main
+from dla.data.views import center_view
+from dla.predictor import load_predictor
+
+CLASSES = ["apple", "kiwi", "pear", "plum"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """The checkpoint of a classifier with random statistics."""
+    torch.manual_seed(0)
+    network = dla.create_model("dla46_c", num_classes=4)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    described = {"task": "classification", "model": "dla46_c", "num_classes": 4, "classes": CLASSES}
+    described |= {"options": {}, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.25], "resize": 48, "crop": 40}
+    state = {f"model.{key}": value for key, value in network.state_dict().items()}
+    path = tmp_path_factory.mktemp("run") / "best.ckpt"
+    torch.save({"dla": described, "state_dict": state}, path)
+    return str(path)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, size in enumerate(((70, 50), (41, 90))):
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{number}.png")
+    return tmp_path / "in"
+
+
+def predict(*arguments: object) -> int:
+    return main(["predict", *map(str, arguments)])
+
+
+def test_a_picture_is_seen_as_in_validation(model, pictures):
+    predictor = load_predictor(model)
+    with Image.open(pictures / "0.png") as image:
+        found = predictor.classify(image.convert("RGB"))
+        pixels = center_view(resize=48, crop=40)(torch.from_numpy(np.array(image)).permute(2, 0, 1))
+    inputs = (pixels / 255 - torch.tensor([0.4, 0.5, 0.6])[:, None, None]) / torch.tensor([0.2, 0.3, 0.25])[
+        :, None, None
+    ]
+    with torch.no_grad():
+        expected = predictor.model(inputs[None]).softmax(1)[0]
+    assert predictor.classes == tuple(CLASSES)
+    assert found.shape == (4,)
+    np.testing.assert_allclose(found, expected, atol=0.02)  # Pillow and torch resize a little differently
+
+
+def test_the_most_probable_classes_are_printed_and_kept(model, pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert predict(pictures, "--model", model, "--output", out, "--top", 2, "--flip") == 0
+    assert {path.name for path in out.iterdir()} == {"predictions.csv"}
+    with (out / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [str(pictures / "0.png"), str(pictures / "1.png")]
+    with Image.open(pictures / "1.png") as image:
+        probabilities = load_predictor(model).classify(image.convert("RGB"), flip=True)
+    best = np.argsort(-probabilities)[:2]
+    assert [rows[1]["class1"], rows[1]["class2"]] == [CLASSES[i] for i in best]
+    assert float(rows[1]["probability1"]) == pytest.approx(probabilities[best[0]], abs=1e-4)
+    printed = capsys.readouterr().out
+    assert f"{pictures / '1.png'}: {CLASSES[best[0]]} {100 * probabilities[best[0]]:.1f} %" in printed
+    assert "wrote 2 lines of predictions.csv" in printed
+
+
+def test_pictures_of_one_name_in_two_folders_are_no_conflict(model, pictures, tmp_path):
+    again = tmp_path / "again"
+    again.mkdir()
+    (again / "0.png").write_bytes((pictures / "0.png").read_bytes())
+    assert predict(pictures, again, "--model", model, "--output", tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize("option", [("--scales", 0.5, 1), ("--window", 64)])
+def test_options_of_dense_prediction_are_refused(option, model, pictures, tmp_path, capsys):
+    assert predict(pictures, "--model", model, "--output", tmp_path / "out", *option) == 2
+    assert "--scales and --window are for dense prediction; this model classifies" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
