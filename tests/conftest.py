@@ -1,6 +1,7 @@
 """Shapes on public signatures are checked while the tests run; real data is found by DLA_DATA."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,21 @@ install_import_hook("dla", "typeguard.typechecked")
 
 
 @pytest.fixture(scope="session")
-def real_camvid() -> Path:
-    """The real CamVid, or a skip that says why."""
-    if "DLA_DATA" not in os.environ:
-        pytest.skip("DLA_DATA is not set; it names the folder with the real data sets")
-    root = Path(os.environ["DLA_DATA"]) / "camvid"
-    if not root.is_dir():
-        pytest.skip(f"no folder {root}")
-    return root
+def real_data() -> Callable[[str], Path]:
+    """Finds a folder of the real data, or skips and says why."""
+
+    def find(name: str) -> Path:
+        if "DLA_DATA" not in os.environ:
+            pytest.skip("DLA_DATA is not set; it names the folder with the real data sets")
+        folder = Path(os.environ["DLA_DATA"]) / name
+        if not folder.is_dir():
+            pytest.skip(f"no folder {folder}")
+        return folder
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def real_camvid(real_data: Callable[[str], Path]) -> Path:
+    """The real CamVid."""
+    return real_data("camvid")

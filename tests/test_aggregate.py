@@ -7,6 +7,7 @@ import sys
 import pytest
 import timm
 import torch
+from disturbed import disturb
 from torch import nn
 from torchvision.models import resnet18
 
@@ -37,24 +38,11 @@ def build(name, structure="ida", **options):
     return dla.aggregate(name, structure=structure, out_channels=16, backbone_options=SMALL.get(name), **options)
 
 
-def randomise(model):
-    """Random parameters and statistics, so that no branch is switched off and no norm is the identity."""
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.02 * torch.randn_like(p))
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.normal_(std=0.1)
-            elif name.endswith("running_var"):
-                buffer.uniform_(0.5, 1.5)
-    return model.eval()
-
-
 @pytest.mark.parametrize("name", SMALL)
 @torch.no_grad()
 def test_any_size_in_either_memory_format(name):
     torch.manual_seed(0)
-    model = randomise(build(name))
+    model = disturb(build(name))
     stride = model.out_stride
     assert stride == model.backbone.feature_specs[0].stride
     for height, width in SIZES:
@@ -68,7 +56,7 @@ def test_any_size_in_either_memory_format(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_every_parameter_gets_a_gradient(name):
     torch.manual_seed(0)
-    model = randomise(build(name))
+    model = disturb(build(name))
     model(torch.randn(2, 3, 70, 97)).square().mean().backward()
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
@@ -77,7 +65,7 @@ def test_every_parameter_gets_a_gradient(name):
 @pytest.mark.parametrize("name", ["test_vit", "dla46_c"])
 def test_every_structure_learns_and_shows_its_steps(name, structure):
     torch.manual_seed(0)
-    model = randomise(build(name, structure))
+    model = disturb(build(name, structure))
     x = torch.randn(2, 3, 70, 97)
     steps = model.forward_steps(x)
     expected = [(2, channels, -(-70 // stride), -(-97 // stride)) for channels, stride in model.step_specs]
@@ -115,7 +103,7 @@ def test_structures_have_comparable_parameters(name):
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
 @torch.no_grad()
 def test_exports(name):
-    model = randomise(build(name))
+    model = disturb(build(name))
     x = torch.randn(1, 3, 70, 97)
     torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), model(x))
 
@@ -179,13 +167,14 @@ def test_one_channel_in():
         ("test_resnet+ida", {"num_classes": 3, "out_stride": 4, "out_channels": 8, "drop_path_rate": 0.0}),
         ("test_vit+unet", {"num_classes": 3, "out_channels": 8, "drop_path_rate": 0.1}),
         ("dla46_c+fpn", {"num_classes": 3, "in_chans": 1, "out_indices": [2, 4], "output_stride": None}),
+        ("dla46_c+dla_up", {"num_classes": 3, "out_channels": 8, "norm_layer": "groupnorm"}),
         ("test_convnext+dla_up", {"head": "classifier", "num_classes": 3, "out_channels": 8, "drop_rate": 0.1}),
         ("dla46_c+ida", {"head": "classifier", "num_classes": 0, "out_channels": 8, "output_stride": 16}),
     ],
 )
 @torch.no_grad()
 def test_a_network_is_rebuilt_from_its_name_and_plain_options(name, options):
-    first = randomise(dla.create_model(name, **options))
+    first = disturb(dla.create_model(name, **options))
     again = dla.create_model(name, **json.loads(json.dumps(options))).eval()
     again.load_state_dict(first.state_dict())
     x = torch.randn(2, options.get("in_chans", 3), 70, 97)
@@ -193,6 +182,25 @@ def test_a_network_is_rebuilt_from_its_name_and_plain_options(name, options):
     dense = options.get("head") != "classifier"
     assert out.shape == (2, 3, 70, 97) if dense else (2, options["num_classes"] or 8)
     torch.testing.assert_close(again(x), out)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("name", ["dla46_c", "resnet18", "convnext_atto", "regnetx_002", "efficientnet_b0"])
+@torch.no_grad()
+def test_a_backbone_that_can_dilate_does(name, output_stride):
+    model = dla.create_model(f"{name}+ida", num_classes=3, out_channels=8, output_stride=output_stride).eval()
+    plain = dla.create_model(f"{name}+ida", num_classes=3, out_channels=8)
+    strides = [spec.stride for spec in plain.backbone.feature_specs]
+    assert [spec.stride for spec in model.backbone.feature_specs] == [min(s, output_stride) for s in strides]
+    assert model(torch.randn(1, 3, 70, 97)).shape == (1, 3, 70, 97)
+    model.backbone.load_state_dict(plain.backbone.state_dict())
+
+
+def test_a_drop_path_rate_reaches_the_backbone():
+    model = dla.create_model("convnext_atto+ida", num_classes=3, out_channels=8, drop_path_rate=0.5)
+    rates = [part.drop_prob for part in model.backbone.modules() if type(part).__name__ == "DropPath"]
+    assert rates == sorted(rates)
+    assert rates[-1] == pytest.approx(0.5)
 
 
 def test_names_take_the_conventions_of_the_others():
@@ -257,6 +265,8 @@ def test_weights_of_a_classifier_load_into_the_backbone():
         (lambda: dla.create_model("test_resnet+ida", head="mask"), ValueError, "'dense' or 'classifier', not 'mask'"),
         (lambda: dla.create_model("test_resnet+ida", num_classes=0), ValueError, "at least 1, not 0"),
         (lambda: dla.create_model("test_resnet+ida", planes=3), TypeError, "planes"),
+        (lambda: dla.create_model("densenet121+ida", drop_path_rate=0.1), TypeError, "drop_path_rate"),
+        (lambda: dla.create_model("test_vit+ida", output_stride=8), TypeError, "output_stride"),
         (lambda: dla.create_model("test_resnet+ida", features_only=True), ValueError, "for a classifier, test_resnet"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from disturbed import disturb
 from torch import nn
 
 import dla
@@ -27,19 +28,6 @@ class Pooling(nn.Module):
         maps = [m.repeat(1, self.channels // 3, 1, 1) for m in pooled]
         maps = [m.permute(0, 2, 3, 1) if self.last else m for m in maps]
         return {str(i): m for i, m in enumerate(maps)} if self.form is dict else self.form(maps)
-
-
-def randomise(model):
-    """Random parameters and statistics, so that no branch is switched off and no norm is the identity."""
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.02 * torch.randn_like(p))
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.normal_(std=0.1)
-            elif name.endswith("running_var"):
-                buffer.uniform_(0.5, 1.5)
-    return model.eval()
 
 
 @pytest.mark.parametrize("form", [list, tuple, dict])
@@ -109,7 +97,7 @@ def test_finding_out_leaves_no_trace():
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "convnext_atto", "pvt_v2_b0"])
 @torch.no_grad()
 def test_the_maps_are_those_that_timm_gives(name):
-    ours = randomise(adapt(timm.create_model(name)))
+    ours = disturb(adapt(timm.create_model(name)))
     theirs = timm.create_model(name, features_only=True).eval()
     keys = dict(zip(sorted(theirs.state_dict()), sorted(theirs.state_dict()), strict=True))
     state = {key.removeprefix("body.model."): value for key, value in ours.state_dict().items()}
@@ -126,7 +114,7 @@ def test_the_maps_are_those_that_timm_gives(name):
 @torch.no_grad()
 def test_maps_with_channels_last_come_as_all_others():
     model = timm_model("swin_tiny_patch4_window7_224", pretrained=False, in_chans=3, options=SMALL_SWIN)
-    maps = randomise(adapt(model))
+    maps = disturb(adapt(model))
     assert maps.feature_specs == [(24, 4), (48, 8), (96, 16), (192, 32)]
     assert [tuple(m.shape[1:]) for m in maps(torch.randn(1, 3, 70, 97))] == [
         (24, 18, 25),
@@ -141,7 +129,7 @@ SMALL_SWIN = {"embed_dim": 24, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8)
 
 @torch.no_grad()
 def test_a_pyramid_is_made_of_one_stride():
-    maps = randomise(adapt(timm_model("test_vit", pretrained=False, in_chans=3, options={})))
+    maps = disturb(adapt(timm_model("test_vit", pretrained=False, in_chans=3, options={})))
     assert isinstance(maps, SimplePyramid)
     assert maps.feature_specs == [(16, 4), (32, 8), (64, 16), (64, 32)]
     x = torch.randn(1, 3, 70, 97)
@@ -171,7 +159,7 @@ TORCHVISION = {
 @pytest.mark.parametrize("name", TORCHVISION)
 @torch.no_grad()
 def test_the_ends_of_torchvisions_stages(name):
-    model = randomise(torchvision.models.get_model(name, weights=None))
+    model = disturb(torchvision.models.get_model(name, weights=None))
     x, expected = torch.randn(1, 3, 64, 96), {}
     parts = dict(model.named_modules())
     hooks = [

@@ -46,6 +46,14 @@ def test_a_folder_is_measured(folders, tmp_path, capsys):
     assert len(table["images"]["a"]["counts"]) == 3
 
 
+def test_the_benchmark_is_what_is_measured_by_default(folders, tmp_path):
+    assert main(["evaluate-boundaries", *folders, "--output", str(tmp_path / "out")]) == 0
+    table = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert table["settings"] == {"thresholds": 99, "max_dist": 0.0075, "nms": None}
+    assert len(table["images"]["a"]["counts"]) == 99
+    assert table["ods"] > 0
+
+
 def test_suppression_has_presets_and_parameters(folders, tmp_path):
     settings = []
     for number, options in enumerate(
@@ -119,7 +127,9 @@ def test_a_missing_extra_is_named(folders, tmp_path, capsys, monkeypatch, missin
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--thresholds", "0"], "'0' is not a whole number of at least 1"),
+        (["--thresholds", "0"], "'0' is not a positive whole number"),
+        (["--nms-border", "-1"], "'-1' is not a whole number of at least 0"),
+        (["--nms-margin", "0"], "'0' is not a positive number"),
         (["--max-dist", "far"], "'far' is not a number of at least 0"),
         (["--max-dist", "nan"], "'nan' is not a number of at least 0"),
         (["--nms", "canny"], "invalid choice: 'canny'"),
@@ -140,18 +150,24 @@ def test_help_shows_examples(command, capsys):
     assert f"dla {command} " in capsys.readouterr().out.split("\n\n", 2)[2]
 
 
-@pytest.mark.slow
-def test_a_command_that_gets_the_signal_goes_on_later(tmp_path):
+def start_a_long_run(folder: Path) -> tuple[list[str], subprocess.Popen[str]]:
+    """The command, and its process once two of twelve images are finished."""
     rng = np.random.default_rng(0)
     for number in range(12):
-        save(tmp_path / "maps" / f"{number}.png", rng.random((150, 200)) ** 6 * 255)
-        save(tmp_path / "truth" / f"{number}.png", rng.random((150, 200)) < 0.05)
-    command = [sys.executable, "-m", "dla", "evaluate-boundaries", str(tmp_path / "maps"), str(tmp_path / "truth")]
-    command += ["--workers", "2", "--thresholds", "30", "--output", str(tmp_path / "out")]
+        save(folder / "maps" / f"{number}.png", rng.random((150, 200)) ** 6 * 255)
+        save(folder / "truth" / f"{number}.png", rng.random((150, 200)) < 0.05)
+    command = [sys.executable, "-m", "dla", "evaluate-boundaries", str(folder / "maps"), str(folder / "truth")]
+    command += ["--workers", "2", "--thresholds", "30", "--output", str(folder / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    kept = tmp_path / "out" / "images"
-    while process.poll() is None and len(list(kept.glob("*.json"))) < 2:
+    while process.poll() is None and len(list((folder / "out" / "images").glob("*.json"))) < 2:
         time.sleep(0.02)
+    return command, process
+
+
+@pytest.mark.slow
+def test_a_command_that_gets_the_signal_goes_on_later(tmp_path):
+    command, process = start_a_long_run(tmp_path)
+    kept = tmp_path / "out" / "images"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
@@ -161,3 +177,11 @@ def test_a_command_that_gets_the_signal_goes_on_later(tmp_path):
         json.loads(path.read_text())
     subprocess.run(command, check=True, timeout=240)
     assert len(json.loads((tmp_path / "out" / "results.json").read_text())["images"]) == 12
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_command_that_is_killed(tmp_path):
+    _, process = start_a_long_run(tmp_path)
+    process.kill()
+    process.communicate(timeout=30)  # returns when nobody holds the other end of the pipe any more
+    assert len(list((tmp_path / "out" / "images").iterdir())) < 12

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torchvision
 from symbolic import Equations, evaluate
 from timm.models import ConvNeXt, FeatureListNet, RegNet, ResNet
 from timm.models._features import FeatureGetterNet, FeatureHookNet
@@ -384,10 +385,11 @@ for name, backend in (("resnet18", "inductor"), ("regnetx_002", "eager"), ("conv
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.parametrize("structure", ["hda", "hda+ida"])
 @pytest.mark.parametrize("name", FEW)
 @torch.no_grad()
-def test_aggregate_takes_it(name):
-    plain, rewired = network(name), rewire(network(name))
+def test_aggregate_takes_it(name, structure):
+    plain, rewired = network(name), rewire(network(name), structure=structure)
     fused, grown_later = (dla.aggregate(model, out_channels=8).eval() for model in (plain, rewired))
     missing = grown_later.load_state_dict(fused.state_dict(), strict=False)
     assert not missing.unexpected_keys
@@ -396,6 +398,22 @@ def test_aggregate_takes_it(name):
     x = torch.randn(2, 3, 70, 93)
     same(grown_later(x), fused(x))
     assert (grown(grown_later)(x) - fused(x)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_the_nodes_and_blocks_learn_under_iterative_aggregation(name):
+    model = dla.aggregate(grown(rewire(network(name))), out_channels=8)
+    frugal = copy.deepcopy(model)
+    frugal.set_grad_checkpointing()
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 70, 93)
+    for each in (model, frugal):
+        each(x).square().mean().backward()
+    for (key, p), other in zip(model.named_parameters(), frugal.parameters(), strict=True):
+        assert p.grad.any() or "se.fc" in key, key  # few channels squeezed: a ReLU may be idle there
+        same(other.grad, p.grad)
+    for one, other in zip(frugal.buffers(), model.buffers(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_the_example_runs(capsys):
@@ -414,8 +432,13 @@ def test_the_example_runs(capsys):
 def test_other_families_are_refused(name):
     with torch.device("meta"):
         other = timm.create_model(name)
-    with pytest.raises(ValueError, match=f"ResNet, ResNeXt, RegNet or ConvNeXt, .* not {type(other).__name__}$"):
+    with pytest.raises(ValueError, match=f"ResNeXt, RegNet or ConvNeXt, .* not {type(other).__name__} of timm.models"):
         rewire(other)
+
+
+def test_torchvisions_networks_are_refused():
+    with torch.device("meta"), pytest.raises(ValueError, match=r"not ResNet of torchvision\.models\.resnet$"):
+        rewire(torchvision.models.resnet18())
 
 
 def test_bad_arguments_are_named():

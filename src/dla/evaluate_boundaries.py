@@ -162,8 +162,9 @@ def _plot_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dla plot-boundaries",
         description="Draw the curves of several evaluations into one picture, with the lines of equal F.",
-        epilog="The name of a curve is the folder of its file. Example:\n"
-        "  dla plot-boundaries runs/small/results.json runs/large/results.json --output both.png",
+        epilog="A curve has the name of its file's folder, and ODS before it; the dot is where ODS lies. Example:\n"
+        "  dla plot-boundaries runs/small/results.json runs/large/results.json --output both.png\n\n"
+        "exit code:\n  0 drawn; 2 something is wrong, and the message names it",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="a results.json")

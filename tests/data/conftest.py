@@ -1,6 +1,6 @@
 """Small trees of files in the layouts that the readers expect, and the real data where there is some."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -86,11 +86,6 @@ def own_boundaries(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_bsds() -> Path:
-    """The real BSDS500, or a skip that says why."""
-    if "DLA_DATA" not in os.environ:
-        pytest.skip("DLA_DATA is not set; it names the folder with the real data sets")
-    root = Path(os.environ["DLA_DATA"]) / "bsds500"
-    if not root.is_dir():
-        pytest.skip(f"no folder {root}")
-    return root
+def real_bsds(real_data: Callable[[str], Path]) -> Path:
+    """The real BSDS500."""
+    return real_data("bsds500")

@@ -57,6 +57,12 @@ def test_files_that_are_no_truth_are_named(tmp_path):
         read_truth(tmp_path / "none.mat")
 
 
+def test_what_scipy_does_not_read_says_how_to_save_it(tmp_path):
+    (tmp_path / "new.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + bytes([0, 2]) + b"IM")
+    with pytest.raises(ValueError, match=r"new\.mat is a MATLAB 7\.3 file: save it again with the option -v7"):
+        read_truth(tmp_path / "new.mat")
+
+
 def test_a_folder_is_listed_by_stem(tmp_path):
     for name in ("b.mat", "a.png", "c.PNG", "notes.txt"):
         (tmp_path / name).touch()

@@ -32,6 +32,8 @@ def randomise_norms(model):
         ("dla46_c", {"num_classes": 5, "in_chans": 1, "output_stride": 16, "drop_path_rate": 0.1}),
         ("dla46_cup", {"num_classes": 2, "in_chans": 1, "out_stride": 4}),
         ("dla46_cida", {"in_chans": 1, "norm_layer": "groupnorm"}),
+        ("test_resnet.r160_in1k+ida", {"in_chans": 1, "num_classes": 2, "norm_layer": "groupnorm"}),
+        ("dla46_c.in1k+ida", {"in_chans": 1, "num_classes": 2}),
     ],
 )
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +144,8 @@ def test_a_missing_prediction_is_named(benchmark):
 
 def test_predictions_without_truth_are_left_out(benchmark):
     (benchmark.truths / "a.mat").unlink()
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(benchmark.predictions / "b_thin.png")
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(benchmark.predictions / "b_overlay.jpg")
     evaluate_folders(*benchmark, FEW)
     assert list(results(benchmark.output)["images"]) == ["b", "c"]
 
@@ -154,7 +155,7 @@ def test_predictions_without_truth_are_left_out(benchmark):
     [
         (np.zeros((41, 30)), r"b\.npy against .*b\.mat: the map is 30x41 but its ground truth 41x30"),
         (np.full((30, 41), 255, dtype=np.uint8), r"b\.npy holds 255 to 255; expected boundary strengths in \[0, 1\]"),
-        (np.full((30, 41), np.nan), r"b\.npy holds NaN"),
+        (np.full((30, 41), np.nan), r"b\.npy holds NaN.*predict it again"),
         (np.zeros((30, 41, 3)), r"b\.npy holds float64 of shape \(30, 41, 3\)"),
         (np.zeros((30, 41), dtype=complex), r"b\.npy holds complex128"),
         (np.array([[{}]], dtype=object), r"b\.npy cannot be read"),
@@ -183,6 +184,8 @@ def test_wrong_files_are_named(tmp_path):
 def test_what_is_measured_is_not_overwritten(benchmark):
     with pytest.raises(ValueError, match="give another output"):
         evaluate_folders(benchmark.predictions, benchmark.truths, benchmark.predictions, FEW)
+    with pytest.raises(ValueError, match=r"a\.png is a file: name a folder"):
+        evaluate_folders(benchmark.predictions, benchmark.truths, benchmark.predictions / "a.png", FEW)
 
 
 def test_files_that_are_no_results_are_named(tmp_path):
@@ -195,22 +198,12 @@ def test_files_that_are_no_results_are_named(tmp_path):
         read_results(tmp_path / "none.json")
 
 
-@pytest.fixture(scope="session")
-def real_truths() -> list[Path]:
-    """The ground truth of the validation split of the real BSDS500, or a skip that says why."""
-    if "DLA_DATA" not in os.environ:
-        pytest.skip("DLA_DATA is not set; it names the folder with the real data sets")
-    folder = Path(os.environ["DLA_DATA"]) / "bsds500/data/groundTruth/val"
-    if not folder.is_dir():
-        pytest.skip(f"no folder {folder}")
-    return list(list_truths(folder).values())
-
-
 @pytest.mark.data
-def test_people_agree_to_four_fifths(real_truths):
+def test_people_agree_to_four_fifths(real_data):
     """One annotator's drawing as the prediction, against those of the others."""
     threshold, counts = spread_thresholds(1), []
-    for path in real_truths[::25]:
+    truths_by_name = list_truths(real_data("bsds500/data/groundTruth/val"))
+    for path in list(truths_by_name.values())[::25]:
         truths = read_truth(path)
         counts.append(count_matches(truths[0].astype(float), truths[1:], threshold))
     assert 0.7 < score(np.stack(counts), threshold).ods < 0.9

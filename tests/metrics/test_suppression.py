@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
+from skimage.morphology import thin
 
-from dla.metrics.boundary.suppression import PRESETS, Suppression, suppress
+from dla.metrics.boundary.suppression import PRESETS, Suppression, suppress, thin_crest
 
 
 def soft_map(seed: int, height: int = 41, width: int = 54) -> np.ndarray:
@@ -96,6 +97,22 @@ def test_a_ridge_keeps_its_crest(preset, degrees):
     away = np.abs(away[6:-6, 6:-6])
     assert not kept[away > 1.1].any()
     assert kept[away < 0.3].all()
+
+
+def test_a_thin_crest_is_one_pixel_wide():
+    """A level bar ends in a line; nothing appears that suppression removed, and values stay."""
+    edges = np.zeros((40, 60))
+    edges[12:28, 8:52] = 0.8
+    wide, crest = suppress(edges), thin_crest(edges)
+    assert (wide > 0).sum(axis=0)[20:40].min() > 5
+    assert (crest > 0).sum(axis=0)[20:40].tolist() == [1] * 20
+    edges = soft_map(3)
+    wide, crest = suppress(edges), thin_crest(edges)
+    assert crest.dtype == np.uint8
+    assert (crest[crest > 0] == wide[crest > 0]).all()
+    blocks = np.lib.stride_tricks.sliding_window_view(crest > 0, (3, 3))
+    assert not blocks.all(axis=(2, 3)).any()
+    assert (crest > 128).sum() > 0.9 * thin(wide > 128).sum()  # what is weak beside a strong ridge does not move it
 
 
 def test_the_two_presets():

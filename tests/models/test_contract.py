@@ -187,6 +187,8 @@ def test_names():
         (lambda: dla.create_model("dla34.nowhere"), ValueError, "no weights named 'dla34.nowhere'"),
         (lambda: dla.create_model("dla34up", pretrained=True), ValueError, "name the weights to load"),
         (lambda: dla.create_model("dla34", planes=3), TypeError, "planes"),
+        (lambda: dla.create_model("dla34", num_classes=-1), ValueError, "num_classes must be at least 0, not -1"),
+        (lambda: dla.create_model("dla34up").reset_classifier(0), ValueError, "at least 1, not 0"),
         (lambda: dla.create_model("dla34up", features_only=True), ValueError, "is for a classifier, dla34"),
         (
             lambda: dla.create_model("dla34up", out_stride=3),

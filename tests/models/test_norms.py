@@ -42,6 +42,46 @@ def test_group_norm_makes_images_independent_in_training(name):
     assert not torch.allclose(plain(x)[:1], plain(x[:1]), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("structure", ["ida", "dla_up", "fpn", "unet"])
+@pytest.mark.parametrize("norm_layer", ["groupnorm", "syncbatchnorm", lambda channels: nn.GroupNorm(1, channels)])
+def test_an_aggregated_backbone_of_ours_has_them_too(structure, norm_layer):
+    model = dla.create_model(f"dla46_c+{structure}", num_classes=3, out_channels=8, norm_layer=norm_layer)
+    kind = nn.SyncBatchNorm if norm_layer == "syncbatchnorm" else nn.GroupNorm
+    assert kinds(model.backbone) == kinds(model.decoder) == {kind}
+    model(torch.randn(2, 3, 65, 70)).square().mean().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@pytest.mark.parametrize("head", ["dense", "classifier"])
+def test_timms_backbones_keep_their_norms(head):
+    plain, model = (
+        dla.create_model("test_resnet+ida", head=head, num_classes=3, norm_layer=norm_layer)
+        for norm_layer in (None, "groupnorm")
+    )
+    assert kinds(model.decoder) == {nn.GroupNorm}
+    assert str(model.backbone) == str(plain.backbone)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "regnetx_002"])
+@torch.no_grad()
+def test_timms_batch_norms_are_synchronised_and_compute_the_same(name):
+    plain = dla.create_model(f"{name}+ida", num_classes=3)
+    plain(torch.randn(4, 3, 64, 64))  # moves the running statistics
+    model = dla.create_model(f"{name}+ida", num_classes=3, norm_layer="syncbatchnorm")
+    assert not [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert any(isinstance(m, nn.SyncBatchNorm) for m in model.backbone.modules())
+    dla.load_weights(model, plain.state_dict())
+    x = torch.randn(1, 3, 65, 70)
+    torch.testing.assert_close(model.eval()(x), plain.eval()(x))
+
+
+def test_the_backbones_own_option_wins():
+    model = dla.aggregate("dla46_c", norm_layer="groupnorm", backbone_options={"norm_layer": "batchnorm"})
+    assert (kinds(model.backbone), kinds(model.decoder)) == ({nn.BatchNorm2d}, {nn.GroupNorm})
+    given = dla.aggregate(dla.create_model("dla46_c"), norm_layer="groupnorm")
+    assert (kinds(given.backbone), kinds(given.decoder)) == ({nn.BatchNorm2d}, {nn.GroupNorm})
+
+
 def test_groups():
     model = dla.create_model("dla34", norm_layer="groupnorm")
     groups = {(m.num_channels, m.num_groups) for m in model.modules() if isinstance(m, nn.GroupNorm)}
@@ -72,3 +112,5 @@ def test_an_unknown_name_is_told():
         ValueError, match="batchnorm, groupnorm, syncbatchnorm or a function of channels, not 'layernorm'"
     ):
         dla.create_model("dla46_c", norm_layer="layernorm")
+    with pytest.raises(ValueError, match="not 'layernorm'"):
+        dla.aggregate("test_resnet", structure="fcn", norm_layer="layernorm")

@@ -1,17 +1,22 @@
 """The boundary task: its loss, its side outputs, what it measures, and what its checkpoints predict."""
 
 import csv
+import json
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning import Trainer
 from PIL import Image
 
 from dla.checkpoint import read_checkpoint
 from dla.cli import main
-from dla.metrics.boundary.suppression import suppress
+from dla.data import BoundaryScenes
+from dla.metrics.boundary import thin_crest
 from dla.predictor import load_predictor
 from dla.tasks import BoundaryTask
 from dla.tasks.boundaries import boundary_loss
@@ -133,15 +138,62 @@ def test_predict_writes_probabilities_crests_and_a_picture_of_them(run, tmp_path
     pixels[:, 30:] = 200
     Image.fromarray(pixels).save(tmp_path / "step.png")
     out = tmp_path / "out"
-    model = str(run / "checkpoints" / "best.ckpt")
-    assert main(["predict", str(tmp_path / "step.png"), "--model", model, "--output", str(out)]) == 0
+    model, views = str(run / "checkpoints" / "best.ckpt"), ["--scales", "0.5", "1", "--flip"]
+    assert main(["predict", str(tmp_path / "step.png"), "--model", model, "--output", str(out), *views]) == 0
     assert {path.name for path in out.iterdir()} == {"step.png", "step_thin.png", "step_overlay.jpg"}
-    probabilities = load_predictor(model).boundaries(Image.fromarray(pixels))
+    probabilities = load_predictor(model).boundaries(Image.fromarray(pixels), scales=(0.5, 1.0), flip=True)
     written = {name: np.asarray(Image.open(out / name)) for name in ("step.png", "step_thin.png", "step_overlay.jpg")}
     assert np.abs(written["step.png"] - 255 * probabilities).max() <= 0.5001
-    np.testing.assert_array_equal(written["step_thin.png"], suppress(probabilities))
+    np.testing.assert_array_equal(written["step_thin.png"], thin_crest(probabilities))
     assert written["step_overlay.jpg"].shape == (50, 61, 3)
     assert "wrote 1 boundary maps and overlays" in capsys.readouterr().out
+
+
+def test_what_predict_writes_is_measured_as_by_validate(run, tmp_path, capsys):
+    """The same images through files: what differs is that probabilities are rounded to 8 bits."""
+    scenes, model = BoundaryScenes(4, size=48, split="val"), str(run / "checkpoints" / "best.ckpt")
+    for folder in ("images", "truths"):
+        (tmp_path / folder).mkdir()
+    for index in range(4):
+        image, (truth,) = scenes[index]
+        Image.fromarray(image.movedim(0, -1).numpy()).save(tmp_path / "images" / f"{index}.png")
+        Image.fromarray(truth.numpy()).save(tmp_path / "truths" / f"{index}.png")
+    maps, measured = str(tmp_path / "maps"), str(tmp_path / "measured")
+    assert main(["predict", str(tmp_path / "images"), "--model", model, "--output", maps]) == 0
+    settings = ["--nms", "hed", "--thresholds", "5", "--workers", "1"]
+    assert main(["evaluate-boundaries", maps, str(tmp_path / "truths"), "--output", measured, *settings]) == 0
+    table = json.loads((tmp_path / "measured" / "results.json").read_text())
+    assert list(table["images"]) == ["0", "1", "2", "3"]  # crests and overlays beside the maps do not count
+    capsys.readouterr()
+    assert fit(run, f"--ckpt_path={model}", command="validate") == 0
+    printed = capsys.readouterr().out
+    for name in ("ods", "ois", "ap"):
+        assert float(re.search(rf"{name.upper()}\D+([\d.]+)", printed)[1]) == pytest.approx(100 * table[name], abs=1.5)
+
+
+def test_crests_without_the_extra_are_named(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.morphology", None)
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    model = str(run / "checkpoints" / "best.ckpt")
+    assert main(["predict", str(tmp_path / "a.png"), "--model", model, "--output", str(tmp_path / "out")]) == 2
+    assert "by the extra [train]" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_training_watches_the_first_images_in_batches_of_any_size():
+    task = BoundaryTask(network="dla46_cida", watch=3, watch_thresholds=2).eval()
+    task.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    drawn = [torch.eye(32, dtype=torch.bool)[None] for _ in range(8)]
+    for start in (0, 2, 4):
+        batch = {"image": torch.zeros(2, 3, 32, 32), "index": torch.tensor([start, start + 1])}
+        task.validation_step(batch | {"truths": drawn[start : start + 2]}, start // 2)
+    assert task.metrics["watch"].totals[0, 1] == 3 * 32
+
+
+def test_testing_takes_the_thresholds_of_the_benchmark():
+    task = BoundaryTask(network="dla46_cida")
+    assert [len(task.metrics[name].thresholds) for name in ("watch", "test")] == [9, 99]
+    assert task.metrics["test"].max_dist == 0.0075
 
 
 def test_a_run_with_a_sampled_annotator_goes_on_bit_for_bit(tmp_path):

@@ -108,6 +108,16 @@ def test_the_checkpoint_predicts_without_lightning(run):
     assert predictor.model(torch.zeros(1, 3, 33, 21)).shape == (1, len(predictor.classes), 33, 21)
 
 
+def test_any_backbone_by_name_trains_and_predicts(tmp_path):
+    backbone = ("--model.backbone=test_efficientnet", "--model.structure=fpn")
+    options = ("--model.options={out_channels: 8, out_stride: 4}", "--trainer.max_epochs=1")
+    assert fit(tmp_path, *backbone, *options) == 0
+    assert last(tmp_path)["dla"]["model"] == "test_efficientnet+fpn"
+    predictor = load_predictor(tmp_path / "checkpoints" / "last.ckpt")
+    assert predictor.model.decoder.out_channels == 8
+    assert predictor.model(torch.zeros(1, 3, 33, 40)).shape == (1, len(predictor.classes), 33, 40)
+
+
 def test_validate_and_test_measure_with_scales_flips_and_windows(run, capsys):
     best = f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"
     options = ("--model.test_scales=[0.5,1]", "--model.test_flip=true", "--model.window=24")

@@ -118,6 +118,23 @@ def test_mmdetection3d():
     torch.testing.assert_close(features(x)[1:], model.backbone(x))
 
 
+def test_mmdetection3d_before_its_neck_had_lists():
+    state = checkpoint({}, "deformable", classifier=False)
+    lists = mmdetection3d(state)
+    early = {re.sub(r"(proj|up|node)s\.(\d)", lambda m: f"{m[1]}_{int(m[2]) + 1}", key): v for key, v in lists.items()}
+    assert "neck.ida_up.proj_1.conv.conv_offset.weight" in early
+    report, expected = (dla.load_weights(dla.create_model("dla34_centernet", heads={}), s) for s in (early, lists))
+    assert report.mapped.keys() == expected.mapped.keys()
+    assert all(early[key] is lists[expected.mapped[ours]] for ours, key in report.mapped.items())
+
+
+def test_mmdetection3d_without_deformable_convolutions_has_biases_that_we_lack():
+    state = mmdetection3d(checkpoint({}, "plain", classifier=False))
+    biased = {**state, "neck.ida_up.projs.0.conv.bias": torch.zeros(64)}
+    with pytest.raises(WeightsError, match=r"\(1 unknown: neck.ida_up.projs.0.conv.bias\)"):
+        dla.load_weights(dla.create_model("dla34_centernet", heads={}, decoder="plain"), biased)
+
+
 def test_mmdetection3d_with_group_norm():
     state = mmdetection3d(checkpoint({}, "deformable", classifier=False))
     counted = ("running_mean", "running_var", "num_batches_tracked")

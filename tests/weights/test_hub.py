@@ -28,18 +28,28 @@ def theirs():
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory, theirs):
-    """A cache that holds timm/dla46_c.in1k, as huggingface_hub lays it out."""
+def resnet():
+    torch.manual_seed(0)
+    return randomise(timm.create_model("test_resnet"))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory, theirs, resnet):
+    """A cache that holds two of timm's repositories, as huggingface_hub lays it out."""
     folder = tmp_path_factory.mktemp("hub")
-    repository = folder / "models--timm--dla46_c.in1k"
+    add_to_cache(folder / "models--timm--dla46_c.in1k", theirs)
+    add_to_cache(folder / "models--timm--test_resnet.r160_in1k", resnet)
+    return folder
+
+
+def add_to_cache(repository, model):
     for name in ("blobs", "refs", f"snapshots/{COMMIT}"):
         (repository / name).mkdir(parents=True)
     (repository / "refs" / "main").write_text(COMMIT)
-    save_file(theirs.state_dict(), repository / "blobs" / "new")
+    save_file(model.state_dict(), repository / "blobs" / "new")
     digest = hashlib.sha256((repository / "blobs" / "new").read_bytes()).hexdigest()
     (repository / "blobs" / "new").rename(repository / "blobs" / digest)
     (repository / "snapshots" / COMMIT / "model.safetensors").symlink_to(f"../../blobs/{digest}")
-    return folder
 
 
 @pytest.fixture
@@ -85,6 +95,18 @@ def test_other_classes_features_and_backbones(theirs):
         assert set(report.ignored) == {"fc.weight", "fc.bias"}
     for trunk in (other, features.body, dense.backbone.body):
         assert torch.equal(trunk.stem[0][0].weight, stem)
+
+
+@pytest.mark.parametrize("name", ["dla46_c+ida", "dla46_c.in1k+ida", "test_resnet+ida", "test_resnet.r160_in1k+ida"])
+@pytest.mark.usefixtures("offline")
+@torch.no_grad()
+def test_backbones_under_a_structure(name, theirs, resnet):
+    model = dla.create_model(name, pretrained=True, num_classes=3, out_channels=8).eval()
+    x = torch.randn(1, 3, 64, 64)
+    source, first = (theirs, 1) if name.startswith("dla") else (resnet, 0)
+    for given, expected in zip(model.backbone(x), source.forward_intermediates(x)[1][first:], strict=True):
+        assert (given - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert model.pretrained_cfg["mean"] == list(source.pretrained_cfg["mean"])
 
 
 @pytest.mark.usefixtures("offline")

@@ -82,6 +82,12 @@ def test_misfits_are_named_and_nothing_is_loaded(state):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+def test_what_is_no_state_dict_is_told(tmp_path):
+    torch.save({"state_dict": {0: torch.zeros(3)}}, tmp_path / "optimizer.pt")
+    with pytest.raises(WeightsError, match="weights have names as keys, and not 0: give the state dict"):
+        dla.load_weights(dla.create_model("dla46_c"), tmp_path / "optimizer.pt")
+
+
 def test_another_network_is_refused(state):
     with pytest.raises(WeightsError, match="do not fit the model"):
         dla.load_weights(dla.create_model("dla34", num_classes=5), state)

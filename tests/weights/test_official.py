@@ -129,8 +129,14 @@ def test_another_upsampling_is_refused():
         dla.load_weights(dla.create_model("dla46_cup", num_classes=5), {**state, "up.weight": state["up.weight"] * 1.1})
     with pytest.raises(WeightsError, match=r"up.weight \(\) is not bilinear"):
         dla.load_weights(dla.create_model("dla46_cup", num_classes=5), {**state, "up.weight": 3})
-    with pytest.raises(WeightsError, match=r"interpolation by 4, the model's out_stride"):
+    with pytest.raises(WeightsError, match=r"unknown: dla_up.ida_3.*with its num_classes, in_chans and out_stride"):
         dla.load_weights(dla.create_model("dla46_cup", num_classes=5, out_stride=4), state)
+
+
+@pytest.mark.parametrize("name", ["dla46_c", "test_resnet+ida", "dla46_c+ida"])
+def test_a_segmentation_network_is_refused_by_networks_without_its_decoder(name):
+    with pytest.raises(WeightsError, match=r"missing: .*unknown: .*layout: the authors' segmentation"):
+        dla.load_weights(dla.create_model(name, num_classes=5), segmentation("dla46_c", 5, 2))
 
 
 def test_other_classes_take_a_new_head():

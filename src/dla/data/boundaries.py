@@ -1,13 +1,14 @@
 """Lightning data modules of boundary detection: BSDS500, folders of your own, synthetic scenes."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dla.data.base import Split
 from dla.data.boundary_data import BoundaryData
 from dla.data.boundary_folders import BoundaryFolders
 from dla.data.boundary_scenes import BoundaryScenes
 from dla.data.bsds import BSDS500
+from dla.data.scene_data import SceneData
 
 __all__ = ["BSDSData", "BoundaryData", "BoundaryFolderData", "BoundaryScenesData"]
 
@@ -63,45 +64,9 @@ class BoundaryFolderData(BoundaryData):
         return self.root / pattern.replace("{split}", split)
 
 
-class BoundaryScenesData(BoundaryData):
-    """Boundaries of synthetic scenes, made on the fly: nothing to download.
-
-    Args:
-        size: Side of the images, in pixels.
-        train_images: How many scenes to train on.
-        val_images: How many other scenes to validate, and again others to test on.
-        val_batch_size: Validation and test images a batch.
-        crop: Side of the square cut out of training images, in pixels; null for the whole image.
-        augment: Augment training images one by one in the workers, "sample", or at once on the device, "batch".
-        cache: Make the scenes once and keep them in memory, 4 bytes a pixel.
-        workers: Processes that load the data; 0 loads in the main process.
-        **settings: The others of `BoundaryData`.
-    """
-
-    def __init__(
-        self,
-        *,
-        size: int = 96,
-        train_images: int = 1024,
-        val_images: int = 128,
-        val_batch_size: int = 16,
-        crop: int | None = None,
-        augment: Literal["sample", "batch"] = "batch",
-        cache: bool = True,
-        workers: int = 0,
-        **settings: Any,
-    ) -> None:
-        super().__init__(
-            val_batch_size=val_batch_size,
-            crop=size if crop is None else crop,
-            augment=augment,
-            cache=cache,
-            workers=workers,
-            **settings,
-        )
-        self.size, self.train_images, self.val_images = size, train_images, val_images
+class BoundaryScenesData(SceneData, BoundaryData):
+    """Boundaries of synthetic scenes, made on the fly: nothing to download."""
 
     def read(self, split: Split) -> BoundaryScenes:
         """The scenes of one split."""
-        count = self.train_images if split == "train" else self.val_images
-        return BoundaryScenes(count, size=self.size, split=split, seed=self.seed)
+        return BoundaryScenes(**self.scene_options(split))

@@ -1,6 +1,6 @@
 """Lightning data modules, configured by their signatures: synthetic scenes, CamVid, Cityscapes, your own images."""
 
-from typing import Any, Literal
+from typing import Any
 
 from dla.data.base import Split
 from dla.data.boundaries import BoundaryData, BoundaryFolderData, BoundaryScenesData, BSDSData
@@ -8,6 +8,7 @@ from dla.data.camvid import CamVid
 from dla.data.cityscapes import Cityscapes
 from dla.data.paired import PairedFolders, spread_colors
 from dla.data.sample import SegmentationSet
+from dla.data.scene_data import SceneData
 from dla.data.scenes import Scenes
 from dla.data.segmentation import SegmentationData
 from dla.images import RGB
@@ -26,57 +27,24 @@ __all__ = [
 ]
 
 
-class ScenesData(SegmentationData):
+class ScenesData(SceneData):
     """Synthetic scenes, made on the fly: nothing to download.
 
     Args:
-        size: Side of the images, in pixels.
-        train_images: How many scenes to train on.
-        val_images: How many other scenes to validate, and again others to test on.
-        val_batch_size: Validation and test images a batch.
-        crop: Side of the square cut out of training images, in pixels; null for the whole image.
         scale: Range of the random factor of a training image's size; null keeps the size.
         rotate: Largest random rotation to either side, in degrees.
-        augment: Augment training images one by one in the workers, "sample", or at once on the device, "batch".
-        cache: Make the scenes once and keep them in memory, 4 bytes a pixel.
-        workers: Processes that load the data; 0 loads in the main process.
-        **settings: The others of `SegmentationData`.
+        **settings: Those of `SceneData`, and the others of `SegmentationData`.
     """
 
     classes = Scenes.classes
     colors = Scenes.colors
 
-    def __init__(
-        self,
-        *,
-        size: int = 96,
-        train_images: int = 1024,
-        val_images: int = 128,
-        val_batch_size: int = 16,
-        crop: int | None = None,
-        scale: tuple[float, float] | None = None,
-        rotate: float = 0.0,
-        augment: Literal["sample", "batch"] = "batch",
-        cache: bool = True,
-        workers: int = 0,
-        **settings: Any,
-    ) -> None:
-        super().__init__(
-            val_batch_size=val_batch_size,
-            crop=size if crop is None else crop,
-            scale=scale,
-            rotate=rotate,
-            augment=augment,
-            cache=cache,
-            workers=workers,
-            **settings,
-        )
-        self.size, self.train_images, self.val_images = size, train_images, val_images
+    def __init__(self, *, scale: tuple[float, float] | None = None, rotate: float = 0.0, **settings: Any) -> None:
+        super().__init__(scale=scale, rotate=rotate, **settings)
 
     def read(self, split: Split) -> SegmentationSet:
         """The scenes of one split."""
-        count = self.train_images if split == "train" else self.val_images
-        return Scenes(count, size=self.size, split=split, seed=self.seed)
+        return Scenes(**self.scene_options(split))
 
 
 class StoredData(SegmentationData):

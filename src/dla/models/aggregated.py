@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from dla.backbones import FeatureSpec
 from dla.checkpointing import checkpointed
-from dla.models.classifier import Pool
 from dla.models.depth import groups_within, undecayed_within
-from dla.models.heads import ClassifierHead
+from dla.models.heads import Classifier, ClassifierHead, Pool
 
 
 class Aggregated(nn.Module):
@@ -74,7 +73,7 @@ class Aggregated(nn.Module):
         self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]
 
 
-class AggregatedClassifier(Aggregated):
+class AggregatedClassifier(Classifier, Aggregated):
     """Classes of images from the fused map, pooled.
 
     Args:
@@ -98,21 +97,3 @@ class AggregatedClassifier(Aggregated):
         self.num_classes, self.global_pool, self.drop_rate = num_classes, global_pool, drop_rate
         self.num_features = self.head_hidden_size = self.out_channels
         self.head = ClassifierHead(self.out_channels, num_classes, global_pool=global_pool, drop_rate=drop_rate)
-
-    def forward_head(self, x: Float[Tensor, "b k _ _"], pre_logits: bool = False) -> Tensor:
-        """Logits (b, classes) of the fused map; pooled features (b, k) where `pre_logits` is set."""
-        return self.head(x, pre_logits=pre_logits)
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
-        """Logits (b, classes) of images of any size; pooled features (b, k) where there are no classes."""
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Module:
-        """The last linear map."""
-        return self.head.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: Pool | None = None) -> None:
-        """Put a new, untrained head on the network; the pooling stays where None is given."""
-        self.global_pool = self.global_pool if global_pool is None else global_pool
-        head = ClassifierHead(self.out_channels, num_classes, global_pool=self.global_pool, drop_rate=self.drop_rate)
-        self.num_classes, self.head = num_classes, head.to(next(self.parameters()))

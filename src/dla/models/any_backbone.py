@@ -7,9 +7,10 @@ from torch import nn
 
 from dla.backbones import FeatureSpec, adapt, check_specs, choose, is_power_of_two, timm_model
 from dla.models.aggregated import Aggregated, AggregatedClassifier
-from dla.models.classifier import DLA, Pool
+from dla.models.classifier import DLA
 from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
+from dla.models.heads import Pool
 from dla.models.neighbours import FCN, FPN, UNet
 from dla.models.norms import NormLayer, with_norms
 from dla.models.variants import VARIANTS
@@ -44,9 +45,9 @@ def aggregate(
         in_chans: channels of the images.
         pretrained: with a name, load the backbone's weights.
         out_indices: which of the backbone's maps are fused; all for None, but for those at the image's own size.
-        norm_layer: of the structure, and of a backbone of ours that is given by name; other backbones keep their norms,
-            which their weights are made for. "batchnorm", "groupnorm", "syncbatchnorm", or what makes a norm from a
-            channel count. FCN has no norm.
+        norm_layer: of the structure (FCN has no norm), and of a backbone of ours that is given by name: "batchnorm",
+            "groupnorm", "syncbatchnorm", or what makes a norm from a channel count. A timm model given by name gets its
+            batch norms synchronised by "syncbatchnorm", and otherwise keeps its norms, which its weights are made for.
         backbone_options: with a name, further options for making the backbone, such as {"drop_path_rate": 0.1}.
 
     Raises:
@@ -92,15 +93,20 @@ def make_decoder(
     return STRUCTURES[structure](specs, channels=channels, out_stride=out_stride)
 
 
-def _named(
-    name: str, pretrained: bool, in_chans: int, norm_layer: NormLayer, options: dict[str, Any]
-) -> nn.Module:
+def _named(name: str, pretrained: bool, in_chans: int, norm_layer: NormLayer, options: dict[str, Any]) -> nn.Module:
     from dla.models.zoo import create_model  # here, since names with "+" come from there to here
 
     if name.partition(".")[0] in VARIANTS:
         options = {"norm_layer": norm_layer, **options}
         return create_model(name, pretrained, num_classes=0, in_chans=in_chans, **options)
-    return timm_model(name, pretrained=pretrained, in_chans=in_chans, options=options)
+    model = timm_model(name, pretrained=pretrained, in_chans=in_chans, options=options)
+    return _synchronised(model) if norm_layer == "syncbatchnorm" else model
+
+
+def _synchronised(model: nn.Module) -> nn.Module:
+    from timm.layers.norm_act import convert_sync_batchnorm  # torch's own would lose the activations in timm's norms
+
+    return convert_sync_batchnorm(model)
 
 
 def _features(

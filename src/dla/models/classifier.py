@@ -1,7 +1,7 @@
 """The DLA network: six stages, hierarchical aggregation within and iterative aggregation between them (Figure 3)."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,14 +11,12 @@ from dla.backbones import FeatureSpec, take_indices
 from dla.checkpointing import checkpointed
 from dla.models.blocks import BlockFactory, conv_norm
 from dla.models.depth import Matcher, stage_groups
-from dla.models.heads import ClassifierHead
+from dla.models.heads import Classifier, ClassifierHead, Pool
 from dla.models.norms import NormLayer, with_norms
 from dla.models.stage import Stage
 
-Pool = Literal["avg", "max", ""]
 
-
-class DLA(nn.Module):
+class DLA(Classifier):
     """A classifier whose stages are aggregated deeply, with timm's model conventions. Any image size works.
 
     Args:
@@ -133,24 +131,6 @@ class DLA(nn.Module):
     def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
         """The last stage's map, at 1/32 unless `output_stride` says otherwise."""
         return self.forward_intermediates(x, indices=[])[0]
-
-    def forward_head(self, x: Float[Tensor, "b k _ _"], pre_logits: bool = False) -> Tensor:
-        """Logits (b, classes) of the last stage's map; pooled features (b, k) where `pre_logits` is set."""
-        return self.head(x, pre_logits=pre_logits)
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
-        """Logits (b, classes) of images of any size; pooled features (b, k) where there are no classes."""
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Module:
-        """The last linear map."""
-        return self.head.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: Pool | None = None) -> None:
-        """Put a new, untrained head on the network; the pooling stays where None is given."""
-        self.global_pool = self.global_pool if global_pool is None else global_pool
-        head = ClassifierHead(self.num_features, num_classes, global_pool=self.global_pool, drop_rate=self.drop_rate)
-        self.num_classes, self.head = num_classes, head.to(next(self.parameters()))
 
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] | None = 1, prune_norm: bool = False, prune_head: bool = True

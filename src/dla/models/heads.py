@@ -1,19 +1,19 @@
 """What turns features into answers: a classifier over the pooled last map, a classifier of every pixel."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.models.upsample import FixedUpsample
 
+Pool = Literal["avg", "max", ""]
+
 
 class ClassifierHead(nn.Module):
     """Global pooling, so that any image size gives one vector; dropout; a linear map, none for 0 classes."""
 
-    def __init__(
-        self, in_channels: int, num_classes: int, *, global_pool: Literal["avg", "max", ""], drop_rate: float
-    ) -> None:
+    def __init__(self, in_channels: int, num_classes: int, *, global_pool: Pool, drop_rate: float) -> None:
         super().__init__()
         pools = {"avg": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1), "": None}
         if global_pool not in pools:
@@ -31,6 +31,35 @@ class ClassifierHead(nn.Module):
         """(b, c, h, w) -> (b, classes), or the pooled (b, c) where `pre_logits` is set or there are no classes."""
         x = self.drop(self.global_pool(x))
         return x if pre_logits else self.fc(x)
+
+
+class Classifier(nn.Module):
+    """What networks with a `ClassifierHead` have in common; they give the map by `forward_features`."""
+
+    forward_features: Any
+    num_classes: int
+    num_features: int
+    global_pool: Pool
+    drop_rate: float
+    head: ClassifierHead
+
+    def forward_head(self, x: Float[Tensor, "b k _ _"], pre_logits: bool = False) -> Tensor:
+        """Logits (b, classes) of the map; pooled features (b, k) where `pre_logits` is set."""
+        return self.head(x, pre_logits=pre_logits)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
+        """Logits (b, classes) of images of any size; pooled features (b, k) where there are no classes."""
+        return self.forward_head(self.forward_features(x))
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear map."""
+        return self.head.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: Pool | None = None) -> None:
+        """Put a new, untrained head on the network; the pooling stays where None is given."""
+        self.global_pool = self.global_pool if global_pool is None else global_pool
+        head = ClassifierHead(self.num_features, num_classes, global_pool=self.global_pool, drop_rate=self.drop_rate)
+        self.num_classes, self.head = num_classes, head.to(next(self.parameters()))
 
 
 class DenseHead(nn.Module):

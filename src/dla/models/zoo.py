@@ -11,7 +11,6 @@ from dla.models.features import Features
 from dla.models.variants import VARIANTS, build, build_centernet, build_dense
 from dla.weights import IMAGENET, Packaged, load_packaged, on_hub, packaged
 
-
 DECODERS = ("up", "ida")  # endings of the names of dense predictors
 CENTERNET = "_centernet"  # behind dla34 alone, as its authors have it
 

@@ -87,5 +87,6 @@ def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[
     if lines:
         raise WeightsError(
             f"these weights do not fit the model ({'; '.join(lines)}). Their layout: {layout.name}. Create the model "
-            "that the weights are of, with its num_classes and in_chans; or, for other classes, give new_head=True"
+            "that the weights are of, with its num_classes, in_chans and out_stride; or, for other classes, give "
+            "new_head=True"
         )

@@ -65,9 +65,15 @@ def network_weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """The network's part of a training checkpoint's weights, without what wrappers put before its names.
 
     That is `model.` in this library's tasks, beside which nothing is taken, and `module.` in data-parallel training.
+
+    Raises:
+        WeightsError: these are no weights, since their keys are no names.
     """
     wrapped = isinstance(checkpoint.get("state_dict"), Mapping)
     state = checkpoint["state_dict"] if wrapped else checkpoint
+    odd = [key for key in state if not isinstance(key, str)]
+    if odd:
+        raise WeightsError(f"weights have names as keys, and not {odd[0]!r}: give the state dict of a network")
     if wrapped and any(key.startswith("model.") for key in state):
         state = {key: value for key, value in state.items() if key.startswith("model.")}
     for prefix in ("model.",) * wrapped + ("module.",):

@@ -1,14 +1,16 @@
 """Evaluates a folder of boundary maps against a folder of ground truth, in parallel, and goes on where it stopped."""
 
 import json
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,6 +163,15 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # on Ctrl-C it ends without a traceback; its parent writes the files
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers, which would wait for tasks for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def count_task(task: Task) -> Int[np.ndarray, "k 4"]:

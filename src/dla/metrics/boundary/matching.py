@@ -2,7 +2,7 @@
 
 The predicted maps of neighbouring thresholds differ in few pixels. So there is one matching, which stays optimal while
 predicted pixels come and go; each costs one short search for an alternating path. Solving every threshold anew as a
-sparse assignment gives the same numbers in some hundred times the time.
+sparse assignment gives the same numbers in some ten times the time.
 
 In the terms of linear programming: a pair is worth a large constant less its distance, so that more pairs always beat
 nearer ones, and every pixel has a price of at least 0. The two prices of a pair add up to at least its worth, of a
