@@ -46,6 +46,16 @@ def test_a_folder_is_measured(folders, tmp_path, capsys):
     assert len(table["images"]["a"]["counts"]) == 3
 
 
+def test_soft_maps_without_suppression_are_minded(folders, tmp_path, capsys):
+    assert evaluate(folders, tmp_path / "thin") == 0
+    assert "--nms hed" not in capsys.readouterr().err
+    save(tmp_path / "maps" / "a.png", np.full((30, 41), 9))
+    assert evaluate(folders, tmp_path / "soft") == 0
+    assert "most pixels of" in capsys.readouterr().err
+    assert evaluate(folders, tmp_path / "hed", "--nms", "hed") == 0
+    assert "most pixels of" not in capsys.readouterr().err
+
+
 def test_the_benchmark_is_what_is_measured_by_default(folders, tmp_path):
     assert main(["evaluate-boundaries", *folders, "--output", str(tmp_path / "out")]) == 0
     table = json.loads((tmp_path / "out" / "results.json").read_text())

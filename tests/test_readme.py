@@ -33,6 +33,7 @@ CUT = [
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
     "--data.batch_size=2",
+    "--data.workers=0",
 ]
 CROP = "--data.crop=32"  # not of digits and CIFAR, whose images are small as they are
 CUT_FIT = ["--trainer.limit_train_batches=2", "--trainer.check_val_every_n_epoch=1"]

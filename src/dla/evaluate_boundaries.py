@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from dla.arguments import number
+from dla.data.boundary_truth import list_by_stem
 from dla.metrics.boundary import (
     PRESETS,
     Protocol,
@@ -19,8 +20,10 @@ from dla.metrics.boundary import (
     Suppression,
     draw_curves,
     evaluate_folders,
+    read_prediction,
     read_results,
 )
+from dla.metrics.boundary.predictions import SUFFIXES
 
 DONE, FAILED, INTERRUPTED = 0, 2, 130
 
@@ -63,6 +66,8 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         protocol = Protocol(arguments.thresholds, arguments.max_dist, _suppression(arguments))
+        if protocol.nms is None:
+            _mind_soft_maps(arguments.predictions)
         scores = evaluate_folders(
             arguments.predictions,
             arguments.ground_truth,
@@ -129,6 +134,17 @@ def _suppression(arguments: argparse.Namespace) -> Suppression | None:
             raise ValueError(f"--nms-{next(iter(options))} says how to suppress: add --nms hed or --nms rcf")
         return None
     return replace(PRESETS[arguments.nms], **options)
+
+
+def _mind_soft_maps(predictions: Path) -> None:
+    """Say so where the first map was not suppressed: its numbers would be low, and slow to come by."""
+    first = next(iter(list_by_stem(predictions, SUFFIXES).values()), None)
+    if first is not None and (read_prediction(first) > 0).mean() > 0.5:
+        print(
+            f"dla evaluate-boundaries: note: most pixels of {first} are above 0, as in maps straight from a network; "
+            "those are usually measured with --nms hed",
+            file=sys.stderr,
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
