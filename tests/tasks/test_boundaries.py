@@ -115,6 +115,16 @@ def test_a_run_measures_and_learns(run):
     assert (run / "examples.png").stat().st_size > 1000
 
 
+def test_fit_watches_and_validate_measures_all(run, tmp_path):
+    checkpoint = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
+    watched = {"--model.watch": "4", "--trainer.max_epochs": "8", "--trainer.check_val_every_n_epoch": "4"}
+    assert fit(tmp_path, "--model.test_flip=true", **watched) == 0
+    last_of = [(root / "metrics/version_0/metrics.csv").read_text().splitlines() for root in (run, tmp_path)]
+    assert last_of[0][1] == last_of[1][1]  # the same training
+    assert last_of[0] != last_of[1]  # measured on two images, and on four
+    assert fit(run, "--model.watch=0", checkpoint, command="validate") == 0
+
+
 def test_validate_prints_all_images_over_scales_and_flips(run, capsys):
     best = f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"
     tables = []

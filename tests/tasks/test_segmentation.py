@@ -108,6 +108,14 @@ def test_the_checkpoint_predicts_without_lightning(run):
     assert predictor.model(torch.zeros(1, 3, 33, 21)).shape == (1, len(predictor.classes), 33, 21)
 
 
+def test_fit_measures_the_image_as_it_is(tmp_path):
+    rows = []
+    for number, extra in enumerate(((), ("--model.test_scales=[0.5,1]", "--model.test_flip=true"))):
+        assert fit(tmp_path / str(number), *extra, **{"--trainer.max_epochs": "1"}) == 0
+        rows.append((tmp_path / str(number) / "metrics/version_0/metrics.csv").read_text())
+    assert rows[0] == rows[1]
+
+
 def test_any_backbone_by_name_trains_and_predicts(tmp_path):
     backbone = ("--model.backbone=test_efficientnet", "--model.structure=fpn")
     options = ("--model.options={out_channels: 8, out_stride: 4}", "--trainer.max_epochs=1")

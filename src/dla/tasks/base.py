@@ -108,6 +108,11 @@ class Task(LightningModule):
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # of Lightning's `seed_everything`
         torch.manual_seed(draw_seed(seed + self.global_rank, self.current_epoch, batch_idx))
 
+    @property
+    def measuring(self) -> bool:
+        """Whether this is `validate`; `trainer.validating` also holds within `fit`, between its epochs."""
+        return self.trainer.state.fn == "validate"
+
     def log_loss(self, loss: Tensor, batch: Batch) -> Tensor:
         """Log the training loss, averaged over the epoch, and return it."""
         count = len(batch["image"])

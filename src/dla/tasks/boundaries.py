@@ -97,7 +97,7 @@ class BoundaryTask(Task):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Match boundaries: in `fit` of the first images as they are, in `validate` of all, as in `test`."""
-        if self.trainer.validating:
+        if self.measuring:
             self.test_step(batch, batch_idx)
         elif watched := [place for place, index in enumerate(batch["index"].tolist()) if index < self.watch]:
             truths = [batch["truths"][place] for place in watched]
@@ -109,7 +109,7 @@ class BoundaryTask(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Log what was matched."""
-        self._log_metrics("val", "test" if self.trainer.validating else "watch")
+        self._log_metrics("val", "test" if self.measuring else "watch")
 
     def on_test_epoch_end(self) -> None:
         """Log what was matched."""

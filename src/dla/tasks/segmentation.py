@@ -71,7 +71,7 @@ class SegmentationTask(Task):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count pixels: in `fit` on the plain image, in `validate` with the test-time options."""
-        if self.trainer.validating:
+        if self.measuring:
             self.test_step(batch, batch_idx)
         else:
             self.metrics.update(self(batch["image"]).argmax(1), batch["mask"])

@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -139,6 +141,9 @@ def _computed(tasks: Mapping[str, Task], workers: int) -> Iterator[tuple[str, In
             futures = {pool.submit(count_task, task): name for name, task in tasks.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()
+    except BrokenProcessPool:
+        time.sleep(0.5)  # Ctrl-C ends the workers too, and may get to them first: then it is raised here
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
