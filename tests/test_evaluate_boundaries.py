@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +169,13 @@ def start_a_long_run(folder: Path) -> tuple[list[str], subprocess.Popen[str]]:
         save(folder / "truth" / f"{number}.png", rng.random((150, 200)) < 0.05)
     command = [sys.executable, "-m", "dla", "evaluate-boundaries", str(folder / "maps"), str(folder / "truth")]
     command += ["--workers", "2", "--thresholds", "30", "--output", str(folder / "out")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+    )
     while process.poll() is None and len(list((folder / "out" / "images").glob("*.json"))) < 2:
         time.sleep(0.02)
     return command, process

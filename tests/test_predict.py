@@ -246,8 +246,9 @@ def test_a_command_that_gets_the_signal_leaves_whole_files(tmp_path, model):
     first = picture(tmp_path / "in" / "first.png")
     for index in range(1500):  # more than are done before the signal comes, however busy the machine
         os.link(first, tmp_path / "in" / f"{index}.png")
-    code = (
-        "import sys; from dla.predict import main; assert 'lightning' not in sys.modules; sys.exit(main(sys.argv[1:]))"
+    code = (  # a shell that runs the tests in the background has its children ignore the signal
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from dla.predict import main; "
+        "assert 'lightning' not in sys.modules; sys.exit(main(sys.argv[1:]))"
     )
     arguments = [str(tmp_path / "in"), "--model", model, "--output", str(tmp_path / "out"), "--device", "cpu"]
     process = subprocess.Popen(
