@@ -1,6 +1,5 @@
 """CIFAR from the publisher's binary files and from folders of pictures: the same images, the same split."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -126,10 +125,8 @@ def test_what_is_broken_is_named(binary, pictures, tmp_path):
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_real_cifar():
-    root = Path(os.environ.get("DLA_DATA", "(DLA_DATA is not set)"), "cifar10")
-    if not root.is_dir():
-        pytest.skip(f"no folder {root}")
+def test_real_cifar(real_data):
+    root = real_data("cifar10")
     data = CIFARData(str(root))
     data.setup("fit")
     assert data.classes[:2] == ("airplane", "automobile")

@@ -1,6 +1,5 @@
 """A folder of images per class: whose classes count, what is refused, and what a batch of them holds."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -222,10 +221,8 @@ def test_through_the_trainer(root, tmp_path):
 
 
 @pytest.mark.data
-def test_real_grocery():
-    root = Path(os.environ.get("DLA_DATA", "(DLA_DATA is not set)"), "grocery")
-    if not root.is_dir():
-        pytest.skip(f"no folder {root}")
+def test_real_grocery(real_data):
+    root = real_data("grocery")
     module = ImageFolderData(str(root), crop=96, workers=0)
     module.setup("fit")
     assert (module.num_classes, len(module.sets["train"]), len(module.sets["val"])) == (81, 2640, 296)
