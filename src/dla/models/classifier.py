@@ -13,7 +13,7 @@ from dla.models.blocks import BlockFactory, conv_norm
 from dla.models.depth import Matcher, stage_groups
 from dla.models.heads import Classifier, ClassifierHead, Pool
 from dla.models.norms import NormLayer, with_norms
-from dla.models.stage import Stage
+from dla.models.stage import STRUCTURES, Stage
 
 
 class DLA(Classifier):
@@ -24,6 +24,8 @@ class DLA(Classifier):
         depths: depth n of the trees of stages 3 to 6, which have 2**n blocks each.
         channels: of stages 1 to 6.
         residual: nodes add their last input.
+        structure: how the blocks are aggregated: "dla", or one of Figure 1 for comparison: "plain", "skip", "iterative"
+            (which joins the stages alone), "tree", "reentrant" or "merged".
         num_classes: 0 for pooled features instead of logits.
         in_chans: channels of the images.
         global_pool: "avg", "max", or "" for the last stage's map.
@@ -45,6 +47,7 @@ class DLA(Classifier):
         channels: Sequence[int],
         *,
         residual: bool = False,
+        structure: str = "dla",
         num_classes: int = 1000,
         in_chans: int = 3,
         global_pool: Pool = "avg",
@@ -59,6 +62,8 @@ class DLA(Classifier):
             raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
         if stem_stride not in (1, 2, 4):
             raise ValueError(f"stem_stride must be 1, 2 or 4, not {stem_stride}")
+        if structure not in STRUCTURES:
+            raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}, not {structure!r}")
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
@@ -87,6 +92,7 @@ class DLA(Classifier):
                 dilation=undilated[i] // strides[i],
                 first_dilation=undilated[i - 1] // strides[i - 1],
                 drop_paths=drop_paths[i - 2],
+                structure=structure,
             )
             self.stages.append(stage)
         self.head = ClassifierHead(channels[-1], num_classes, global_pool=global_pool, drop_rate=drop_rate)

@@ -14,17 +14,23 @@ Matcher = dict[str, Any]
 
 
 def stage_groups(stages: nn.Sequential, coarse: bool) -> Matcher:
-    """The stem, then a layer per stage (`coarse`) or per block; a node belongs to the block that it runs behind."""
+    """The stem, then a layer per stage (`coarse`) or per block; a node belongs to the block that it runs behind.
+
+    Where the blocks are not in a merged tree, all nodes of a stage belong to its last block.
+    """
     if coarse:
         return {"stem": r"^stem\.", "blocks": r"^stages\.(\d+)\."}
-    nodes = [
-        (rf"^stages\.{i}\.aggregate\.nodes\.{j}\.", (i, 2 * j + 1))  # merged: a node behind every second block
-        for i, stage in enumerate(stages)
-        if isinstance(stage, Stage)
-        for j in range(len(stage.aggregate.nodes))
-    ]
+    nodes = [pattern for i, stage in enumerate(stages) if isinstance(stage, Stage) for pattern in _nodes(i, stage)]
     blocks = [(r"^stages\.(\d+)\.aggregate\.blocks\.(\d+)\.", None), (r"^stages\.(\d+)\.", (0,))]
     return {"stem": r"^stem\.", "blocks": [*nodes, *blocks]}
+
+
+def _nodes(i: int, stage: Stage) -> list[tuple[str, tuple[int, int]]]:
+    """Patterns of the nodes of stage `i`, and the layers to which they belong."""
+    aggregate: Any = stage.aggregate
+    if getattr(aggregate, "structure", None) == "merged":  # a node behind every second block
+        return [(rf"^stages\.{i}\.aggregate\.nodes\.{j}\.", (i, 2 * j + 1)) for j in range(len(aggregate.nodes))]
+    return [(rf"^stages\.{i}\.(?:join|aggregate\.(?:nodes|fuse))\.", (i, len(aggregate.blocks) - 1))]
 
 
 def groups_within(model: nn.Module, coarse: bool) -> Callable[[str], tuple[float]]:

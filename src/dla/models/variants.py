@@ -38,9 +38,22 @@ VARIANTS = {
 }
 
 
-def build(variant: Variant, **options: Any) -> DLA:
-    """The classifier of a row of the table, or of a row of your own."""
-    return DLA(variant.block, variant.depths, variant.channels, residual=variant.residual, **options)
+def build(variant: Variant, *, width: float = 1.0, **options: Any) -> DLA:
+    """The classifier of a row of the table, or of a row of your own, its channels multiplied by `width`."""
+    channels = [scaled(channels, width) for channels in variant.channels]
+    return DLA(variant.block, variant.depths, channels, residual=variant.residual, **options)
+
+
+def scaled(channels: int, width: float) -> int:
+    """`width` times `channels`, rounded to an even number, since a bottleneck is half as wide.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    rounded = 2 * round(channels * width / 2)
+    if rounded < 2:
+        raise ValueError(f"width {width} leaves nothing of {channels} channels; give a larger one")
+    return rounded
 
 
 def build_centernet(

@@ -51,11 +51,12 @@ def create_model(
             where `num_classes` differs, the head stays untrained.
         features_only: for a classifier's name, a module that gives a list of maps instead.
         out_indices: with `features_only`, which stages' maps (0 to 5, by default 1 to 5).
-        options: of `DLA` (num_classes, in_chans, output_stride, stem_stride, drop_rate, drop_path_rate, global_pool,
-            norm_layer); a dense predictor takes num_classes (default 19), in_chans, output_stride, drop_path_rate,
-            norm_layer and out_stride, the stride at which it fuses (2, 4, 8 or 16; default 2). "dla34_centernet" takes
-            heads (channels of each map by its name), head_channels (256), in_chans, drop_path_rate, norm_layer, and
-            decoder: "deformable", "plain" (3x3 convolutions, as in FairMOT) or "concat" (`DLAUp`, as in dlav0).
+        options: of `DLA` (num_classes, in_chans, output_stride, stem_stride, structure, drop_rate, drop_path_rate,
+            global_pool, norm_layer) and width, by which all channels are multiplied; a dense predictor takes
+            num_classes (default 19), in_chans, output_stride, drop_path_rate, norm_layer and out_stride, the stride at
+            which it fuses (2, 4, 8 or 16; default 2). "dla34_centernet" takes heads (channels of each map by its name),
+            head_channels (256), in_chans, drop_path_rate, norm_layer, and decoder: "deformable", "plain" (3x3
+            convolutions, as in FairMOT) or "concat" (`DLAUp`, as in dlav0).
 
     Raises:
         ValueError: the name is unknown, or has no weights where they are asked for.
