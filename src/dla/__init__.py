@@ -19,6 +19,7 @@ from dla.aggregation import (
     figure1,
 )
 from dla.models import aggregate, create_model, list_models
+from dla.recompute import recomputing
 from dla.rewire import rewire
 from dla.weights import export_weights, load_weights
 
@@ -37,5 +38,6 @@ __all__ = [
     "figure1",
     "list_models",
     "load_weights",
+    "recomputing",
     "rewire",
 ]

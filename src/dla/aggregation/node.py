@@ -1,6 +1,7 @@
 """The aggregation node: a learned, non-linear combination of any number of inputs (Section 3)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -14,6 +15,8 @@ Norm = Callable[[int], nn.Module]
 Activation = Callable[[], nn.Module]
 NodeFactory = Callable[[Sequence[int], int], nn.Module]
 """Makes the node that takes inputs of these channels and gives that many: `Node` itself, or what you like better."""
+
+relu: Activation = partial(nn.ReLU, inplace=True)
 
 
 class Node(nn.Module):
@@ -44,7 +47,7 @@ class Node(nn.Module):
         kernel_size: int = 1,
         residual: bool = False,
         norm: Norm | None = nn.BatchNorm2d,
-        activation: Activation | None = nn.ReLU,
+        activation: Activation | None = relu,
         form: str = "concat",
     ) -> None:
         super().__init__()

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from dla.backbones import FeatureSpec
 from dla.checkpointing import checkpointed
 from dla.models.depth import groups_within, undecayed_within
+from dla.models.features import Features
 from dla.models.heads import Classifier, ClassifierHead, Pool
+from dla.recompute import recomputing
 
 
 class Aggregated(nn.Module):
@@ -24,6 +26,7 @@ class Aggregated(nn.Module):
     def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.grad_checkpointing = False
+        self.memory_efficient = True
         self.pretrained_cfg: dict[str, Any] = {}
         self.backbone = backbone
         self.decoder: Any = decoder
@@ -50,10 +53,13 @@ class Aggregated(nn.Module):
     def forward_steps(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """All maps on the way to the fused one, which is the last; `step_specs` says what they are."""
         height, width = x.shape[-2:]
-        maps, size = self.backbone(x), (-(-height // self.out_stride), -(-width // self.out_stride))
-        if self.grad_checkpointing and torch.is_grad_enabled():
-            return checkpointed(self.decoder, maps, size, run=self.decoder.steps)
-        return self.decoder.steps(maps, size)
+        stride = self.out_stride  # below, not -(-height // stride): ncnn's converter would round that towards zero
+        size = ((height + stride - 1) // stride, (width + stride - 1) // stride)
+        with recomputing(self.memory_efficient):
+            maps = self.backbone(x)
+            if self.grad_checkpointing and torch.is_grad_enabled():
+                return checkpointed(self.decoder, maps, size, run=self.decoder.steps)
+            return self.decoder.steps(maps, size)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
         """The fused map; networks with a head give what it makes of that."""
@@ -71,6 +77,12 @@ class Aggregated(nn.Module):
         """See `DLA.set_grad_checkpointing`; the decoder is computed again as a whole."""
         self.grad_checkpointing = enable
         self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]
+
+    def set_memory_efficient(self, enable: bool = True) -> None:
+        """See `DLA.set_memory_efficient`; it holds for decoder and head too, and for backbones that are not ours."""
+        self.memory_efficient = enable
+        if isinstance(self.backbone, Features):
+            self.backbone.set_memory_efficient(enable)
 
 
 class AggregatedClassifier(Classifier, Aggregated):

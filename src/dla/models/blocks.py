@@ -55,7 +55,9 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, in_channels, h, w) -> (b, out_channels, ceil(h / stride), ceil(w / stride))."""
-        return self.activation(self.drop_path(self.body(x)) + self.shortcut(x))
+        out = self.drop_path(self.body(x))
+        out += self.shortcut(x)  # in place: batch norm does not need its result
+        return self.activation(out)
 
 
 def _stochastic_depth(rate: float) -> nn.Module:

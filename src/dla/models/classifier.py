@@ -14,6 +14,7 @@ from dla.models.depth import Matcher, stage_groups
 from dla.models.heads import Classifier, ClassifierHead, Pool
 from dla.models.norms import NormLayer, with_norms
 from dla.models.stage import STRUCTURES, Stage
+from dla.recompute import recomputing
 
 
 class DLA(Classifier):
@@ -69,6 +70,7 @@ class DLA(Classifier):
         self.drop_rate = drop_rate
         self.global_pool: Pool = global_pool
         self.grad_checkpointing = False
+        self.memory_efficient = True
         self.pretrained_cfg: dict[str, Any] = {}
         self.num_features = self.head_hidden_size = channels[-1]
         undilated = [max(1, 2**i * stem_stride // 4) for i in range(6)]
@@ -127,11 +129,12 @@ class DLA(Classifier):
         take = take_indices(len(self.stages), indices)
         last = max(take) + 1 if stop_early and take else len(self.stages)
         maps = []
-        x = self._run(self.stem, x)
-        for i, stage in enumerate(self.stages[:last]):
-            x = self._run(stage, x)
-            if i in take:
-                maps.append(x)
+        with recomputing(self.memory_efficient):
+            x = self._run(self.stem, x)
+            for i, stage in enumerate(self.stages[:last]):
+                x = self._run(stage, x)
+                if i in take:
+                    maps.append(x)
         return maps if intermediates_only else (x, maps)
 
     def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
@@ -169,6 +172,10 @@ class DLA(Classifier):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep only the stages' inputs for the backward pass and compute the rest again: less memory, more time."""
         self.grad_checkpointing = enable
+
+    def set_memory_efficient(self, enable: bool = True) -> None:
+        """Keep convolutions' results alone for the backward pass (`dla.recomputing`); on unless switched off."""
+        self.memory_efficient = enable
 
     def _run(self, module: nn.Module, x: Tensor) -> Tensor:
         if self.grad_checkpointing and torch.is_grad_enabled():

@@ -13,6 +13,7 @@ from dla.models.blocks import conv_norm
 from dla.models.classifier import initialise
 from dla.models.heads import DenseHead
 from dla.models.upsample import LearnedUpsample
+from dla.recompute import recomputing
 
 Size = tuple[int, int]
 node3x3 = partial(Node, kernel_size=3)
@@ -144,7 +145,8 @@ class DensePredictor(Aggregated):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Logits (b, classes, h, w)."""
-        return self.head(self.forward_features(x), x.shape[-2:])
+        with recomputing(self.memory_efficient):
+            return self.head(self.forward_features(x), x.shape[-2:])
 
     def get_classifier(self) -> nn.Module:
         """The last 1x1 convolution."""

@@ -45,3 +45,7 @@ class Features(nn.Module):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """See `DLA.set_grad_checkpointing`."""
         self.body.set_grad_checkpointing(enable)
+
+    def set_memory_efficient(self, enable: bool = True) -> None:
+        """See `DLA.set_memory_efficient`."""
+        self.body.set_memory_efficient(enable)

@@ -1,0 +1,130 @@
+"""Which operations are cheap to compute again, and how that is done without touching statistics or random numbers."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+aten = torch.ops.aten
+
+BATCH_NORMS = {
+    aten.native_batch_norm.default,
+    aten._native_batch_norm_legit.default,
+    aten._batch_norm_with_update.default,
+    aten.cudnn_batch_norm.default,
+}
+"""Each returns the result, and the mean and the inverse standard deviation that it used, of the batch or running."""
+
+REPEATABLE = {
+    aten.add.Tensor,
+    aten.add_.Tensor,
+    aten.mul.Tensor,
+    aten.cat.default,
+    aten.relu.default,
+    aten.relu_.default,
+    aten.hardtanh.default,
+    aten.hardtanh_.default,
+    aten.hardswish.default,
+    aten.hardswish_.default,
+    aten.silu.default,
+    aten.silu_.default,
+    aten.gelu.default,
+    aten.leaky_relu.default,
+    aten.leaky_relu_.default,
+    aten.max_pool2d_with_indices.default,
+    aten.batch_norm_elemt.default,  # of batch norm over several processes: the last step, which needs none of them
+    aten.native_group_norm.default,
+    aten.native_layer_norm.default,
+}
+"""Cheap, and a function of their arguments alone."""
+
+OVERWRITING: dict[Any, Any] = {aten.relu.default: aten.relu_.default, aten.add.Tensor: aten.add_.Tensor}
+"""What does the same in the memory of the first argument."""
+
+
+class Step(NamedTuple):
+    """One operation, to be repeated.
+
+    Attributes:
+        run: the function.
+        arguments: of it; tensors among them, also within lists, are what it starts from.
+        options: its keyword arguments.
+        results: what the operation gave in the forward pass and `run` gives again, in the same places.
+    """
+
+    run: Callable[..., Any]
+    arguments: Sequence[Any]
+    options: dict[str, Any]
+    results: tuple[Tensor, ...]
+
+
+def step(operation: Any, arguments: Sequence[Any], options: dict[str, Any], out: Any, macs: int) -> Step | None:
+    """How the results `out` of an operation are computed again; None where they are better kept.
+
+    Args:
+        operation: an overload of `torch.ops`, which has run.
+        arguments: of it.
+        options: its keyword arguments.
+        out: what it returned.
+        macs: convolutions with at most so many multiply-accumulates for each element of their result are cheap too.
+    """
+    if operation in BATCH_NORMS:
+        return _batch_norm(operation, arguments, out)
+    if operation in REPEATABLE:
+        return Step(operation, arguments, options, out[:2] if isinstance(out, tuple) else (out,))
+    if operation is aten.convolution.default and _macs(arguments) <= macs:
+        return Step(operation, arguments, options, (out,))
+    return None
+
+
+@cache
+def overwrites(operation: Any) -> bool:
+    """Whether the operation writes to one of its arguments."""
+    return operation._schema.is_mutable
+
+
+def written(operation: Any, arguments: Sequence[Any], options: dict[str, Any]) -> list[Tensor]:
+    """The tensors to which the operation writes."""
+    values = [arguments[i] if i < len(arguments) else options.get(name) for i, name in _targets(operation)]
+    return [value for value in values if isinstance(value, Tensor)]
+
+
+@cache
+def _targets(operation: Any) -> list[tuple[int, str]]:
+    """Place and name of the arguments to which the operation writes."""
+    arguments = enumerate(operation._schema.arguments)
+    return [(i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write]
+
+
+def in_place(run: Callable[..., Any], values: Sequence[Any]) -> Callable[..., Any]:
+    """The form of `run` that may write to its first value, where there is one that gives the same."""
+    if run is aten.add.Tensor and not _alike(values[0], values[1]):
+        return run
+    return OVERWRITING.get(run, run)
+
+
+def _alike(first: Tensor, second: Any) -> bool:
+    return isinstance(second, Tensor) and first.shape == second.shape and first.dtype == second.dtype
+
+
+def _macs(arguments: Sequence[Any]) -> int:
+    weight, transposed = arguments[1], arguments[6]
+    return 1 << 62 if transposed else weight[0].numel()
+
+
+def _batch_norm(operation: Any, arguments: Sequence[Any], out: Sequence[Tensor]) -> Step:
+    x, weight, bias = arguments[:3]
+    eps = arguments[-1]
+    trained = operation is aten._batch_norm_with_update.default or arguments[5]
+    if not trained:
+        return Step(operation, arguments, {}, tuple(out[:1]))
+    return Step(_normalised, (x, weight, bias, out[1], out[2], eps), {}, tuple(out[:1]))
+
+
+def _normalised(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, inverse_std: Tensor, eps: float
+) -> Tensor:
+    return F.batch_norm(x, mean, inverse_std.pow(-2) - eps, weight, bias, False, 0.0, eps)
