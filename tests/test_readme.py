@@ -10,6 +10,11 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+import timm
+from hub_cache import add_to_cache
+from huggingface_hub import constants
+from webdataset import TarWriter
+
 import dla
 from dla.cli import main
 from dla.models.table import table
@@ -81,16 +86,54 @@ def make_classes(root: Path, split: str, classes: int, count: int) -> None:
             save(root / split / f"kind{kind}" / f"{number}.png", rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
 
 
+def make_cub(root: Path) -> None:
+    """Two classes of ten images of train, of which one each is held out, as CUB-200-2011 is laid out."""
+    rng, folder = np.random.default_rng(0), root / "CUB_200_2011"
+    for number in range(20):
+        save(folder / "images" / f"{number}.jpg", rng.integers(0, 256, (36, 48, 3), dtype=np.uint8))
+    for file, says in (("images", "{}.jpg"), ("image_class_labels", "{kind}"), ("train_test_split", "1")):
+        rows = [f"{n} {says.format(n, kind=1 + n % 2)}\n" for n in range(20)]
+        (folder / f"{file}.txt").write_text("".join(rows))
+    (folder / "classes.txt").write_text("1 auk\n2 bunting\n")
+
+
+def make_shards(folder: Path) -> None:
+    """Two shards of four training images, two of one validation image."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    (folder / "classes.txt").write_text("ant\nbee\n")
+    for shard, count in (("train-0000", 4), ("train-0001", 4), ("val-00", 1), ("val-01", 1)):
+        with TarWriter(f"{folder}/{shard}.tar") as tar:
+            for number in range(count):
+                pixels = rng.integers(0, 256, (36, 48, 3), dtype=np.uint8)
+                tar.write({"__key__": f"{shard}-{number}", "png": pixels, "cls": b"ant" if number % 2 else b"bee"})
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """A cache of the hub with the weights that the pages start from."""
+    cache = tmp_path_factory.mktemp("hub")
+    add_to_cache(cache / "models--timm--dla102.in1k", timm.create_model("dla102"))
+    return cache
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, hub):
     """A folder in which the paths of all pages are there."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for part in ("recipes", "studies"):
+        (tmp_path / part).symlink_to(ROOT / part)
     data = tmp_path / "data"
     make_data(data / "camvid", 12)
     make_data(data / "cracks", 2)
     make_classes(data / "fruit", "train", classes=2, count=4)
     make_classes(data / "fruit", "val", classes=2, count=1)
+    make_classes(data / "imagenet", "train", classes=2, count=4)
+    make_classes(data / "imagenet", "val", classes=2, count=1)
+    make_cub(data / "cub")
+    make_shards(data / "shards")
     make_classes(data / "cifar10", "train", classes=10, count=10)
     for split, names in (("train", ["a", "b"]), ("val", ["c"])):
         make_boundaries(data / f"bsds500/data/images/{split}", data / f"bsds500/data/groundTruth/{split}", names)

@@ -1,13 +1,18 @@
 """Every recipe says what it reached, and builds what it names; nothing is trained here."""
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+from hub_cache import add_to_cache
+from huggingface_hub import constants
 from PIL import Image
 from scipy.io import savemat
+from webdataset import TarWriter
 
 ROOT = Path(__file__).parents[1]
 TABLE = (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
@@ -38,7 +43,7 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 @pytest.fixture
 def data_root(tmp_path):
-    """A folder that is CamVid, Cityscapes, BSDS500 and ten classes of images at once, each split with one of each."""
+    """A folder that is every set at once, each split with one image; of classes, one or as many as a recipe wants."""
     image, labels = np.zeros((16, 32, 3), np.uint8), np.zeros((16, 32), np.uint8)
     for split in ("train", "val"):
         save(tmp_path / split / "0.png", image)
@@ -50,7 +55,46 @@ def data_root(tmp_path):
         savemat(tmp_path / "groundTruth" / split / "0.mat", {"groundTruth": [{"Boundaries": labels}]})
         for number in range(10):
             save(tmp_path / split / f"class{number}" / "0.png", np.zeros((32, 32, 3), np.uint8))
+        with TarWriter(f"{tmp_path}/{split}-0.tar") as shard:
+            shard.write({"__key__": "0", "png": image, "cls": 7})
+    make_fine_grained(tmp_path, image)
     return tmp_path
+
+
+def make_fine_grained(root: Path, image: np.ndarray) -> None:
+    """One class of ten images of train, the last of which is held out, in the layouts of four publishers."""
+    names = [f"{number}.jpg" for number in range(10)]
+    cub = root / "CUB_200_2011"
+    tables = {
+        "classes.txt": ["1 auk"],
+        "images.txt": [f"{i} {name}" for i, name in enumerate(names)],
+        "image_class_labels.txt": [f"{i} 1" for i in range(10)],
+        "train_test_split.txt": [f"{i} 1" for i in range(10)],
+    }
+    cars, aircraft, food = (root / name for name in ("stanford_cars", "fgvc-aircraft-2013b/data", "food-101"))
+    for folder in (cub / "images", cars / "cars_train", aircraft / "images", food / "images"):
+        for name in names:
+            save(folder / name, image)
+    for file, rows in tables.items():
+        (cub / file).write_text("\n".join(rows))
+    (cars / "devkit").mkdir()
+    savemat(cars / "devkit" / "cars_meta.mat", {"class_names": np.array([["coupe", "van"]], object)})
+    listed = np.array([[(1, name) for name in names]], [("class", object), ("fname", object)])
+    savemat(cars / "devkit" / "cars_train_annos.mat", {"annotations": listed})
+    (aircraft / "variants.txt").write_text("A300\n")
+    for split in ("train", "val"):
+        (aircraft / f"images_variant_{split}.txt").write_text("0 A300\n")
+    (food / "meta").mkdir()
+    (food / "meta" / "classes.txt").write_text("baklava\n")
+    (food / "meta" / "train.json").write_text(json.dumps({"baklava": [str(i) for i in range(10)]}))
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """A cache of the hub with weights of the one network that recipes start from."""
+    folder = tmp_path_factory.mktemp("hub")
+    add_to_cache(folder / "models--timm--dla102.in1k", timm.create_model("dla102"))
+    return folder
 
 
 @pytest.fixture
@@ -85,12 +129,17 @@ def test_header_without_a_line_is_seen():
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)
-def test_recipe_builds(recipe, build, data_root, tmp_path, monkeypatch):
+def test_recipe_builds(recipe, build, data_root, hub, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    command = header(recipe.read_text(encoding="utf-8")).get("command", f"dla fit --config {name(recipe)}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    text = recipe.read_text(encoding="utf-8")
+    command = header(text).get("command", f"dla fit --config {name(recipe)}")
     arguments = [*shlex.split(command)[2:], *ON_THIS_MACHINE, f"--trainer.default_root_dir={tmp_path / 'run'}"]
-    if re.search(r"^ +root:", recipe.read_text(encoding="utf-8"), flags=re.MULTILINE):
+    if re.search(r"^ +root:", text, flags=re.MULTILINE):
         arguments.append(f"--data.root={data_root}")
+    if "dla.data.ShardsData" in text:
+        arguments += [f"--data.{split}={data_root}/{split}-0.tar" for split in ("train", "val")]
     model, data = build(arguments)
     assert model.num_classes == data.num_classes
     for count in ("train_images", "val_images"):  # scenes take a while to make, and two tell as much as a thousand

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from dla import __version__
 
@@ -14,6 +15,12 @@ commands:
   predict    masks, boundaries or classes of pictures:
                               dla predict photo.jpg --model NAME_OR_CHECKPOINT --output out
   models     print the table of networks
+  compare    train the networks of a study under one budget, and compare them:
+                              dla compare studies/digits.yaml --output runs/compare_digits
+  export     for another runtime: ONNX, OpenVINO, ncnn, torch.export:
+                              dla export dla34up --format onnx --output model.onnx
+  benchmark  speed and memory of networks and engines side by side:
+                              dla benchmark dla34 timm/dla34 --output runs/benchmark
   aggregate  what each structure makes of a backbone:
                               dla aggregate convnext_tiny
   evaluate-boundaries         ODS, OIS and AP of boundary maps:
@@ -25,33 +32,29 @@ dla COMMAND --help lists a command's options; those of the task and of the data 
   dla fit --model.help SegmentationTask      (or BoundaryTask, ClassificationTask)
   dla fit --data.help FolderData             your own images and masks; CamVidData, CityscapesData, ScenesData
   dla fit --data.help BoundaryFolderData     your own boundaries; BSDSData, BoundaryScenesData
-  dla fit --data.help ImageFolderData        your own classes; CIFARData, DigitsData"""
+  dla fit --data.help ImageFolderData        your own classes; CIFARData, DigitsData
+  dla fit --data.help CUBData                birds; StanfordCarsData, AircraftData, Food101Data; ShardsData for tar files"""
+
+COMMANDS = {
+    "aggregate": ("dla.models.tried", "main"),
+    "benchmark": ("dla.benchmark", "main"),
+    "compare": ("dla.compare", "main"),
+    "evaluate-boundaries": ("dla.evaluate_boundaries", "main"),
+    "export": ("dla.export", "main"),
+    "models": ("dla.models.table", "main"),
+    "plot-boundaries": ("dla.evaluate_boundaries", "plot"),
+    "predict": ("dla.predict", "main"),
+}
+"""Module and function of each command but those of Lightning; imported when asked for."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command that the first word names; the exit code is 0 where all went well."""
     args = list(sys.argv[1:] if args is None else args)
     command, rest = (args[0], args[1:]) if args else ("--help", [])
-    if command == "predict":
-        from dla.predict import main as predict
-
-        return predict(rest)
-    if command == "evaluate-boundaries":
-        from dla.evaluate_boundaries import main as evaluate_boundaries
-
-        return evaluate_boundaries(rest)
-    if command == "plot-boundaries":
-        from dla.evaluate_boundaries import plot
-
-        return plot(rest)
-    if command == "models":
-        from dla.models.table import main as models
-
-        return models(rest)
-    if command == "aggregate":
-        from dla.models.tried import main as tried
-
-        return tried(rest)
+    if command in COMMANDS:
+        module, function = COMMANDS[command]
+        return getattr(import_module(module), function)(rest)
     if command in ("fit", "validate", "test"):
         try:
             from dla.tasks.cli import main as train

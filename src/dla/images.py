@@ -3,6 +3,7 @@
 import glob
 import math
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +45,11 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
     return list(found.values())
 
 
-def read_image(path: str | Path) -> Image.Image:
+def read_image(path: str | Path | BytesIO) -> Image.Image:
     """Read the picture as 8-bit RGB, turned upright by its EXIF orientation, at the size a viewer shows.
 
     Transparent parts are laid on white; 16-bit grey becomes the upper 8 bits; of an animation the first frame is taken.
+    `path` may also be the content of a file, where that is part of an archive.
 
     Raises:
         ImageError: the file is missing, damaged or no picture, holds floating-point values, or is so large that Pillow

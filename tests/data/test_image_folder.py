@@ -7,7 +7,7 @@ import torch
 from lightning import LightningModule, Trainer
 from PIL import Image
 
-from dla.data import ImageFolderData
+from dla.data import Draw, ImageFolderData
 from dla.data.image_folder import LabelledFolder, folder_classes
 
 
@@ -157,6 +157,8 @@ def test_epochs_are_repeatable_and_differ(root):
         ({"crop": 64, "resize": 32}, "crop is 64 and resize is 32"),
         ({"scale": (0.0, 1.0)}, "scale is"),
         ({"color": -0.1}, "color is -0.1"),
+        ({"aug_repeats": 0}, "aug_repeats is 0; expected 1"),
+        ({"resize": 24, "ten_crop": True}, "ten crops need a shorter side larger than the crop"),
     ],
 )
 def test_bad_options_are_named(root, changes, fault):
@@ -198,6 +200,30 @@ class Recorder(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def test_repeated_augmentation_of_one_image_differs(root):
+    module = data(root, aug_repeats=4, jitter=0.4, lighting=0.1)
+    module.setup("fit")
+    (first, *_) = batches = list(module.train_dataloader())
+    assert len(batches) == 3
+    assert len({index % 12 for index in first["index"].tolist()}) == 1
+    assert len(set(first["label"].tolist())) == 1
+    assert not torch.equal(first["image"][0], first["image"][1])
+
+
+def test_ten_crops_are_measured_and_the_centre_is_shown(root):
+    module = data(root, ten_crop=True, resize=27)
+    module.setup("validate")
+    raw = next(iter(module.val_dataloader()))
+    batch = module.on_after_batch_transfer(raw, 0)
+    assert batch["image"].shape == (2, 10, 3, 24, 24)
+    plain = data(root, resize=27)
+    plain.setup("validate")
+    centre = plain.on_after_batch_transfer(next(iter(plain.val_dataloader())), 0)
+    assert torch.equal(batch["image"][:, 4], centre["image"])
+    assert torch.equal(batch["label"], centre["label"])
+    assert module.whole("val")[Draw(0, 1)]["image"].shape == (3, 24, 24)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")

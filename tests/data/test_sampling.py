@@ -1,9 +1,11 @@
 """The order of samples: by seed and epoch alone, shared out between processes, and no sample counted twice."""
 
+import pytest
 import torch
 from torch.utils.data import DistributedSampler
 
 from dla.data import Draw, SeededSampler, draw_seed
+from dla.data.sampling import RepeatedSampler
 
 
 def items(sampler: SeededSampler) -> list[int]:
@@ -66,3 +68,39 @@ def test_seeds_of_neighbours_are_unrelated() -> None:
 
 def test_draws_are_plain_tuples() -> None:
     assert Draw(3, 5) == (3, 5, False)
+
+
+def test_repeated_augmentation_draws_each_image_in_a_row() -> None:
+    sampler = RepeatedSampler(range(50), copies=3, seed=1)
+    sampler.set_epoch(2)
+    drawn = items(sampler)
+    assert len(drawn) == len(sampler) == 50
+    images = [item % 50 for item in drawn]
+    assert images[:48] == [image for image in images[:48:3] for _ in range(3)]
+    assert len(set(images)) == 17
+    assert len(set(drawn)) == 50  # each copy has a number, and so a seed, of its own
+    assert drawn[:3] == [images[0], images[0] + 50, images[0] + 100]
+    sampler.set_epoch(3)
+    assert items(sampler) != drawn
+    plain = SeededSampler(range(50), shuffle=True, seed=1)
+    plain.set_epoch(2)
+    assert images[::3] == items(plain)[:17]
+
+
+def test_copies_go_to_different_processes() -> None:
+    parts = [RepeatedSampler(range(23), copies=3, num_replicas=4, rank=rank) for rank in range(4)]
+    drawn = [list(part) for part in parts]
+    assert {len(part) for part in drawn} == {5}
+    assert len({draw.item for part in drawn for draw in part}) == 20
+    for part in drawn:
+        images = [draw.item % 23 for draw in part]
+        assert len(set(images)) == len(images)
+    together = [draw for turn in zip(*drawn, strict=True) for draw in turn]
+    alone = list(RepeatedSampler(range(23), copies=3, num_replicas=1, rank=0))
+    assert together == alone[:20]
+
+
+def test_one_copy_is_no_repetition() -> None:
+    assert items(RepeatedSampler(range(9), copies=1)) == items(SeededSampler(range(9), shuffle=True, drop_last=True))
+    with pytest.raises(ValueError, match="copies is 0; expected how often"):
+        RepeatedSampler(range(9), copies=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning import Callback
+from lightning import Callback, Trainer
 from PIL import Image
 
 import dla
@@ -17,7 +17,7 @@ from dla.checkpoint import read_checkpoint
 from dla.cli import main
 from dla.tasks import ClassificationTask
 from dla.tasks.class_showcase import class_rows, draw_confusion, sheet, write_classes
-from dla.tasks.classification import class_accuracy, mixing
+from dla.tasks.classification import class_accuracy
 from dla.tasks.hardest import Hard
 from dla.weights import network_weights
 
@@ -40,6 +40,18 @@ SHORT = {
     "--trainer.limit_train_batches": "2",
     "--trainer.limit_val_batches": "1",
 }
+MODERN = (  # what recipes/classification/imagenet_dla60_modern.yaml is made of
+    '--trainer.callbacks+={"class_path": "EMAWeightAveraging", "init_args": {"decay": 0.9}}',
+    "--model.optimizer=lamb",
+    "--model.batch_base=64",
+    "--model.decay_norms=false",
+    "--model.schedule=cosine",
+    "--model.loss=bce",
+    "--model.bce_threshold=0.2",
+    "--model.mixup=0.1",
+    "--model.cutmix=1",
+    "--model.drop_path_rate=0.05",
+)
 RECIPE = Path(__file__).parents[2] / "recipes" / "classification" / "digits.yaml"
 
 
@@ -145,8 +157,9 @@ def test_validate_measures_and_draws(run, tmp_path, capsys):
         (),
         ("--model.mixup=0.4", "--model.cutmix=1", "--model.label_smoothing=0.1", "--model.drop_path_rate=0.3"),
         ("--trainer.precision=bf16-mixed", "--model.cutmix=0.5", "--data.workers=1", "--model.optimizer=sgd"),
+        (*MODERN, "--trainer.accumulate_grad_batches=2"),
     ],
-    ids=["plain", "mixed", "workers"],
+    ids=["plain", "mixed", "workers", "modern"],
 )
 @pytest.mark.filterwarnings("ignore:.*worker processes in total")  # on a machine with one core
 def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path, monkeypatch, extra):
@@ -172,6 +185,8 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path, monkeypatch, ex
         ("--model.network=dla46_cup", "dla46_cup gives a class to each pixel; name a classifier, such as dla34"),
         ("--model.label_smoothing=1", "label_smoothing is 1.0"),
         ("--model.mixup=-1", "mixup -1.0"),
+        ("--model.bce_threshold=0.2", "bce_threshold is 0.2, but the loss is cross_entropy"),
+        ("--model.batch_base=0", "batch_base is 0; expected a number of images"),
         ("--data.pad=8", "pad is 8; expected 0 to 7 pixels"),
         ("--data.batch_size=2000", "batch_size 2000 exceeds the 1438 training samples"),
     ],
@@ -181,6 +196,49 @@ def test_bad_options_end_in_one_line(tmp_path, capsys, option, message):
     assert fit(tmp_path, "--trainer.max_epochs=1", option, **changes) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dla fit:")]
     assert message in line
+
+
+def test_ten_crops_are_an_option_of_stored_images_alone(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        fit(tmp_path, "--data.ten_crop=true")
+    assert "ten_crop" in capsys.readouterr().err
+
+
+def test_the_rate_follows_the_batch(tmp_path, capsys):
+    options = (
+        "--model.optimizer=sgd",
+        "--model.lr=0.1",
+        "--model.batch_base=32",
+        "--trainer.accumulate_grad_batches=2",
+    )
+    schedule = ("--model.schedule=step", "--model.milestones=[1]")
+    assert fit(tmp_path, *options, *schedule, **SHORT) == 0
+    assert "16 images a step over 1 processes: lr 0.1 for 32, so 0.05 at full height" in capsys.readouterr().out
+    rates = [float(row["train/lr"]) for row in rows(tmp_path / "metrics/version_0/metrics.csv") if row["train/lr"]]
+    assert rates == pytest.approx([0.05, 0.005, 0.005])
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+def test_without_a_data_module_the_rate_cannot_follow_the_batch(tmp_path):
+    task = ClassificationTask(network="dla46_c", num_classes=3, options={"stem_stride": 1}, batch_base=32)
+    batch = {"image": torch.zeros(2, 3, 8, 8), "label": torch.tensor([0, 1])}
+    trainer = Trainer(
+        default_root_dir=tmp_path, accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False
+    )
+    with pytest.raises(ValueError, match="batch_base needs a data module that says its batch_size"):
+        trainer.fit(task, torch.utils.data.DataLoader([batch], batch_size=None))
+
+
+def test_ten_crops_have_the_mean_of_their_probabilities(task):
+    task.eval()
+    crops = torch.randn(2, 10, 3, 11, 9)
+    with torch.no_grad():
+        expected = torch.stack([task(image).softmax(1).mean(0) for image in crops])
+        logits = task.crop_logits(crops)
+        torch.testing.assert_close(logits.softmax(1), expected)
+        assert torch.equal(task.crop_logits(crops[0]), task(crops[0]))
+        task.model.get_classifier().bias[0] = 1e4  # a probability of zero must not become an infinite loss
+        assert task.crop_logits(crops).isfinite().all()
 
 
 def test_a_backbone_with_a_structure_classifies(tmp_path):
@@ -220,30 +278,6 @@ def test_metrics_are_their_definitions(task):
 def test_every_parameter_gets_a_gradient(task):
     torch.nn.functional.cross_entropy(task(torch.randn(4, 3, 19, 23)), torch.randint(7, (4,))).backward()
     assert [name for name, p in task.model.named_parameters() if p.grad is None or not p.grad.any()] == []
-
-
-def test_mixing():
-    images, labels = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
-    for mixup, cutmix in ((0.5, 0.0), (0.0, 1.0), (0.5, 1.0)):
-        mixed, probabilities = mixing(mixup, cutmix, 3)(images, labels)
-        torch.testing.assert_close(probabilities.sum(1), torch.ones(4))
-        # Each image is one number, so what a mixed image is on average says how much of each is in it.
-        share = torch.nn.functional.one_hot(labels, 3) * 1.0
-        other = share.roll(1, 0)
-        weight = ((mixed.mean((1, 2, 3)) - images.roll(1, 0)[:, 0, 0, 0]) / (images - images.roll(1, 0))[:, 0, 0, 0])[
-            :, None
-        ]
-        torch.testing.assert_close(probabilities, weight * share + (1 - weight) * other)
-    unchanged = mixing(0, 0, 3)(images, labels)
-    assert torch.equal(unchanged[0], images)
-    assert torch.equal(unchanged[1], labels)
-
-
-def test_both_kinds_of_mixing_get_their_turn():
-    mix, images, labels = mixing(1.0, 1.0, 3), torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 16, 16), torch.arange(3)
-    torch.manual_seed(0)
-    blended = [len(mix(images, labels)[0][1].unique()) == 1 for _ in range(30)]
-    assert 5 < sum(blended) < 25
 
 
 def test_class_table(tmp_path):

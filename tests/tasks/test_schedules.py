@@ -11,6 +11,19 @@ def test_poly_falls_to_zero_at_the_end():
     assert 0 < rate_factor(499, 500) < 0.01
 
 
+def test_cosine_is_half_a_wave():
+    assert [rate_factor(e, 8, schedule="cosine") for e in (0, 2, 4, 6)] == pytest.approx([1, 0.8535534, 0.5, 0.1464466])
+    assert 0 < rate_factor(299, 300, schedule="cosine") < 1e-4
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine"])
+def test_what_falls_to_the_last_epoch_needs_one(schedule):
+    with pytest.raises(
+        ValueError, match=f"the {schedule} schedule ends with the last epoch: give --trainer.max_epochs"
+    ):
+        rate_factor(0, -1, schedule=schedule)
+
+
 def test_step_falls_by_gamma_at_each_milestone():
     factors = [rate_factor(e, 1200, schedule="step", milestones=[800, 1000]) for e in (0, 799, 800, 999, 1000, 1199)]
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])

@@ -1,6 +1,5 @@
 """Weights of the Hugging Face hub, from a local cache in its form that the tests make, without a network."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -8,17 +7,15 @@ import sys
 import pytest
 import timm
 import torch
+from hub_cache import COMMIT, add_to_cache
 from huggingface_hub import constants
 from PIL import Image
-from safetensors.torch import save_file
 from test_parity import randomise
 
 import dla
 from dla.predictor import load_predictor
 from dla.weights import WeightsError
 from dla.weights.hub import is_hub_name
-
-COMMIT = "1f" * 20
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +37,6 @@ def cache(tmp_path_factory, theirs, resnet):
     add_to_cache(folder / "models--timm--dla46_c.in1k", theirs)
     add_to_cache(folder / "models--timm--test_resnet.r160_in1k", resnet)
     return folder
-
-
-def add_to_cache(repository, model):
-    for name in ("blobs", "refs", f"snapshots/{COMMIT}"):
-        (repository / name).mkdir(parents=True)
-    (repository / "refs" / "main").write_text(COMMIT)
-    save_file(model.state_dict(), repository / "blobs" / "new")
-    digest = hashlib.sha256((repository / "blobs" / "new").read_bytes()).hexdigest()
-    (repository / "blobs" / "new").rename(repository / "blobs" / digest)
-    (repository / "snapshots" / COMMIT / "model.safetensors").symlink_to(f"../../blobs/{digest}")
 
 
 @pytest.fixture

@@ -16,8 +16,10 @@ from dla.weights import WeightsError
 ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 
 
-def timm_model(name: str, *, pretrained: bool, in_chans: int, options: dict[str, Any]) -> nn.Module:
-    """timm's model of this name, without its classifier, made for images of any size where timm can.
+def timm_model(
+    name: str, *, pretrained: bool, in_chans: int, options: dict[str, Any], num_classes: int = 0
+) -> nn.Module:
+    """timm's model of this name, without its classifier for no classes, made for images of any size where timm can.
 
     Raises:
         ValueError: timm has no such model, or no such weights.
@@ -37,7 +39,7 @@ def timm_model(name: str, *, pretrained: bool, in_chans: int, options: dict[str,
         raise ValueError(f"timm has no weights {name!r}; it has {', '.join(tagged) or 'none of this model'}")
     for any_size in ANY_SIZE:
         try:
-            return _create(name, pretrained, num_classes=0, in_chans=in_chans, **{**any_size, **options})
+            return _create(name, pretrained, num_classes=num_classes, in_chans=in_chans, **{**any_size, **options})
         except TypeError as error:
             if not any(repr(option) in str(error) for option in any_size):
                 raise

@@ -1,4 +1,4 @@
-"""Data: synthetic scenes, CamVid, Cityscapes, BSDS500; joint augmentation; Lightning data modules."""
+"""Data: readers of scenes, streets, boundaries and classes; joint augmentation; Lightning data modules."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -20,11 +20,14 @@ from dla.data.transforms import RandomScale, joint_transforms
 if TYPE_CHECKING:
     from dla.data.boundaries import BoundaryData, BoundaryFolderData, BoundaryScenesData, BSDSData
     from dla.data.class_modules import CIFARData, DigitsData, ImageFolderData
+    from dla.data.fine_grained import AircraftData, CUBData, Food101Data, StanfordCarsData
     from dla.data.modules import CamVidData, CityscapesData, FolderData, ScenesData, SegmentationData
+    from dla.data.shards import ShardsData
 
 __all__ = [
     "BSDS500",
     "IGNORE_INDEX",
+    "AircraftData",
     "Annotated",
     "BSDSData",
     "BatchAugment",
@@ -35,6 +38,7 @@ __all__ = [
     "BoundaryScenesData",
     "BoundarySet",
     "CIFARData",
+    "CUBData",
     "Cached",
     "CamVid",
     "CamVidData",
@@ -43,6 +47,7 @@ __all__ = [
     "DigitsData",
     "Draw",
     "FolderData",
+    "Food101Data",
     "ImageFolderData",
     "PairedFolders",
     "RandomScale",
@@ -54,6 +59,8 @@ __all__ = [
     "SeededSampler",
     "SegmentationData",
     "SegmentationSet",
+    "ShardsData",
+    "StanfordCarsData",
     "collate",
     "draw_seed",
     "joint_transforms",
@@ -66,6 +73,10 @@ def __getattr__(name: str) -> object:
         return getattr(import_module("dla.data.modules"), name)
     if name in {"CIFARData", "DigitsData", "ImageFolderData"}:
         return getattr(import_module("dla.data.class_modules"), name)
+    if name in {"AircraftData", "CUBData", "Food101Data", "StanfordCarsData"}:
+        return getattr(import_module("dla.data.fine_grained"), name)
+    if name == "ShardsData":
+        return getattr(import_module("dla.data.shards"), name)
     if name in {"BSDSData", "BoundaryData", "BoundaryFolderData", "BoundaryScenesData"}:
         return getattr(import_module("dla.data.boundaries"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

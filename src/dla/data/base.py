@@ -1,5 +1,6 @@
 """What all data modules share: a set per split, read when it is needed, and loaders over draws of it."""
 
+from collections.abc import Sized
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
@@ -51,6 +52,14 @@ class SetData(LightningDataModule, Generic[Set]):
         """A split, indexed by draws, as it is measured."""
         raise NotImplementedError
 
+    def measured(self, split: Split) -> Dataset[Item]:
+        """What is loaded of a split to measure it: by default the whole."""
+        return self.whole(split)
+
+    def sampler(self, dataset: Sized) -> SeededSampler:
+        """The order in which an epoch draws training images."""
+        return SeededSampler(dataset, shuffle=True, seed=self.seed, drop_last=True)
+
     @property
     def num_classes(self) -> int:
         """The number of classes."""
@@ -65,7 +74,7 @@ class SetData(LightningDataModule, Generic[Set]):
     def train_dataloader(self) -> DataLoader[Item]:
         """Batches of augmented images in random order; the last, incomplete one is left out."""
         dataset: Any = self.training()
-        sampler = SeededSampler(dataset, shuffle=True, seed=self.seed, drop_last=True)
+        sampler = self.sampler(dataset)
         if len(sampler) < self.batch_size:
             raise ValueError(
                 f"batch_size {self.batch_size} exceeds the {len(sampler)} training samples of this process; "
@@ -90,7 +99,7 @@ class SetData(LightningDataModule, Generic[Set]):
         return self.sets[split]
 
     def _measured(self, split: Split) -> DataLoader[Item]:
-        dataset: Any = self.whole(split)
+        dataset: Any = self.measured(split)
         return self._loader(dataset, SeededSampler(dataset, shuffle=False), self.val_batch_size, drop_last=False)
 
     def _loader(

@@ -1,4 +1,4 @@
-"""Lightning data modules for classification: scikit-learn's digits, CIFAR, your own folders of images."""
+"""Lightning data modules for classification: digits, CIFAR, your own folders; elsewhere fine-grained sets, shards."""
 
 from typing import Any, ClassVar, Literal
 
@@ -6,10 +6,24 @@ from dla.data.base import Split, Triple
 from dla.data.cifar import cifar_classes, read_cifar
 from dla.data.classification import ClassificationData, SmallImagesData, StoredImagesData
 from dla.data.digits import CLASSES, read_digits
+from dla.data.fine_grained import AircraftData, CUBData, Food101Data, StanfordCarsData
 from dla.data.image_folder import LabelledFolder, folder_classes
 from dla.data.labelled import ImageArrays, LabelledSet
+from dla.data.shards import ShardsData
 
-__all__ = ["CIFARData", "ClassificationData", "DigitsData", "ImageFolderData", "SmallImagesData", "StoredImagesData"]
+__all__ = [
+    "AircraftData",
+    "CIFARData",
+    "CUBData",
+    "ClassificationData",
+    "DigitsData",
+    "Food101Data",
+    "ImageFolderData",
+    "ShardsData",
+    "SmallImagesData",
+    "StanfordCarsData",
+    "StoredImagesData",
+]
 
 
 class DigitsData(SmallImagesData):

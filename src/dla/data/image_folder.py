@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torchvision import tv_tensors
 from torchvision.datasets.folder import make_dataset
 
-from dla.data.labelled import Labelled
-from dla.data.sample import read_image
+from dla.data.labelled_files import LabelledFiles
 from dla.images import SUFFIXES
 
 
-class LabelledFolder:
-    """One split: every image in, or anywhere below, the folder of its class.
+class LabelledFolder(LabelledFiles):
+    """One split: every image in, or anywhere below, the folder of its class; by class, then by file name.
 
         folder/CLASS/NAME.jpg
 
@@ -36,18 +33,9 @@ class LabelledFolder:
                 "add them there, or remove these folders"
             )
         numbers = {name: index for index, name in enumerate(classes)}
-        self.files: list[tuple[str, int]] = make_dataset(folder, numbers, extensions=tuple(SUFFIXES), allow_empty=True)
+        super().__init__(make_dataset(folder, numbers, extensions=tuple(SUFFIXES), allow_empty=True))
         if not self.files:
             raise FileNotFoundError(f"no images in {folder}: expected {folder}/CLASS/NAME.jpg")
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Labelled:
-        """Image number `index`: by class in the order of the names of the classes, then by file name."""
-        path, label = self.files[index]
-        return Labelled(tv_tensors.Image(read_image(Path(path))), torch.tensor(label))
 
 
 def class_folders(folder: str | Path) -> tuple[str, ...]:

@@ -62,6 +62,12 @@ def read_all(dataset: LabelledSet) -> list[Labelled]:
         return list(pool.map(dataset.__getitem__, range(len(dataset))))
 
 
+def labelled_item(draw: Draw, image: Tensor, label: Tensor) -> Item:
+    """What a loader gets of an image: the two, and the `index` and `epoch` of its draw, int64 ()."""
+    item = {"image": image.as_subclass(Tensor), "label": label}
+    return item | {"index": torch.tensor(draw.item), "epoch": torch.tensor(draw.epoch)}
+
+
 class SeededImages(Dataset[Item]):
     """A labelled set indexed by draws, so that augmentation depends on seed, epoch and index alone; see `Seeded`.
 
@@ -99,8 +105,7 @@ class SeededImages(Dataset[Item]):
         seed = draw_seed(self.seed, epoch, index)
         if self.transform is not None:
             image, label = transformed(self.transform, image, label, seed)
-        item = {"image": image.as_subclass(Tensor), "label": torch.tensor(NO_CLASS) if filler else label}
-        item |= {"index": torch.tensor(index), "epoch": torch.tensor(epoch)}
+        item = labelled_item(draw, image, torch.tensor(NO_CLASS) if filler else label)
         if self.shift is not None:
             item["parameters"] = self.shift.draw(seed)
         return item

@@ -1,5 +1,6 @@
 """What every segmentation set gives, an image and its mask, and how both are read from files."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -56,10 +57,15 @@ def make_sample(image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h w"]) -> Sa
     return Sample(tv_tensors.Image(image), tv_tensors.Mask(mask))
 
 
-def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
-    """An image file as `dla predict` reads it, upright and RGB; an unreadable one raises a ValueError that names it."""
+def read_image(path: Path | str, content: bytes | None = None) -> UInt8[Tensor, "3 h w"]:
+    """An image file as `dla predict` reads it, upright and RGB; an unreadable one raises a ValueError that names it.
+
+    Args:
+        path: Where it is, for errors alone if `content` is given.
+        content: What is in the file, where it is part of an archive.
+    """
     try:
-        pixels = np.array(images.read_image(path))
+        pixels = np.array(images.read_image(path if content is None else BytesIO(content)))
     except images.ImageError as error:
         raise _unreadable(path, error.__cause__) from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
@@ -82,7 +88,7 @@ def read_labels(path: Path) -> UInt8[Tensor, "h w"]:
     return torch.from_numpy(labels)
 
 
-def _unreadable(path: Path, reason: object) -> ValueError:
+def _unreadable(path: Path | str, reason: object) -> ValueError:
     return ValueError(f"{path} cannot be read as an image ({reason}); unpack or download it again")
 
 

@@ -73,3 +73,36 @@ class SeededSampler(DistributedSampler[Draw]):
         for turn, item in enumerate(order):
             position = self.rank + turn * self.num_replicas
             yield Draw(epoch=self.epoch, item=item, filler=position >= self.size)
+
+
+class RepeatedSampler(SeededSampler):
+    """Repeated augmentation: each image that an epoch draws comes several times in a row, augmented differently.
+
+    The copies are dealt to the processes in turns, so that they are in one step of all processes together (Hoffer et
+    al., 2020). An epoch is as long as without, and so draws only a part of the images, others each time. Copy c of item
+    i is draw i + c * len(dataset): `SeededImages` takes it for the same image, and augments it by a seed of its own.
+
+    Args:
+        dataset: Anything with a length.
+        copies: How often an image comes in a row.
+        seed: Seed of the order, at least 0.
+        num_replicas: See `SeededSampler`, and so the next.
+        rank: Which of the processes this is.
+    """
+
+    def __init__(
+        self, dataset: Sized, *, copies: int, seed: int = 0, num_replicas: int | None = None, rank: int | None = None
+    ) -> None:
+        if copies < 1:
+            raise ValueError(f"copies is {copies}; expected how often an image comes in a row, at least 1")
+        super().__init__(dataset, shuffle=True, seed=seed, drop_last=True, num_replicas=num_replicas, rank=rank)
+        self.copies = copies
+
+    def __iter__(self) -> Iterator[Draw]:
+        """The draws of this process in the current epoch."""
+        whole = SeededSampler(range(self.size), shuffle=True, seed=self.seed, num_replicas=1, rank=0)
+        whole.set_epoch(self.epoch)
+        order = [draw.item for draw in whole]
+        for turn in range(self.num_samples):
+            place, copy = divmod(self.rank + turn * self.num_replicas, self.copies)
+            yield Draw(epoch=self.epoch, item=order[place] + copy * self.size)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -10,7 +10,9 @@ from torch import Tensor
 
 from dla.data.sampling import draw_seed
 from dla.models import create_model
+from dla.tasks.optimizers import Optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, rate_factor
+from dla.tasks.showcase import say
 from dla.weights import load_weights
 
 Batch = dict[str, Any]
@@ -30,11 +32,16 @@ class Task(LightningModule):
         new_head: Do not take the head from these weights, because the classes are others.
         drop_path_rate: Stochastic depth of the last block.
         grad_checkpointing: Less memory for more time.
-        optimizer: sgd, as the authors trained, or adamw, which gets further in a short run (lr 0.003).
+        optimizer: sgd, as the authors trained; adamw, which gets further in a short run (lr 0.003); or lamb, for large
+            batches.
         lr: Learning rate of the first epoch.
+        batch_base: Images of a step for which `lr` is meant. The rate then follows the actual ones, batch size times
+            processes times accumulated batches: in proportion with sgd, by the square root with adamw and lamb. Null
+            takes `lr` as it is.
         momentum: Of SGD.
-        weight_decay: Of all parameters.
-        schedule: Poly, step or constant, once an epoch.
+        weight_decay: Of all parameters, but see the next.
+        decay_norms: Whether norms and biases decay too, as the authors had it.
+        schedule: Poly, cosine, step or constant, once an epoch.
         power: Of the poly schedule.
         milestones: Epochs at which the step schedule multiplies the rate with gamma.
         gamma: See milestones.
@@ -57,10 +64,12 @@ class Task(LightningModule):
         new_head: bool = False,
         drop_path_rate: float = 0.0,
         grad_checkpointing: bool = False,
-        optimizer: Literal["sgd", "adamw"] = "sgd",
+        optimizer: Optimizer = "sgd",
         lr: float = 0.01,
+        batch_base: int | None = None,
         momentum: float = 0.9,
         weight_decay: float = 1e-4,
+        decay_norms: bool = True,
         schedule: Schedule = "poly",
         power: float = 0.9,
         milestones: list[int] | None = None,
@@ -68,9 +77,12 @@ class Task(LightningModule):
         warmup: int = 0,
     ) -> None:
         super().__init__()
+        if batch_base is not None and batch_base < 1:
+            raise ValueError(f"batch_base is {batch_base}; expected a number of images, or null to take lr as it is")
         self.network = f"{backbone}+{structure}" if backbone else network
         self.num_classes, self.options = num_classes, options or {}
-        self.optimizer, self.lr, self.momentum, self.weight_decay = optimizer, lr, momentum, weight_decay
+        self.optimizer, self.lr, self.batch_base = optimizer, lr, batch_base
+        self.momentum, self.weight_decay, self.decay_norms = momentum, weight_decay, decay_norms
         self.schedule: dict[str, Any] = {
             "schedule": schedule,
             "power": power,
@@ -91,14 +103,32 @@ class Task(LightningModule):
         self.model = model.to(memory_format=torch.channels_last)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One optimizer over all parameters alike, as the authors had it."""
-        if self.optimizer == "adamw":
-            return torch.optim.AdamW(self.parameters(), self.lr, weight_decay=self.weight_decay)
-        return torch.optim.SGD(self.parameters(), self.lr, self.momentum, weight_decay=self.weight_decay)
+        """One optimizer over all parameters."""
+        return make_optimizer(
+            self.model,
+            self.optimizer,
+            lr=self.full_rate(),
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            decay_norms=self.decay_norms,
+        )
+
+    def full_rate(self) -> float:
+        """The learning rate that the schedule multiplies, for the images of a step of this run."""
+        if self.batch_base is None:
+            return self.lr
+        return scaled_rate(self.lr, images_a_step(self.trainer), self.batch_base, self.optimizer)
+
+    def on_train_start(self) -> None:
+        """Say what became of the learning rate, where it follows the batch."""
+        if self.batch_base is not None:
+            images = images_a_step(self.trainer)
+            rates = f"{self.lr:.4g} for {self.batch_base}, so {self.full_rate():.4g} at full height"
+            say(self.trainer, f"{images} images a step over {self.trainer.world_size} processes: lr {rates}")
 
     def on_train_epoch_start(self) -> None:
         """Set this epoch's learning rate."""
-        lr = self.lr * rate_factor(self.current_epoch, self.trainer.max_epochs or -1, **self.schedule)
+        lr = self.full_rate() * rate_factor(self.current_epoch, self.trainer.max_epochs or -1, **self.schedule)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = lr
         self.log("train/lr", lr, sync_dist=True)

@@ -3,16 +3,15 @@
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from lightning import Callback
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
-from torchvision.transforms import v2
 
 from dla.data.labelled import NO_CLASS
 from dla.models import DensePredictor
 from dla.tasks.base import Batch, Task
+from dla.tasks.class_loss import Loss, class_loss, mixing
 from dla.tasks.class_showcase import ClassShowcase
 from dla.tasks.hardest import Hard, Hardest
 
@@ -30,11 +29,14 @@ class Measured(NamedTuple):
 
 
 class ClassificationTask(Task):
-    """Trains a classifier with cross-entropy; measures top-1 and top-5 accuracy, and that of each class.
+    """Trains a classifier; measures top-1 and top-5 accuracy, and that of each class.
 
     Args:
         network: Name of a classifier, such as dla34.
         num_classes: Given by the data.
+        loss: Cross-entropy, or bce, the binary cross-entropy of each class by itself, averaged over the classes; that
+            is small, and meant for adamw and lamb, which do not mind the scale.
+        bce_threshold: With bce, classes of mixed images above this probability are there wholly, the others not.
         label_smoothing: Part of each target that is spread over all classes.
         mixup: Blend pairs of images, by a factor from Beta(mixup, mixup); 0 turns it off.
         cutmix: Paste a rectangle of one image into another, of a part of the area from Beta(cutmix, cutmix); 0 turns it
@@ -51,6 +53,8 @@ class ClassificationTask(Task):
         *,
         network: str = "dla34",
         num_classes: int,
+        loss: Loss = "cross_entropy",
+        bce_threshold: float | None = None,
         label_smoothing: float = 0.0,
         mixup: float = 0.0,
         cutmix: float = 0.0,
@@ -66,7 +70,8 @@ class ClassificationTask(Task):
                 f"label_smoothing is {label_smoothing}, mixup {mixup}, cutmix {cutmix}; expected 0, which turns each "
                 "off, or more, and label_smoothing below 1"
             )
-        self.label_smoothing = label_smoothing
+        mixed = bool(mixup or cutmix)
+        self.loss = class_loss(loss, smoothing=label_smoothing, threshold=bce_threshold, mixed=mixed)
         self.mix = mixing(mixup, cutmix, num_classes)
         # The readers have checked the labels; to check again means to wait for the device at every batch.
         options: dict[str, Any] = {"num_classes": num_classes, "ignore_index": NO_CLASS, "validate_args": False}
@@ -82,15 +87,21 @@ class ClassificationTask(Task):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
         images, labels = self.mix(batch["image"], batch["label"])
-        loss = F.cross_entropy(self(images).float(), labels, label_smoothing=self.label_smoothing)
-        return self.log_loss(loss, batch)
+        return self.log_loss(self.loss(self(images).float(), labels), batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count images."""
-        logits, labels = self(batch["image"]), batch["label"]
+        logits, labels = self.crop_logits(batch["image"]), batch["label"]
         self.confusion.update(logits, labels)
         self.top5.update(logits, labels)
         self.hardest.update(logits, labels, batch["index"])
+
+    def crop_logits(self, images: Float[Tensor, "b *crops 3 h w"]) -> Float[Tensor, "b k"]:
+        """Logits of each image; of several crops, the logarithm of their mean probabilities, as the authors measure."""
+        if images.ndim == 4:
+            return self(images)
+        probabilities = self(images.flatten(0, 1)).float().softmax(1).unflatten(0, images.shape[:2]).mean(1)
+        return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count images."""
@@ -128,14 +139,3 @@ class ClassificationTask(Task):
 def class_accuracy(confusion: Int64[Tensor, "k k"]) -> Float[Tensor, " k"]:
     """The part of each class's images that was recognised; nan where there are none."""
     return confusion.diagonal() / confusion.sum(1)
-
-
-def mixing(mixup: float, cutmix: float, num_classes: int) -> nn.Module:
-    """What makes of images (b, 3, h, w) and labels (b,) mixed images and the probabilities (b, k) of the classes.
-
-    Where both strengths are 0 it changes nothing, and labels stay indices.
-    """
-    chosen = [
-        kind(alpha=alpha, num_classes=num_classes) for kind, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha
-    ]
-    return v2.RandomChoice(chosen) if chosen else v2.Identity()

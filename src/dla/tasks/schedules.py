@@ -1,9 +1,10 @@
 """Learning rate schedules as functions of the epoch alone, so that a resumed run has the right rate at once."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
-Schedule = Literal["poly", "step", "constant"]
+Schedule = Literal["poly", "cosine", "step", "constant"]
 
 
 def rate_factor(
@@ -19,16 +20,20 @@ def rate_factor(
     """What the learning rate is multiplied with in `epoch`, counted from 0, of `epochs`.
 
     "poly" is (1 - epoch / epochs) ** power, "step" is gamma to the number of milestones reached; both as the authors
-    trained, once an epoch. The first `warmup` epochs rise linearly to that.
+    trained, once an epoch. "cosine" is half a wave, from 1 to 0. The first `warmup` epochs rise linearly to that.
     """
-    if schedule == "poly" and epochs < 1:
-        raise ValueError("the poly schedule ends with the last epoch: give --trainer.max_epochs, not max_steps or -1")
+    if schedule in ("poly", "cosine") and epochs < 1:
+        raise ValueError(
+            f"the {schedule} schedule ends with the last epoch: give --trainer.max_epochs, not max_steps or -1"
+        )
     if schedule == "poly":
         factor = (1 - epoch / epochs) ** power
+    elif schedule == "cosine":
+        factor = (1 + math.cos(math.pi * epoch / epochs)) / 2
     elif schedule == "step":
         factor = gamma ** sum(epoch >= milestone for milestone in milestones)
     elif schedule == "constant":
         factor = 1.0
     else:
-        raise ValueError(f"schedule must be 'poly', 'step' or 'constant', not {schedule!r}")
+        raise ValueError(f"schedule must be 'poly', 'cosine', 'step' or 'constant', not {schedule!r}")
     return factor * min(1.0, (epoch + 1) / (warmup + 1))

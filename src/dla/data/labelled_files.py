@@ -1,0 +1,50 @@
+"""Images that a list names, each with its class: what a publisher's layout comes down to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torchvision import tv_tensors
+
+from dla.data.labelled import Labelled
+from dla.data.sample import read_image
+
+
+class LabelledFiles:
+    """Image files, read when they are asked for.
+
+    Args:
+        files: Paths and indices of classes; an image that cannot be read is named by a ValueError once it is asked for.
+    """
+
+    def __init__(self, files: Sequence[tuple[str, int]]) -> None:
+        self.files = list(files)
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Labelled:
+        """Image number `index`, in the order of the list."""
+        path, label = self.files[index]
+        return Labelled(tv_tensors.Image(read_image(Path(path))), torch.tensor(label))
+
+
+def checked_files(files: Sequence[tuple[str, int]], classes: Sequence[str], listing: Path) -> list[tuple[str, int]]:
+    """The same files, if they are there and each has one of the classes; `listing` names them.
+
+    Raises:
+        FileNotFoundError: an image is missing.
+        ValueError: there is none, or a label is no index of a class.
+    """
+    if not files:
+        raise ValueError(f"{listing} names no image; unpack it again")
+    for path, label in files:
+        if not 0 <= label < len(classes):
+            raise ValueError(
+                f"{listing} gives {path} class number {label}, counted from 0; expected 0 to {len(classes) - 1}: "
+                "unpack it again"
+            )
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no image {path}, which {listing} names: unpack the whole archive")
+    return list(files)

@@ -1,0 +1,49 @@
+"""The optimizers that a job chooses from, what their weight decay takes, and how the rate follows the batch."""
+
+from typing import Any, Literal
+
+import torch
+from lightning import Trainer
+from timm.optim import Lamb, param_groups_weight_decay  # type: ignore[attr-defined]
+from torch import nn
+
+Optimizer = Literal["sgd", "adamw", "lamb"]
+
+
+def make_optimizer(
+    model: nn.Module, kind: Optimizer, *, lr: float, momentum: float, weight_decay: float, decay_norms: bool
+) -> torch.optim.Optimizer:
+    """An optimizer of all parameters of a network of ours.
+
+    Args:
+        model: The network.
+        kind: "sgd", "adamw", or "lamb" by timm, which clips the norm of all gradients to 1.
+        lr: Learning rate.
+        momentum: Of SGD.
+        weight_decay: See the next.
+        decay_norms: Whether norms and biases decay too; if not, neither does what `model.no_weight_decay()` names.
+    """
+    parameters: Any = model.parameters()
+    if not decay_norms:
+        parameters = param_groups_weight_decay(model, weight_decay, no_weight_decay_list=model.no_weight_decay())  # type: ignore[operator]
+    if kind == "sgd":
+        return torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay)
+    return {"adamw": torch.optim.AdamW, "lamb": Lamb}[kind](parameters, lr, weight_decay=weight_decay)
+
+
+def images_a_step(trainer: Trainer) -> int:
+    """Training images of one step of the optimizer, over all processes and accumulated batches."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    if data is None:
+        raise ValueError(
+            "batch_base needs a data module that says its batch_size; without one, set lr and leave it out"
+        )
+    return data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+
+
+def scaled_rate(lr: float, images: int, base: int, kind: Optimizer) -> float:
+    """The rate for steps of `images`, where `lr` is that for steps of `base`: in proportion with sgd (Goyal et al.,
+    2017), in proportion to the square root with adamw and lamb, as timm has it.
+    """
+    ratio = images / base
+    return lr * (ratio if kind == "sgd" else ratio**0.5)

@@ -1,0 +1,338 @@
+"""Fine-grained sets, each on a small tree in exactly its publisher's layout, and on that tree broken in each way."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+from dla.data import AircraftData, CUBData, Food101Data, StanfordCarsData
+from dla.data.cub import read_cub
+
+SMALL = {"crop": 24, "batch_size": 4, "val_batch_size": 3, "workers": 0}
+KINDS = ("cub", "cars", "aircraft", "food")
+
+
+def picture(path: Path, number: int, size: tuple[int, int] = (37, 29)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (number % 256, 20, 90)).save(path)
+
+
+def lines(path: Path, rows: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+
+
+def make_cub(root: Path) -> None:
+    """Two classes of 21 images of train and 2 of test; image i has its box at (4.0, 6.0), 11.0 wide, 9.0 high."""
+    folder = root / "CUB_200_2011"
+    lines(folder / "classes.txt", ["1 001.Auk", "2 002.Bunting"])
+    names = [f"{kind}/{kind[4:]}_{n:04}.jpg" for kind in ("001.Auk", "002.Bunting") for n in range(23)]
+    for number, name in enumerate(names, start=1):
+        picture(folder / "images" / name, number)
+    lines(folder / "images.txt", [f"{i} {name}" for i, name in enumerate(names, start=1)])
+    lines(folder / "image_class_labels.txt", [f"{i} {1 + (i > 23)}" for i in range(1, 47)])
+    lines(folder / "train_test_split.txt", [f"{i} {int((i - 1) % 23 < 21)}" for i in range(1, 47)])
+    lines(folder / "bounding_boxes.txt", [f"{i} 4.0 6.0 11.0 9.0" for i in range(1, 47)])
+
+
+def annotations(path: Path, split: str, labels: list[int]) -> None:
+    """The publisher's structure: the box, the class from 1, the name of the file."""
+    kinds = [(name, object) for name in ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")]
+    table = np.zeros((1, len(labels)), kinds)
+    for i, label in enumerate(labels):
+        table[0, i] = (1, 2, 30, 20, np.uint8(label), f"{i + 1:05}.jpg")
+        picture(path.parents[path.parent.name == "devkit"] / f"cars_{split}" / f"{i + 1:05}.jpg", i)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, {"annotations": table})
+
+
+def make_cars(root: Path) -> None:
+    """Two classes of 21 images of train and 2 of test."""
+    folder = root / "stanford_cars"
+    annotations(folder / "devkit" / "cars_train_annos.mat", "train", [1, 2] * 21)
+    annotations(folder / "cars_test_annos_withlabels.mat", "test", [2, 1, 1, 2])
+    names = np.array(["AM General Hummer SUV 2000", "Acura RL Sedan 2012"], object)
+    savemat(folder / "devkit" / "cars_meta.mat", {"class_names": names[None]})
+
+
+def make_aircraft(root: Path) -> None:
+    """Three variants of two families and two manufacturers; 12 images of train, 6 of val and 6 of test."""
+    data = root / "fgvc-aircraft-2013b" / "data"
+    levels = {
+        "variant": ("variants.txt", ["707-320", "Boeing 717", "A300B4"]),
+        "family": ("families.txt", ["Boeing 707", "Boeing 717", "A300"]),
+        "manufacturer": ("manufacturers.txt", ["Boeing", "Boeing", "Airbus"]),
+    }
+    numbers = {"train": range(12), "val": range(12, 18), "test": range(18, 24)}
+    numbers["trainval"] = range(18)
+    for level, (file, names) in levels.items():
+        lines(data / file, list(dict.fromkeys(names)))
+        for split, images in numbers.items():
+            lines(data / f"images_{level}_{split}.txt", [f"{1000000 + i} {names[i % 3]}" for i in images])
+    for i in range(24):
+        picture(data / "images" / f"{1000000 + i}.jpg", i)
+
+
+def make_food(root: Path) -> None:
+    """Two classes of 21 images of train and 2 of test."""
+    folder = root / "food-101"
+    lines(folder / "meta" / "classes.txt", ["apple_pie", "baklava"])
+    for split, numbers in (("train", range(21)), ("test", range(21, 23))):
+        listed = {kind: [f"{kind}/{i}" for i in numbers] for kind in ("apple_pie", "baklava")}
+        (folder / "meta" / f"{split}.json").write_text(json.dumps(listed))
+        for name in listed["apple_pie"] + listed["baklava"]:
+            picture(folder / "images" / f"{name}.jpg", int(name.split("/")[1]))
+
+
+MAKERS = {
+    "cub": (make_cub, CUBData),
+    "cars": (make_cars, StanfordCarsData),
+    "aircraft": (make_aircraft, AircraftData),
+    "food": (make_food, Food101Data),
+}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes the tree of a set, and then its data module."""
+
+    def module(kind: str, **changes):
+        maker, data = MAKERS[kind]
+        if not any(tmp_path.iterdir()):
+            maker(tmp_path)
+        return data(str(tmp_path), **{**SMALL, **changes})
+
+    return module
+
+
+def count(module, split: str) -> list[int]:
+    """Images of each class in a split."""
+    labels = torch.tensor([int(module.sets[split][i].label) for i in range(len(module.sets[split]))])
+    return labels.bincount(minlength=module.num_classes).tolist()
+
+
+def read(module) -> dict[str, list[int]]:
+    for stage in ("fit", "test"):
+        module.setup(stage)
+    return {split: count(module, split) for split in ("train", "val", "test")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_splits(make, kind):
+    expected = {"train": [19, 19], "val": [2, 2], "test": [2, 2]}
+    if kind == "aircraft":
+        expected = {"train": [4, 4, 4], "val": [2, 2, 2], "test": [2, 2, 2]}
+    assert read(make(kind)) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_of_train_is_trained_on_where_nothing_is_held_out(make, kind):
+    expected = {"train": [21, 21], "val": [2, 2], "test": [2, 2]}
+    if kind == "aircraft":
+        expected = {"train": [6, 6, 6], "val": [2, 2, 2], "test": [2, 2, 2]}
+    module = make(kind, hold_out=False)
+    assert read(module) == expected
+    assert module.sets["val"].files == module.sets["test"].files
+
+
+@pytest.mark.parametrize("kind", ["cub", "cars", "food"])
+def test_every_tenth_of_a_class_validates_and_is_not_trained_on(make, kind):
+    module = make(kind)
+    module.setup("fit")
+    train, val = (module.sets[split] for split in ("train", "val"))
+    assert train.dataset.files == val.dataset.files
+    assert sorted([*train.indices, *val.indices]) == list(range(42))
+    by_class = {k: [i for i, (_, label) in enumerate(val.dataset.files) if label == k] for k in (0, 1)}
+    assert sorted(val.indices) == sorted(by_class[0][9::10] + by_class[1][9::10])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_have_the_class_that_is_listed(make, kind):
+    classes = {
+        "cub": ("001.Auk", "002.Bunting"),
+        "cars": ("AM General Hummer SUV 2000", "Acura RL Sedan 2012"),
+        "aircraft": ("707-320", "Boeing 717", "A300B4"),
+        "food": ("apple_pie", "baklava"),
+    }[kind]
+    module = make(kind, hold_out=False)
+    module.setup("test")
+    assert module.classes == classes
+    path, label = module.sets["test"].files[1]
+    expected = {
+        "cub": ("Auk_0022.jpg", 0),
+        "cars": ("00002.jpg", 0),
+        "aircraft": ("1000019.jpg", 1),
+        "food": ("22.jpg", 0),
+    }
+    assert (Path(path).name, label) == expected[kind]
+    image, _ = module.sets["test"][1]
+    assert tuple(image.shape) == (3, 29, 37)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batches(make, kind):
+    module = make(kind)
+    module.setup("fit")
+    for loader, size in ((module.train_dataloader(), 4), (module.val_dataloader(), 3)):
+        batch = module.on_after_batch_transfer(next(iter(loader)), 0)
+        assert set(batch) == {"image", "label", "index", "epoch"}
+        assert batch["image"].shape == (size, 3, 24, 24)
+    assert {int(k) for batch in module.val_dataloader() for k in batch["label"]} == set(range(module.num_classes))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sides_of_the_usual_protocol(make, kind):
+    make(kind)  # the tree
+    module = MAKERS[kind][1](make(kind).root)
+    assert (module.crop, module.resize) == (448, 512)
+
+
+def test_aircraft_of_families_and_manufacturers(make):
+    families, makers = make("aircraft", level="family"), make("aircraft", level="manufacturer")
+    assert (families.classes, makers.classes) == (("Boeing 707", "Boeing 717", "A300"), ("Boeing", "Airbus"))
+    assert read(makers) == {"train": [8, 4], "val": [4, 2], "test": [4, 2]}
+
+
+def test_boxes_cut_the_bird_out(make):
+    module = make("cub", boxes=True)
+    module.setup("fit")
+    assert tuple(module.sets["train"][0].image.shape) == (3, 9, 11)
+    path = Path(module.root) / "CUB_200_2011" / "images" / "001.Auk" / "Auk_0000.png"
+    picture(path, 1)
+    pixels = np.arange(29 * 37 * 3, dtype=np.uint32).reshape(29, 37, 3).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    change(Path(module.root) / "CUB_200_2011" / "images.txt", "1 001.Auk/Auk_0000.jpg", "1 001.Auk/Auk_0000.png")
+    change(Path(module.root) / "CUB_200_2011" / "bounding_boxes.txt", "1 4.0 6.0 11.0 9.0", "1 -1.0 20.5 12.2 90.0")
+    image, label = read_cub(module.root, "train", boxes=True)[0]
+    assert label == 0
+    assert torch.equal(image.data, torch.from_numpy(pixels[20:, :12]).permute(2, 0, 1))
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "fault"),
+    [
+        (
+            "images.txt",
+            "5 001.Auk/Auk_0004.jpg",
+            "five",
+            r"line 5 of .*images.txt is malformed: 'five'; expected NUMBER",
+        ),
+        ("images.txt", "5 001.Auk", "4 001.Auk", r"line 5 of .*images.txt has a number again"),
+        ("images.txt", "Auk_0004", "Auk_4444", r"no image .*Auk_4444.jpg, which .* names"),
+        ("image_class_labels.txt", "46 2", "46 x", r"line 46 of .*image_class_labels.txt is malformed"),
+        (
+            "image_class_labels.txt",
+            "7 1",
+            "7 3",
+            r"image_class_labels.txt gives .*Auk_0006.jpg class number 2, counted",
+        ),
+        ("image_class_labels.txt", "7 1", "7 0", r"image_class_labels.txt gives .*Auk_0006.jpg class number -1"),
+        ("image_class_labels.txt", "7 1\n", "", r"image_class_labels.txt has no line for image 7"),
+        ("train_test_split.txt", "7 1", "7 2", r"line 7 of .*train_test_split.txt is malformed"),
+        ("bounding_boxes.txt", "7 4.0 6.0", "7 4.0", r"line 7 of .*bounding_boxes.txt is malformed"),
+        ("classes.txt", "2 002", "3 002", r"classes.txt does not number the classes 1, 2, 3"),
+        ("classes.txt", "2 002.Bunting", "", r"line 2 of .*classes.txt is malformed"),
+    ],
+)
+def test_cub_names_the_line_at_fault(make, tmp_path, file, old, new, fault):
+    make("cub")
+    change(tmp_path / "CUB_200_2011" / file, old, new)
+    with pytest.raises((ValueError, FileNotFoundError), match=fault):
+        make("cub", boxes=True).setup("fit")
+
+
+def test_a_box_beside_its_image_is_named(make, tmp_path):
+    make("cub")
+    change(tmp_path / "CUB_200_2011" / "bounding_boxes.txt", "1 4.0 6.0", "1 40.0 6.0")
+    module = make("cub", boxes=True)
+    module.setup("fit")
+    with pytest.raises(ValueError, match=r"Auk_0000.jpg is 37x29, but its box lies at 40.0, 6.0 and is 11.0x9.0"):
+        module.sets["train"][0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        *(("cub", name) for name in ("images", "image_class_labels", "train_test_split", "classes")),
+        *(("cars", name) for name in ("cars_train_annos", "cars_meta", "cars_test_annos_withlabels")),
+        *(("aircraft", name) for name in ("variants", "images_variant_val", "images_variant_test")),
+        *(("food", name) for name in ("train", "test", "classes")),
+    ],
+)
+def test_a_missing_file_is_named(make, tmp_path, kind, file):
+    make(kind)
+    (path,) = tmp_path.rglob(f"{file}.*")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"no .*{path.name}"):
+        read(make(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_image_is_named(make, tmp_path, kind):
+    make(kind)
+    path = sorted(tmp_path.rglob("*.jpg"))[0]
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"no image .*{path.name}, which .* names"):
+        read(make(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_folder_is_refused(kind, tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"{tmp_path.name}/"):
+        MAKERS[kind][1](str(tmp_path))
+
+
+def test_cars_with_a_class_that_there_is_not(make, tmp_path):
+    make("cars")
+    for label, said in ((3, 2), (0, -1)):
+        annotations(tmp_path / "stanford_cars" / "devkit" / "cars_train_annos.mat", "train", [1, label, 2])
+        with pytest.raises(
+            ValueError, match=rf"cars_train_annos.mat gives .*00002.jpg class number ({said}|255), count"
+        ):
+            make("cars").setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "content"),
+    [
+        ("cars", "cars_train_annos.mat", "no matrix"),
+        ("aircraft", "images_variant_train.txt", "1000000\n"),
+        ("aircraft", "images_variant_train.txt", "1000000 Concorde\n"),
+        ("aircraft", "images_variant_train.txt", ""),
+        ("food", "train.json", "{"),
+        ("food", "train.json", '{"apple_pie": ["apple_pie/1"], "baklava": 7}'),
+        ("food", "train.json", '{"apple_pie": ["apple_pie/1"], "cake": ["cake/1"]}'),
+    ],
+)
+def test_a_malformed_list_is_named(make, tmp_path, kind, file, content):
+    make(kind)
+    (path,) = tmp_path.rglob(file)
+    path.write_text(content)
+    with pytest.raises(ValueError, match=file):
+        make(kind).setup("fit")
+
+
+def test_a_broken_image_is_named(make, tmp_path):
+    module = make("food")
+    (tmp_path / "food-101" / "images" / "apple_pie" / "0.jpg").write_bytes(b"nothing")
+    module.setup("fit")
+    with pytest.raises(ValueError, match=r"apple_pie/0.jpg cannot be read as an image"):
+        module.sets["train"][0]
+
+
+def test_a_class_that_a_split_lacks_keeps_the_others_numbers(make, tmp_path):
+    make("food")
+    (tmp_path / "food-101" / "meta" / "test.json").write_text('{"baklava": ["baklava/21"]}')
+    module = make("food")
+    module.setup("test")
+    assert [label for _, label in module.sets["test"].files] == [1]

@@ -1,0 +1,485 @@
+"""Shards: what a sample is, who reads which, what an epoch is, that val counts each image once, and what is refused."""
+
+import io
+import pickle
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+from PIL import Image
+from webdataset import TarWriter
+
+from dla.cli import main
+from dla.data import Draw, SeededSampler, ShardsData
+from dla.data.shard_files import ShardImages, class_index, expanded_shards, streamed_shard
+from dla.data.shard_stream import ShardStream, key_number
+
+CLASSES = ("ant", "bee", "cat")
+TRAIN, VAL = (7, 5, 6, 4), (5, 3)  # images of the shards
+
+
+def encoded(number: int, form: str = "PNG", size: tuple[int, int] = (25, 19)) -> bytes:
+    """An image whose mean says which it is."""
+    file = io.BytesIO()
+    Image.new("RGB", size, (4 * number, 10, 200)).save(file, form)
+    return file.getvalue()
+
+
+def write(path: Path, files: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def samples(first: int, count: int) -> dict[str, bytes]:
+    """Image n is of class n % 3, and is called so: its files are n.png and n.cls."""
+    numbers = range(first, first + count)
+    return {
+        f"{n}.{end}": encoded(n) if end == "png" else f"{n % 3}\n".encode() for n in numbers for end in ("png", "cls")
+    }
+
+
+def make(root: Path, split: str, counts: tuple[int, ...], first: int = 0) -> str:
+    for shard, count in enumerate(counts):
+        write(root / f"{split}-{shard:02}.tar", samples(first, count))
+        first += count
+    return str(root / f"{split}-{{00..{len(counts) - 1:02}}}.tar")
+
+
+@pytest.fixture
+def root(tmp_path):
+    make(tmp_path, "train", TRAIN)
+    make(tmp_path, "val", VAL, first=30)
+    return tmp_path
+
+
+def data(root: Path, **changes) -> ShardsData:
+    options = {"train": f"{root}/train-{{00..03}}.tar", "val": f"{root}/val-{{00..01}}.tar", "count": 3}
+    options |= {"train_images": 22, "crop": 16, "batch_size": 4, "val_batch_size": 2, "workers": 0, "buffer": 5}
+    return ShardsData(**{**options, **changes})
+
+
+def number(image: torch.Tensor) -> int:
+    """Which of the images an item holds."""
+    return round(float(image[0].float().mean()) / 4)
+
+
+def stream(root: Path, **changes) -> ShardStream:
+    shards = expanded_shards(f"{root}/train-{{00..03}}.tar")
+    options = {"images": 22, "transform": lambda image, label: (image, label), "buffer": 5, "seed": 1}
+    return ShardStream(shards, CLASSES, **{**options, **changes})
+
+
+def epoch(source: ShardStream, count: int, number_of_epoch: int = 0) -> list[int]:
+    return [number(source[Draw(number_of_epoch, item)]["image"]) for item in range(count)]
+
+
+def test_formats_names_and_files_that_do_not_count(tmp_path):
+    files = {
+        "a/one.JPG": encoded(1, "JPEG"),
+        "a/one.cls": b"bee",
+        "a/one.json": b"{}",
+        "a/one.pyd": pickle.dumps(Exploding()),
+        "b/two.png": encoded(2),
+        "b/two.seg.png": b"no image",
+        "b/two.cls": b" 2 ",
+        "__meta__": b"no sample",
+        "three.cls": b"ant",
+        "three.webp": encoded(3, "WEBP"),
+        "four.jpeg": encoded(4, "JPEG"),
+        "four.cls": b"cat",
+        "four.pickle": pickle.dumps(Exploding()),
+    }
+    path = str(write(tmp_path / "x.tar", files))
+    streamed = [stored.decode(stored.image.content) for stored in streamed_shard(path, CLASSES)]
+    indexed = ShardImages([path], CLASSES)
+    assert len(indexed) == len(streamed) == 4
+    for i, sample in enumerate(streamed):
+        assert torch.equal(sample.image, indexed[i].image)
+        assert sample.label == indexed[i].label == (1, 2, 0, 2)[i]
+        assert tuple(sample.image.shape) == (3, 19, 25)
+        assert abs(number(sample.image) - (i + 1)) < 1
+
+
+class Exploding:
+    """Stands for a pickle that runs code."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a file was unpickled",))
+
+
+def test_images_are_upright_and_of_8_bits(tmp_path):
+    file, turned = io.BytesIO(), Image.Exif()
+    turned[0x0112] = 6  # turn right to look at it
+    Image.new("RGB", (25, 19)).save(file, "JPEG", exif=turned)
+    deep = io.BytesIO()
+    Image.fromarray(np.full((19, 25), 256 * 77 + 5, np.uint16)).save(deep, "PNG")
+    path = write(tmp_path / "x.tar", {"a.jpg": file.getvalue(), "a.cls": b"0", "b.png": deep.getvalue(), "b.cls": b"0"})
+    first, second = ShardImages([str(path)], CLASSES)[0].image, ShardImages([str(path)], CLASSES)[1].image
+    assert tuple(first.shape) == (3, 25, 19)
+    assert second.unique().tolist() == [77]
+
+
+def test_shards_of_the_library_itself_are_read(tmp_path):
+    path = str(tmp_path / "x.tar")
+    with TarWriter(path) as writer:
+        for n in range(3):
+            writer.write({"__key__": f"k{n}", "jpg": np.full((9, 9, 3), n / 10, np.float32), "cls": n})
+    assert [stored.label for stored in streamed_shard(path, CLASSES)] == [0, 1, 2]
+    assert len(ShardImages([path], CLASSES)) == 3
+
+
+def test_compressed_shards_and_commands_can_be_streamed(root):
+    plain = root / "train-00.tar"
+    subprocess.run(["gzip", "-k", str(plain)], check=True)
+    for shard in (f"{plain}.gz", f"pipe:cat {plain}", f"pipe:gzip -dc {plain}.gz"):
+        assert [stored.image.key for stored in streamed_shard(shard, CLASSES)] == [str(n) for n in range(7)]
+    left = streamed_shard("pipe:cat " + " ".join([str(plain)] * 50), CLASSES)
+    assert next(left).image.key == "0"
+    left.close()
+
+
+def test_an_epoch_has_every_image_once_where_it_is_as_long(root):
+    assert sorted(epoch(stream(root), 22)) == list(range(22))
+    assert set(Counter(epoch(stream(root), 44)).values()) == {2}  # goes round again
+
+
+def test_order_is_mixed_and_depends_on_seed_and_epoch(root):
+    first = epoch(stream(root), 22)
+    assert epoch(stream(root), 22) == first
+    assert epoch(stream(root), 22, 1) != first
+    assert epoch(stream(root, seed=2), 22) != first
+    assert epoch(stream(root, buffer=1), 22) != first
+    # Shards come in random order, and a buffer mixes neighbours.
+    shards = [0] * 7 + [1] * 5 + [2] * 6 + [3] * 4
+    assert sum(shards[a] != shards[b] for a, b in pairwise(first)) > 3
+    assert first[:4] != sorted(first[:4])
+
+
+def test_a_draw_that_is_not_larger_starts_the_epoch_anew(root):
+    source = stream(root)
+    first = epoch(source, 9, 3)
+    assert epoch(source, 22, 3)[:9] == first
+    assert epoch(source, 22, 4)[:9] != first
+    assert epoch(source, 22, 3)[:9] == first
+
+
+def test_processes_have_shards_of_their_own(root):
+    parts = [epoch(stream(root, rank=rank, processes=2), 9) for rank in (0, 1)]
+    assert not set(parts[0]) & set(parts[1])
+    loaders = []
+    for rank in (0, 1):
+        source = stream(root, rank=rank, processes=2)
+        sampler = SeededSampler(source, shuffle=False, drop_last=True, num_replicas=2, rank=rank)
+        loaders.append([source[draw] for draw in sampler])
+    assert [len(items) for items in loaders] == [11, 11]
+
+
+@pytest.mark.filterwarnings("ignore:.*worker processes in total")  # on a machine with one core
+def test_workers_have_shards_of_their_own(root):
+    module = data(root, workers=2, scale=(1.0, 1.0), flip=False)
+    module.setup("fit")
+    batches = list(module.train_dataloader())
+    assert len(batches) == 5
+    seen = [[number(image) for batch in batches[part::2] for image in batch["image"]] for part in (0, 1)]
+    assert not set(seen[0]) & set(seen[1])
+
+
+def test_labels_and_indices(root):
+    module = data(root, scale=(1.0, 1.0))
+    module.setup("fit")
+    batches = list(module.train_dataloader())
+    assert [len(batch["label"]) for batch in batches] == [4] * 5
+    assert [i for batch in batches for i in batch["index"].tolist()] == list(range(20))
+    for batch in batches:
+        assert batch["label"].tolist() == [number(image) % 3 for image in batch["image"]]
+    ready = module.on_after_batch_transfer(batches[0], 0)
+    assert (ready["image"].shape, ready["image"].dtype) == ((4, 3, 16, 16), torch.float32)
+    assert ready["label"].dtype == torch.int64
+
+
+def test_augmentation_depends_on_key_seed_and_epoch_alone(root):
+    def views(number_of_epoch: int = 2, **changes) -> dict[int, torch.Tensor]:
+        source = stream(root, transform=noisy, **changes)
+        items = [source[Draw(number_of_epoch, item)] for item in range(9)]
+        return {int(item["image"][2, 0, 0]): item["image"] for item in items}
+
+    one = views()
+    for changes in ({"buffer": 2}, {"processes": 2}, {"images": 9}):
+        other = views(**changes)
+        common = one.keys() & other.keys()
+        assert common
+        assert all(torch.equal(one[key], other[key]) for key in common)
+    for other in (views(3), views(seed=5)):
+        common = one.keys() & other.keys()
+        assert common
+        assert not any(torch.equal(one[key], other[key]) for key in common)
+    assert key_number("a") != key_number("b")
+
+
+def noisy(image, label):
+    """A view that keeps which image it is in the blue of its first pixel, and draws the rest."""
+    drawn = torch.randint(256, (3, 8, 8), dtype=torch.uint8)
+    drawn[2, 0, 0] = number(image)
+    return drawn, label
+
+
+def test_val_counts_each_image_once_in_any_number_of_processes(root):
+    module = data(root)
+    module.setup("validate")
+    assert module.classes == ("0", "1", "2")
+    batches = list(module.val_dataloader())
+    assert [k for batch in batches for k in batch["label"].tolist()] == [n % 3 for n in range(30, 38)]
+    whole = module.whole("val")
+    assert [number(whole[Draw(0, i)]["image"]) for i in range(8)] == list(range(30, 38))
+    for processes in (2, 3, 5):  # 5 and 3 images in two shards
+        samplers = [SeededSampler(whole, shuffle=False, num_replicas=processes, rank=rank) for rank in range(processes)]
+        items = [[whole[draw] for draw in sampler] for sampler in samplers]
+        assert len({len(part) for part in items}) == 1
+        counted = [number(item["image"]) for part in items for item in part if item["label"] != -1]
+        assert sorted(counted) == list(range(30, 38))
+
+
+def test_classes_by_name(root, tmp_path):
+    (tmp_path / "names.txt").write_text("cat\nant\nbee\n")
+    write(tmp_path / "val-00.tar", {"a.png": encoded(1), "a.cls": b"bee", "b.png": encoded(2), "b.cls": b"0"})
+    module = data(root, val=f"{tmp_path}/val-00.tar", count=None, class_file=str(tmp_path / "names.txt"))
+    module.setup("validate")
+    assert module.num_classes == 3
+    assert [int(module.sets["val"][i].label) for i in (0, 1)] == [2, 0]
+
+
+@pytest.mark.parametrize("text", [b"3", b"-1", b"dog", b"", b"\xff\xfe", b"1.0", "²".encode()])
+def test_a_bad_label_is_named(tmp_path, text):
+    path = str(write(tmp_path / "x.tar", {**samples(0, 2), "k7.png": encoded(1), "k7.cls": text}))
+    for read in (lambda: list(streamed_shard(path, CLASSES)), lambda: ShardImages([path], CLASSES)):
+        with pytest.raises(ValueError, match=rf"k7.cls in {path} says .*; expected 0 to 2, or the name of a class"):
+            read()
+    assert class_index(b"2\n", CLASSES, "x") == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "fault"),
+    [
+        ({"a.png": b""}, r"has 1 images and 0 .cls files of key a"),
+        ({"a.cls": b"1"}, r"has 0 images and 1 .cls files of key a"),
+        ({"a.png": b"", "a.jpg": b"", "a.cls": b"1"}, r"has 2 images and 1 .cls files of key a"),
+        ({"a.png": b"", "b.png": b"", "a.cls": b"1"}, r"has 1 images and 0 .cls files of key a"),
+        ({"a.txt": b"x"}, r"no images in .*x.tar: expected KEY.jpg and KEY.cls"),
+        ({}, r"no images in .*x.tar"),
+    ],
+)
+def test_incomplete_samples_are_named(tmp_path, files, fault):
+    path = str(write(tmp_path / "x.tar", files))
+    for read in (lambda: list(streamed_shard(path, CLASSES)), lambda: ShardImages([path], CLASSES)):
+        with pytest.raises(ValueError, match=fault):
+            read()
+
+
+def damaged(kind: str, path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    if kind == "cut in an image":
+        content = content[:700]
+    if kind == "cut in a header":
+        content = content[:1200]
+    if kind == "cut between files":
+        content = content[:2048]
+    if kind == "a broken header":  # of the second sample
+        content[2048:2148] = b"x" * 100
+    if kind == "no tar file":
+        content = bytearray(b"nothing" * 200)
+    if kind == "empty":
+        content = bytearray()
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "kind", ["cut in an image", "cut in a header", "cut between files", "a broken header", "no tar file", "empty"]
+)
+def test_a_damaged_shard_is_named(tmp_path, kind):
+    path = write(tmp_path / "x.tar", samples(0, 3))
+    assert len(list(streamed_shard(str(path), CLASSES))) == 3
+    damaged(kind, path)
+    for read in (
+        lambda: list(streamed_shard(str(path), CLASSES)),
+        lambda: list(streamed_shard(f"pipe:cat {path}", CLASSES)),
+        lambda: ShardImages([str(path)], CLASSES),
+    ):
+        with pytest.raises(ValueError, match=r"x.tar (is damaged or cut short|cannot be read as a tar file)"):
+            read()
+
+
+def test_a_command_that_fails_is_named():
+    with pytest.raises(ValueError, match=r"pipe:exit 3 cannot be read as a tar file"):
+        list(streamed_shard("pipe:exit 3", CLASSES))
+
+
+def test_a_broken_image_is_named(tmp_path):
+    path = str(write(tmp_path / "x.tar", {"k7.jpg": encoded(1, "JPEG")[:50], "k7.cls": b"1"}))
+    source = ShardStream([path], CLASSES, images=1, transform=noisy, buffer=1)
+    for read in (lambda: source[Draw(0, 0)], lambda: ShardImages([path], CLASSES)[0]):
+        with pytest.raises(ValueError, match=rf"k7.jpg in {path} cannot be read as an image"):
+            read()
+
+
+def test_what_is_missing_is_named(root, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file .*train-04.tar, which .*train-\{00..04\}.tar stands for"):
+        data(root, train=f"{root}/train-{{00..04}}.tar").setup("fit")
+    with pytest.raises(ValueError, match=r"train-\{00.tar cannot be expanded"):
+        data(root, train=f"{root}/train-{{00.tar").setup("fit")
+    with pytest.raises(ValueError, match="there are no test shards"):
+        data(root).setup("test")
+    with pytest.raises(FileNotFoundError, match=r"no file .*names.txt: expected a class name a line"):
+        data(root, count=None, class_file=f"{tmp_path}/names.txt")
+
+
+def test_val_must_be_local_and_not_compressed(root):
+    with pytest.raises(ValueError, match=r"pipe:cat x.tar is no local file: val and test are read by place"):
+        data(root, val="pipe:cat x.tar").setup("validate")
+    subprocess.run(["gzip", str(root / "val-00.tar")], check=True)
+    with pytest.raises(ValueError, match=r"val-00.tar.gz cannot be read as a tar file that is not compressed"):
+        data(root, val=f"{root}/val-00.tar.gz").setup("validate")
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"cache": True}, "cache, repeat and aug_repeats do not work with shards"),
+        ({"repeat": 2}, "cache, repeat and aug_repeats do not work with shards"),
+        ({"train_images": 0}, "train_images is 0"),
+        ({"buffer": 0}, "buffer 0"),
+        ({"count": None}, "class_file is None and count is None"),
+        ({"class_file": "x"}, "class_file is x and count is 3"),
+        ({"count": 0}, "count is 0"),
+    ],
+)
+def test_bad_options_are_named(root, changes, fault):
+    with pytest.raises(ValueError, match=fault):
+        data(root, **changes)
+
+
+def test_more_workers_than_shards_is_a_clear_error(root):
+    module = data(root, workers=5)
+    module.setup("fit")
+    with pytest.raises(ValueError, match="train has 4 shards, too few for 1 processes of 5 workers"):
+        module.train_dataloader()
+
+
+def test_without_webdataset_the_extra_is_named(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'deep-layer-aggregation\[shards\]'"):
+        data(root)
+
+
+class Recorder(LightningModule):
+    """Keeps which images it is shown, and learns nothing to speak of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 3)
+        self.seen: dict[int, list[int]] = {}
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        images = batch["image"][:, 0].mean((1, 2))
+        self.seen.setdefault(int(batch["epoch"][0]), []).extend((1000 * images).round().int().tolist())
+        return torch.nn.functional.cross_entropy(self.layer(batch["image"].mean((2, 3))), batch["label"])
+
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        assert batch["image"].dtype == torch.float32
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*worker processes in total")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_sees_the_next_epoch(root, tmp_path, workers):
+    def fit(epochs: int, resumed: bool = False) -> Recorder:
+        recorder = Recorder()
+        trainer = Trainer(
+            default_root_dir=tmp_path,
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+        )
+        path = tmp_path / "last.ckpt"
+        trainer.fit(recorder, datamodule=data(root, workers=workers), ckpt_path=path if resumed else None)
+        trainer.save_checkpoint(path)
+        return recorder
+
+    whole = fit(3).seen
+    assert {number: len(seen) for number, seen in whole.items()} == {0: 20, 1: 20, 2: 20}
+    assert len({tuple(seen) for seen in whole.values()}) == 3
+    assert fit(1).seen == {0: whole[0]}
+    assert fit(3, resumed=True).seen == {1: whole[1], 2: whole[2]}
+
+
+def arguments(root: Path, folder: Path, *extra: str) -> list[str]:
+    options = {
+        "--model": "ClassificationTask",
+        "--model.network": "dla46_c",
+        "--model.options": "{stem_stride: 1}",
+        "--data": "ShardsData",
+        "--data.train": f"{root}/train-{{00..03}}.tar",
+        "--data.val": f"{root}/val-{{00..01}}.tar",
+        "--data.count": "3",
+        "--data.train_images": "22",
+        "--data.crop": "16",
+        "--data.batch_size": "4",
+        "--data.val_batch_size": "3",
+        "--data.workers": "0",
+        "--trainer.accelerator": "cpu",
+        "--trainer.max_epochs": "1",
+        "--trainer.enable_progress_bar": "false",
+        "--trainer.default_root_dir": str(folder),
+    }
+    return [*(f"{key}={value}" for key, value in options.items()), *extra]
+
+
+def test_the_command_trains_and_shows_the_worst_images(root, tmp_path):
+    run = tmp_path / "run"
+    assert main(["fit", *arguments(root, run)]) == 0
+    with Image.open(run / "val_worst.png") as picture:
+        assert picture.size[0] == 6 * 164  # eight images, in rows of six
+    assert [row.split(",")[1] for row in (run / "val_classes.csv").read_text().split()[1:]] == ["3", "3", "2"]
+
+
+def test_the_command_says_what_is_wrong_in_one_line(root, tmp_path, capsys):
+    damaged("a broken header", root / "val-01.tar")
+    assert main(["fit", *arguments(root, tmp_path / "run")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"dla fit: {root}/val-01.tar is damaged or cut short")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_count_each_image_once(root, tmp_path):
+    two = ("--trainer.strategy=ddp", "--trainer.devices=2")
+    command = [sys.executable, "-m", "dla"]
+    fit = [*command, "fit", *arguments(root, tmp_path / "run", *two)]
+    subprocess.run(fit, check=True, timeout=300)
+    checkpoint = f"--ckpt_path={tmp_path}/run/checkpoints/last.ckpt"
+    assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 2  # 22 // 2 // 4
+    for name, extra in (("one", ()), ("two", two)):
+        subprocess.run(
+            [*command, "validate", *arguments(root, tmp_path / name, checkpoint, *extra)], check=True, timeout=300
+        )
+    for name in ("val_classes.csv", "val_worst.png"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

@@ -1,0 +1,43 @@
+"""Optimizers by name, what their weight decay takes, and how the rate follows the batch."""
+
+import pytest
+import torch
+from timm.optim import Lamb
+
+import dla
+from dla.tasks.optimizers import make_optimizer, scaled_rate
+
+SETTINGS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.02}
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW), ("lamb", Lamb)])
+def test_an_optimizer_takes_every_parameter_once(kind, expected):
+    model = dla.create_model("dla46_c", num_classes=3)
+    for decay_norms in (True, False):
+        optimizer = make_optimizer(model, kind, decay_norms=decay_norms, **SETTINGS)
+        assert type(optimizer) is expected
+        taken = [id(p) for group in optimizer.param_groups for p in group["params"]]
+        assert sorted(taken) == sorted(id(p) for p in model.parameters())
+        assert {group["lr"] for group in optimizer.param_groups} == {0.1}
+
+
+def test_decay_takes_all_alike_as_the_authors_had_it():
+    (group,) = make_optimizer(dla.create_model("dla46_c"), "sgd", decay_norms=True, **SETTINGS).param_groups
+    assert (group["weight_decay"], group["momentum"]) == (0.02, 0.9)
+
+
+@pytest.mark.parametrize("name", ["dla46_c", "dla46_cup"])
+def test_decay_leaves_out_norms_biases_and_what_a_network_names(name):
+    model = dla.create_model(name, num_classes=3)
+    groups = make_optimizer(model, "adamw", decay_norms=False, **SETTINGS).param_groups
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    for key, parameter in model.named_parameters():
+        kept = parameter.ndim == 1 or key in model.no_weight_decay()
+        assert decay[id(parameter)] == (0 if kept else 0.02), key
+
+
+def test_the_rate_follows_the_batch():
+    assert scaled_rate(0.1, 1024, 256, "sgd") == pytest.approx(0.4)
+    assert scaled_rate(0.1, 64, 256, "sgd") == pytest.approx(0.025)
+    assert scaled_rate(0.005, 256, 2048, "lamb") == pytest.approx(0.005 / 8**0.5)
+    assert scaled_rate(0.001, 1024, 256, "adamw") == pytest.approx(0.002)
