@@ -8,6 +8,7 @@ from torch import nn
 
 from dla.models.classifier import DLA
 from dla.models.features import Features
+from dla.models.peers import create_peer
 from dla.models.variants import VARIANTS, build, build_centernet, build_dense
 from dla.weights import IMAGENET, Packaged, load_packaged, on_hub, packaged
 
@@ -45,6 +46,9 @@ def create_model(
     "convnext_tiny+ida" does that with any backbone of timm or ours, fused by any structure that `aggregate` knows; its
     options are those of `dla.models.any_backbone.create_aggregated`.
 
+    "timm/resnet34" and "torchvision/squeezenet1_1" are classifiers of these libraries, to be compared with ours; their
+    options are those of `dla.models.peers.create_peer`.
+
     Args:
         name: of `list_models()`; weights are named after a dot, as in "dla46_cup.camvid".
         pretrained: load the weights that the name names, for a classifier without a name those of the authors, "in1k";
@@ -65,6 +69,8 @@ def create_model(
     """
     if "+" in name:
         return _aggregated(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
+    if "/" in name:
+        return _peer(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
     base, _, tag = name.partition(".")
     if base not in list_models():
         raise ValueError(f"unknown model {name!r}; choose one of {', '.join(list_models())}")
@@ -74,8 +80,8 @@ def create_model(
     # As timm has it, None stands for the default.
     options = {key: value for key, value in options.items() if value is not None}
     num_classes = options.get("num_classes")
-    if weights:
-        options["num_classes"] = weights.cfg["num_classes"]
+    if weights:  # which were trained with options of their own, such as stem_stride
+        options = {**weights.cfg.get("options", {}), **options, "num_classes": weights.cfg["num_classes"]}
     decoder = next((ending for ending in (*DECODERS, CENTERNET) if base.endswith(ending)), None)
     if decoder and features_only:
         raise ValueError(f"{name} is a dense predictor; features_only is for a classifier, {base[: -len(decoder)]}")
@@ -102,6 +108,14 @@ def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: 
     if features_only:
         raise ValueError(f"{name} fuses maps; features_only is for a classifier, {name.partition('+')[0]}")
     return create_aggregated(name, pretrained, **{key: value for key, value in options.items() if value is not None})
+
+
+def _peer(
+    name: str, pretrained: bool, *, features_only: bool, out_indices: int | Sequence[int] | None, **options: Any
+) -> nn.Module:
+    if features_only or out_indices is not None:
+        raise ValueError(f"{name} classifies; its maps are those of dla.aggregate({name.partition('/')[2]!r}).backbone")
+    return create_peer(name, pretrained, **{key: value for key, value in options.items() if value is not None})
 
 
 def _weights(base: str, tag: str) -> Packaged:

@@ -1,0 +1,99 @@
+"""What a row costs, counted before anything is trained, and the widths at which rows cost the same."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from dla.compare.study import Row, Study
+from dla.memory import saved_bytes
+from dla.models import create_model
+from dla.models.table import conv_macs
+
+BATCH = 4  # images over which memory is averaged: batch norms keep little else for each batch
+STEP = 1e-4  # widths are multiples of it
+
+
+class Costs(NamedTuple):
+    """Of one row.
+
+    Attributes:
+        parameters: Learned numbers.
+        macs: Multiply-accumulates of convolutions and the classifier, over one image.
+        activation_bytes: Kept by a training step for its backward pass, in float32, for each image.
+    """
+
+    parameters: int
+    macs: int
+    activation_bytes: int
+
+
+def costs(row: Row, study: Study) -> Costs:
+    """Count what the row's network costs at the study's image size."""
+    with torch.device("meta"):  # counted, not computed
+        model = _build(row, study.classes)
+        images = torch.zeros(BATCH, 3, study.image_size, study.image_size)
+        kept = saved_bytes(model.train(), images)
+        return Costs(_parameters(model), conv_macs(model.eval(), study.image_size), round(kept / BATCH))
+
+
+def matched(study: Study) -> Study:
+    """The study with the widths found at which each row has the parameters of the row that `match` names.
+
+    Raises:
+        ValueError: a row does not come near enough at any width, or has none.
+    """
+    if study.match is None:
+        return study
+    (reference,) = [row for row in study.rows if row.name == study.match.row]
+    target, start = _count(reference, study.classes), reference.options.get("width", 1.0)
+    rows = []
+    for row in study.rows:
+        if row.name != reference.name:
+            width = matched_width(lambda width, row=row: _count(_wide(row, width), study.classes), target, start)  # type: ignore[misc]
+            row = _wide(row, width)
+        off = _count(row, study.classes) / target - 1
+        if abs(off) > study.match.tolerance:
+            raise ValueError(
+                f"row {row.name} has {off:+.1%} of the parameters of {reference.name} at best, at width "
+                f"{row.options['width']}; match.tolerance is {study.match.tolerance:.0%}"
+            )
+        rows.append(row)
+    return study._replace(rows=tuple(rows))
+
+
+def matched_width(count: Callable[[float], int], target: int, start: float) -> float:
+    """The width, a multiple of 0.0001 between half of `start` and twice, at which `count` comes nearest to `target`.
+
+    `count` must not fall with the width; it rises in steps, since channels are whole numbers.
+    """
+    low, high = round(start / 2 / STEP), round(2 * start / STEP)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(_width(middle)) < target else (low, middle)
+    return min((_width(low), _width(high)), key=lambda width: abs(count(width) - target))
+
+
+def _width(steps: int) -> float:
+    return round(steps * STEP, 4)
+
+
+def _wide(row: Row, width: float) -> Row:
+    return row._replace(options={**row.options, "width": width})
+
+
+def _count(row: Row, classes: int) -> int:
+    with torch.device("meta"):
+        return _parameters(_build(row, classes))
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _build(row: Row, classes: int) -> nn.Module:
+    try:
+        return create_model(row.network, num_classes=classes, **row.options)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"row {row.name}: {error}") from error

@@ -1,0 +1,62 @@
+"""The picture of a study: accuracy against what it costs, and the learning curves."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dla.compare.outcome import Outcome
+from dla.files import atomic_write
+
+COSTS: dict[str, Callable[[Outcome], float]] = {
+    "parameters (M)": lambda row: row.costs.parameters / 1e6,
+    "MACs (M)": lambda row: row.costs.macs / 1e6,
+    "activation memory (MB an image)": lambda row: row.costs.activation_bytes / 1e6,
+    "images per second in training": lambda row: row.images_per_second(),
+}
+
+
+def draw(path: Path, rows: Sequence[Outcome], title: str) -> None:
+    """Draw the finished rows, each in a colour that it keeps: best accuracy over each cost, and accuracy over epochs.
+
+    Bars are standard deviations over seeds.
+
+    Raises:
+        ModuleNotFoundError: without matplotlib, which the extra [train] installs.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    palette = colormaps["tab10" if len(rows) <= 10 else "tab20"]
+    coloured = [(row, palette(i % palette.N)) for i, row in enumerate(rows) if row.curves]
+    figure = Figure(figsize=(15, 9), layout="constrained")
+    figure.suptitle(title)
+    panels = figure.subplot_mosaic([[*"abx"], [*"cdx"]], width_ratios=(1, 1, 1.6))
+    for panel, (name, cost) in zip("abcd", COSTS.items(), strict=True):
+        for row, colour in coloured:
+            _point(panels[panel], row, cost(row), colour)
+        panels[panel].set(xlabel=name, ylabel="best val accuracy (%)")
+        panels[panel].xaxis.set_major_locator(MaxNLocator(5))
+    for row, colour in coloured:
+        _curve(panels["x"], row, colour)
+    panels["x"].set(xlabel="epoch", ylabel="val accuracy (%)")
+    panels["x"].xaxis.set_major_locator(MaxNLocator(integer=True))
+    if coloured:
+        panels["x"].legend(loc="lower right")
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def _point(axes: Any, row: Outcome, cost: float, colour: Any) -> None:
+    best = row.best()
+    axes.errorbar(cost, best.mean, yerr=best.deviation, fmt="o", capsize=3, color=colour)
+
+
+def _curve(axes: Any, row: Outcome, colour: Any) -> None:
+    """The mean of a row over its seeds, and a band from its lowest to its highest run."""
+    runs = [{e.number: e.accuracy for e in curve if e.accuracy is not None} for curve in row.curves.values()]
+    epochs = sorted(set.intersection(*(set(run) for run in runs)))
+    values = [[run[epoch] for run in runs] for epoch in epochs]
+    axes.plot(epochs, [statistics.mean(v) for v in values], color=colour, label=row.row.label, marker=".")
+    axes.fill_between(epochs, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.15)

@@ -1,0 +1,180 @@
+"""The runs of a study: a folder and a configuration for each row and seed, and how far each has come."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml  # type: ignore[import-untyped]
+
+from dla.compare.study import Row, Study
+from dla.files import atomic_write
+
+STOPWATCH = "dla.compare.stopwatch.Stopwatch"
+PLACES = ("root", "default_root_dir")  # where things lie is not what is compared
+
+
+class Run(NamedTuple):
+    """One row trained with one seed, by `dla fit` with the configuration `config`.
+
+    Attributes:
+        folder: Of the run; `config_file` and `log` lie beside it.
+    """
+
+    row: Row
+    seed: int
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Row and seed in words."""
+        return f"{self.row.name}, seed {self.seed}"
+
+    @property
+    def config_file(self) -> Path:
+        """What `dla fit` reads."""
+        return self.folder.with_suffix(".yaml")
+
+    @property
+    def log(self) -> Path:
+        """What `dla fit` prints."""
+        return self.folder.with_suffix(".log")
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint from which it goes on."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def state(self) -> str:
+        """How far it has come."""
+        return "finished" if self.finished.exists() else "stopped" if self.last.exists() else "not begun"
+
+    @property
+    def machine(self) -> Path:
+        """What the stopwatch writes."""
+        return self.folder / "machine.json"
+
+    @property
+    def finished(self) -> Path:
+        """A file that is there once the run has come to its end."""
+        return self.folder / "finished"
+
+
+class Epoch(NamedTuple):
+    """What a run logged of one epoch; None where it did not.
+
+    Attributes:
+        number: From 1.
+        loss: Of training, averaged.
+        accuracy: Of the validation split, in percent.
+        images_per_second: In training.
+        seconds: Of training and validation.
+    """
+
+    number: int
+    loss: float | None
+    accuracy: float | None
+    images_per_second: float | None
+    seconds: float | None
+
+
+COLUMNS = {  # of Lightning's CSV, in the order of Epoch
+    "train/loss": 1.0,
+    "val/accuracy": 100.0,
+    "time/images_per_second": 1.0,
+    "time/seconds": 1.0,
+}
+
+
+def plan(study: Study, output: Path, data_root: str | None = None) -> list[Run]:
+    """All runs, in the order in which they are done: every row with the first seed, then with the next.
+
+    Args:
+        study: with the widths of its rows.
+        output: folder of the study's results.
+        data_root: takes the place of the data's `root`.
+    """
+    return [
+        Run(row, seed, folder, _config(study, row, seed, folder, data_root))
+        for seed in study.seeds
+        for row in study.rows
+        for folder in [output / "runs" / f"{row.name}-seed{seed}"]
+    ]
+
+
+def _config(study: Study, row: Row, seed: int, folder: Path, data_root: str | None) -> dict[str, Any]:
+    """The configuration of `dla fit` for a row and a seed."""
+    model = {**study.model["init_args"], "network": row.network, "options": row.options}
+    data = {**study.data["init_args"], "seed": seed} | ({"root": data_root} if data_root is not None else {})
+    trainer = {
+        **study.trainer,
+        "callbacks": [*(study.trainer.get("callbacks") or []), {"class_path": STOPWATCH}],
+        "enable_progress_bar": False,
+        "default_root_dir": str(folder),
+    }
+    return {
+        "seed_everything": seed,
+        "model": {"class_path": study.model["class_path"], "init_args": model},
+        "data": {"class_path": study.data["class_path"], "init_args": data},
+        "trainer": trainer,
+    }
+
+
+def write_config(run: Run) -> None:
+    """Write the run's configuration for `dla fit`."""
+    run.config_file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(run.config_file) as temporary:
+        temporary.write_text(yaml.safe_dump(run.config, sort_keys=False), encoding="utf-8")
+
+
+def refuse_changed(run: Run) -> None:
+    """Raise where the run began with another configuration than the study has now.
+
+    Raises:
+        ValueError: it names what differs.
+    """
+    if run.state == "not begun":
+        return
+    before = dict(_flat(yaml.safe_load(run.config_file.read_text(encoding="utf-8"))))
+    now = dict(_flat(run.config))
+    changed = [
+        f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and key.rpartition(".")[2] not in PLACES
+    ]
+    if changed:
+        raise ValueError(
+            f"{run.folder} was trained by another study: {'; '.join(changed)}. Put the study back, give another "
+            "--output, or remove that folder to train it anew"
+        )
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings, by keys such as model.init_args.lr."""
+    if not isinstance(value, dict):
+        yield key, value
+        return
+    for name, inner in value.items():
+        yield from _flat(inner, f"{key}.{name}" if key else name)
+
+
+def read_epochs(run: Run) -> list[Epoch]:
+    """What was logged so far, one entry an epoch; where a run that went on did an epoch again, the later one."""
+    logged: dict[int, dict[str, str]] = {}
+    files = run.folder.glob("metrics/version_*/metrics.csv")
+    for path in sorted(files, key=lambda path: int(path.parent.name.partition("_")[2])):
+        with path.open(newline="") as file:
+            for line in csv.DictReader(file):
+                logged.setdefault(int(line["epoch"]), {}).update({key: value for key, value in line.items() if value})
+    return [
+        Epoch(epoch + 1, *(scale * float(values[key]) if key in values else None for key, scale in COLUMNS.items()))
+        for epoch, values in sorted(logged.items())
+    ]
+
+
+def read_machine(run: Run) -> dict[str, Any]:
+    """What the stopwatch wrote of the machine."""
+    return json.loads(run.machine.read_text(encoding="utf-8"))

@@ -1,0 +1,75 @@
+"""Measures how fast a run trains, and on what; `dla compare` gives it to each run."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from dla.files import atomic_write
+from dla.machine import device_name, versions
+
+
+class Stopwatch(Callback):
+    """Logs `time/images_per_second`, of training alone, and `time/seconds`, of the epoch with its validation.
+
+    Writes `machine.json` to the run's folder: device, threads, versions, and how many images there are.
+    """
+
+    def __init__(self) -> None:
+        self.begun = self.measuring_begun = 0.0
+        self.measured = 0.0  # seconds of this epoch that went into validation
+        self.images = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write down the machine."""
+        if trainer.is_global_zero:
+            with atomic_write(Path(trainer.default_root_dir, "machine.json")) as temporary:
+                temporary.write_text(json.dumps(_machine(trainer), indent=1))
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the epoch's clock."""
+        self.begun, self.measured, self.images = _now(trainer), 0.0, 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, i: int
+    ) -> None:
+        """Count the batch."""
+        self.images += len(batch["image"]) * trainer.world_size
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training stops here."""
+        self.measuring_begun = _now(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """And goes on."""
+        self.measured += _now(trainer) - self.measuring_begun
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the epoch's times."""
+        seconds = _now(trainer) - self.begun
+        speed = self.images / (seconds - self.measured)
+        pl_module.log_dict({"time/seconds": seconds, "time/images_per_second": speed}, sync_dist=True)
+
+
+def _now(trainer: Trainer) -> float:
+    if trainer.strategy.root_device.type == "cuda":
+        torch.cuda.synchronize()  # what was asked of the device is done only then
+    return time.perf_counter()
+
+
+def _machine(trainer: Trainer) -> dict[str, Any]:
+    device = trainer.strategy.root_device
+    packages = ("torch", "lightning", "timm", "deep-layer-aggregation")
+    return {
+        "device": device_name(device),
+        "devices": trainer.world_size,
+        "threads": torch.get_num_threads(),
+        "precision": str(trainer.precision),
+        "versions": versions(packages),
+        "train_images": trainer.num_training_batches * trainer.train_dataloader.batch_size,  # type: ignore[union-attr]
+        "val_images": len(trainer.datamodule.val_dataloader().dataset),  # type: ignore[attr-defined]
+        "classes": trainer.datamodule.num_classes,  # type: ignore[attr-defined]
+    }

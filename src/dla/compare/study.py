@@ -1,0 +1,146 @@
+"""A study: what is compared (rows), and what all rows share (data, task, trainer, seeds), read from a YAML file."""
+
+import re
+from collections.abc import Set
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml  # type: ignore[import-untyped]
+
+REQUIRED = {"title", "image_size", "classes", "seeds", "model", "data", "trainer", "rows"}
+OPTIONAL = {"target", "match"}
+TOLERANCE = 0.03
+
+
+class Row(NamedTuple):
+    """One network; all else it shares with the other rows.
+
+    Attributes:
+        name: Names its folders.
+        label: What table and picture call it.
+        network: As `dla.create_model` takes it.
+        options: Of the network, those that the study gives to all rows among them.
+    """
+
+    name: str
+    label: str
+    network: str
+    options: dict[str, Any]
+
+
+class Match(NamedTuple):
+    """Widths of the other rows are searched until they have the parameters of `row`, within the part `tolerance`."""
+
+    row: str
+    tolerance: float
+
+
+class Study(NamedTuple):
+    """Rows, and what they share; `model`, `data` and `trainer` as in a recipe for `dla fit`.
+
+    Attributes:
+        image_size: Side of the images, in pixels, for which MACs and memory are counted.
+        target: Accuracy in percent; how many epochs a row takes to reach it is counted.
+    """
+
+    title: str
+    image_size: int
+    classes: int
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    model: dict[str, Any]
+    data: dict[str, Any]
+    trainer: dict[str, Any]
+    target: float | None
+    match: Match | None
+
+    @property
+    def epochs(self) -> int:
+        """How long each run is."""
+        return self.trainer["max_epochs"]
+
+
+def read_study(path: str | Path) -> Study:
+    """Read and check a study.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not YAML, or a key is missing, unknown, or not what it should be.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no study {path}: give a YAML file, such as studies/digits.yaml")
+    try:
+        return _study(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _study(content: Any) -> Study:
+    _known_keys("a study", content, REQUIRED, OPTIONAL)
+    for part in ("model", "data"):
+        _known_keys(part, content[part], {"class_path", "init_args"})
+    if not isinstance(content["trainer"], dict):
+        raise ValueError("trainer is a mapping of the trainer's arguments, as in a recipe")
+    sizes = {name: content[name] for name in ("image_size", "classes")}
+    for name, number in {"trainer.max_epochs": content["trainer"].get("max_epochs"), **sizes}.items():
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"{name} is {number!r}; expected a whole number of at least 1")
+    target = content.get("target")
+    if target is not None and not (isinstance(target, int | float) and 0 < target <= 100):
+        raise ValueError(f"target is {target!r}; expected an accuracy in percent")
+    rows = _rows(content["rows"], content["model"]["init_args"].get("options") or {})
+    return Study(
+        title=str(content["title"]),
+        image_size=content["image_size"],
+        classes=content["classes"],
+        seeds=_seeds(content["seeds"]),
+        rows=rows,
+        model=content["model"],
+        data=content["data"],
+        trainer=content["trainer"],
+        target=target,
+        match=_match(content.get("match"), rows),
+    )
+
+
+def _known_keys(what: str, content: Any, required: Set[str], optional: Set[str] = frozenset()) -> None:
+    if not isinstance(content, dict):
+        raise ValueError(f"{what} is a mapping with the keys {', '.join(sorted(required))}, not {content!r}")
+    if missing := required - content.keys():
+        raise ValueError(f"{what} lacks {', '.join(sorted(missing))}")
+    if unknown := content.keys() - required - optional:
+        known = ", ".join(sorted(required | optional))
+        raise ValueError(f"{what} has no {', '.join(sorted(map(str, unknown)))}; it has {known}")
+
+
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    fine = isinstance(seeds, list) and seeds and all(isinstance(seed, int) and seed >= 0 for seed in seeds)
+    if not fine or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds is {seeds!r}; expected a list of different numbers of at least 0, such as [0, 1]")
+    return tuple(seeds)
+
+
+def _rows(rows: Any, shared: dict[str, Any]) -> tuple[Row, ...]:
+    if not isinstance(rows, dict) or not rows:
+        raise ValueError("rows is a mapping from a row's name to its network")
+    for name, row in rows.items():
+        if not re.fullmatch(r"[\w-]+", str(name)):
+            raise ValueError(f"row {name!r} names a folder: letters, digits, _ and - alone")
+        _known_keys(f"row {name}", row, {"network"}, {"label", "options"})
+    return tuple(
+        Row(str(name), str(row.get("label", name)), row["network"], {**shared, **(row.get("options") or {})})
+        for name, row in rows.items()
+    )
+
+
+def _match(match: Any, rows: tuple[Row, ...]) -> Match | None:
+    if match is None:
+        return None
+    _known_keys("match", match, {"row"}, {"tolerance"})
+    found = Match(str(match["row"]), match.get("tolerance", TOLERANCE))
+    if found.row not in [row.name for row in rows]:
+        raise ValueError(f"match names the row {found.row!r}; there are {', '.join(row.name for row in rows)}")
+    for row in rows:
+        if row.name != found.row and "width" in row.options:
+            raise ValueError(f"the width of row {row.name} is searched: leave it out, or leave out match")
+    return found

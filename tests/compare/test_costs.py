@@ -1,0 +1,66 @@
+"""Costs are those of the networks themselves, and widths are found at which parameters agree."""
+
+import pytest
+import torch
+
+import dla
+from dla.compare.costs import costs, matched, matched_width
+from dla.compare.study import read_study
+from dla.memory import saved_bytes
+
+
+@pytest.fixture
+def study(content, write):
+    return read_study(write(content))
+
+
+def test_costs_are_those_of_the_real_network(study):
+    model = dla.create_model("dla34", num_classes=10, width=0.125, stem_stride=2)
+    counted = costs(study.rows[1], study)
+    assert counted.parameters == sum(p.numel() for p in model.parameters())
+    assert counted.macs > counted.parameters  # each weight of a convolution works at several places
+    assert counted.activation_bytes == round(saved_bytes(model.train(), torch.rand(4, 3, 16, 16)) / 4)
+
+
+def test_widths_are_found(study):
+    found = matched(study)
+    plain, reference = (costs(row, found) for row in found.rows)
+    assert found.rows[1] == study.rows[1]
+    assert found.rows[0].options["width"] > 0.125  # without nodes there is room for wider blocks
+    assert abs(plain.parameters / reference.parameters - 1) <= 0.03
+
+
+def test_a_row_that_cannot_agree(content, write):
+    content["match"]["tolerance"] = 1e-6
+    with pytest.raises(ValueError, match=r"row plain has [+-]\d\.\d%.* of dla at best, at width 0\.1\d+; .* is 0%"):
+        matched(read_study(write(content)))
+
+
+def test_nothing_to_match(content, write):
+    del content["match"]
+    study = read_study(write(content))
+    assert matched(study) is study
+
+
+@pytest.mark.parametrize("target", [57, 60, 64, 79])
+def test_the_nearest_width(target):
+    """Counts go in steps of 8 here; what is found is on the step nearest to the target."""
+    count = lambda width: 8 * int(10 * width)  # noqa: E731
+    width = matched_width(count, target, start=0.8)
+    assert abs(count(width) - target) == min(abs(8 * n - target) for n in range(20))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"network": "dla35"}, "row bad: unknown model 'dla35'"),
+        ({"network": "timm/resnet34", "options": {"structure": "plain"}}, "row bad: .*structure"),
+        ({"network": "dla34", "options": {"structure": "twig"}}, "row bad: structure must be one of"),
+    ],
+)
+def test_a_row_that_cannot_be_built_is_named(content, write, row, message):
+    del content["match"]
+    content["rows"] = {"bad": row}
+    study = read_study(write(content))
+    with pytest.raises(ValueError, match=message):
+        costs(study.rows[0], study)

@@ -1,0 +1,84 @@
+"""The studies that are shipped say what they reached, build every row, and compare like with like."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dla.compare.costs import costs, matched
+from dla.compare.outcome import Outcome
+from dla.compare.report import table
+from dla.compare.runs import plan
+from dla.compare.study import read_study
+from dla.models.stage import STRUCTURES
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
+STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+
+
+def header(path: Path) -> dict[str, str]:
+    """What the comment at the top of a study says, by key."""
+    top = re.match(r"(#.*\n)*", path.read_text(encoding="utf-8"))[0]
+    return dict(re.findall(r"^# *(\w+): *(\S.*)$", top, flags=re.MULTILINE))
+
+
+def section(title: str) -> list[list[str]]:
+    """The cells of the table under a heading of the page."""
+    text = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL)[1]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+
+
+def test_there_are_studies():
+    assert {path.stem for path in STUDIES} >= {"digits", "figure1_cifar10", "figure1_cifar10_cpu", "peers_cifar10"}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_header_and_page_agree(path):
+    says = header(path)
+    assert {"command", "machine", "reached"} <= says.keys()
+    assert shlex.split(says["command"])[:4] == ["dla", "compare", f"studies/{path.name}", "--output"]
+    (line,) = [line for line in PAGE.splitlines() if line.startswith(f"| [{path.stem}]({path.name}) |")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[2] == f"`{says['command']}`"
+    assert cells[-1] in says["reached"]  # how many runs, or "not run"
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_rows_are_built_and_the_page_counts_them(path):
+    """Parameters, MACs and memory on the page are what is counted here; widths are found again."""
+    study = matched(read_study(path))
+    rows = [Outcome(row, costs(row, study), {}, ()) for row in study.rows]
+    counted = [[cell.strip() for cell in line.strip("|").split("|")][:5] for line in table(study, rows)[2:]]
+    assert [cells[:5] for cells in section(study.title)[2:]] == counted
+    if study.match:
+        parameters = [row.costs.parameters for row in rows]
+        assert max(parameters) / min(parameters) <= (1 + study.match.tolerance) / (1 - study.match.tolerance)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_configurations_are_what_fit_takes(path, tmp_path, monkeypatch):
+    """Parsed, not built: the data may not be there."""
+    from lightning import LightningDataModule, LightningModule, Trainer
+    from lightning.pytorch.cli import LightningArgumentParser
+
+    import dla.data.class_modules
+    import dla.tasks  # noqa: F401
+
+    parser = LightningArgumentParser()
+    parser.add_lightning_class_args(Trainer, "trainer")
+    parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
+    parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+    parser.add_argument("--seed_everything", type=int)
+    for run in plan(read_study(path), tmp_path)[:1]:
+        run.config["model"]["init_args"]["num_classes"] = 10  # given by the data
+        parser.parse_string(yaml.safe_dump(run.config))
+
+
+@pytest.mark.parametrize("name", ["figure1_cifar10", "figure1_cifar10_cpu"])
+def test_figure_1_is_whole(name):
+    study = read_study(ROOT / "studies" / f"{name}.yaml")
+    assert {row.options["structure"] for row in study.rows} == set(STRUCTURES)
+    assert len({row.network for row in study.rows}) == 1
