@@ -1,9 +1,10 @@
 """Shapes on public signatures are checked while the tests run; real data is found by DLA_DATA."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
 
@@ -29,3 +30,11 @@ def real_data() -> Callable[[str], Path]:
 def real_camvid(real_data: Callable[[str], Path]) -> Path:
     """The real CamVid."""
     return real_data("camvid")
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """No checks of shapes while a network is traced or exported for any size: its sizes are symbols then, not numbers."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -49,25 +49,28 @@ class Predictor:
 
     def segment(self, image: Image.Image, **view: Any) -> UInt8[np.ndarray, "h w"]:
         """Class index of each pixel of an RGB picture; the keywords are those of `predict_probabilities`."""
-        probabilities = predict_probabilities(self.model, self._inputs(image), **view)
+        probabilities = predict_probabilities(self.model, self.inputs(image), **view)
         return probabilities[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
 
     def boundaries(self, image: Image.Image, **view: Any) -> Float32[np.ndarray, "h w"]:
         """Probability of a boundary at each pixel of an RGB picture; keywords as for `segment`."""
-        return predict_probabilities(self.model, self._inputs(image), **view)[0, 1].float().cpu().numpy()
+        return predict_probabilities(self.model, self.inputs(image), **view)[0, 1].float().cpu().numpy()
 
     @torch.inference_mode()
     def classify(self, image: Image.Image, *, flip: bool = False) -> Float32[np.ndarray, " classes"]:
         """Probability of each class for an RGB picture, averaged with its mirror image where `flip` is set."""
-        if self.resize:
-            image = transforms.resize(image, [self.resize])
-        if self.crop:
-            image = transforms.center_crop(image, [self.crop])
-        inputs = self._inputs(image)
+        inputs = self.inputs(self.view(image))
         views = torch.cat([inputs, inputs.flip(-1)]) if flip else inputs
         return self.model(views).float().softmax(dim=1).mean(dim=0).cpu().numpy()
 
-    def _inputs(self, image: Image.Image) -> Tensor:
+    def view(self, image: Image.Image) -> Image.Image:
+        """What the network is to see of a picture: in classification the resized centre, otherwise all of it."""
+        if self.resize:
+            image = transforms.resize(image, [self.resize])
+        return transforms.center_crop(image, [self.crop]) if self.crop else image
+
+    def inputs(self, image: Image.Image) -> Float32[Tensor, "1 3 h w"]:
+        """A picture as the network takes it: normalised, on its device."""
         device = next(self.model.parameters()).device
         pixels = transforms.to_dtype(transforms.pil_to_tensor(image).to(device), torch.float32, scale=True)
         return transforms.normalize(pixels, list(self.mean), list(self.std))[None]  # (1, 3, h, w)

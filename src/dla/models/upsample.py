@@ -18,8 +18,13 @@ def bilinear_kernel(factor: int) -> Float[Tensor, "k k"]:
 
 def fit(x: Float[Tensor, "b c _ _"], size: tuple[int, int]) -> Float[Tensor, "b c h w"]:
     """Crop `x` to (h, w) where it exceeds it, at the bottom and right; interpolate only where it falls short."""
-    x = x[..., : size[0], : size[1]]
-    return x if x.shape[-2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=False)
+    height, width = x.shape[-2:]
+    if height < size[0] or width < size[1]:
+        return F.interpolate(x[..., : size[0], : size[1]], size, mode="bilinear", align_corners=False)
+    if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt):
+        # `torch.export` would tie a slice to sizes that exceed by as much as those of the example do
+        return F.pad(x, (0, size[1] - width, 0, size[0] - height))
+    return x[..., : size[0], : size[1]]
 
 
 class LearnedUpsample(nn.Module):

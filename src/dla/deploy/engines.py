@@ -1,0 +1,97 @@
+"""`optimize`: a network in one of six engines, called as the network itself was."""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dla.deploy import runtimes
+from dla.deploy.errors import DeployError
+from dla.deploy.fold import folded
+from dla.deploy.outputs import TOLERANCE, Run, check, difference, flat, like
+from dla.deploy.torch_engines import compiled, eager
+
+TORCH = {"eager": eager, "compile": compiled}
+INT8 = ("onnxruntime", "openvino")
+ENGINES = (*TORCH, *INT8, "ncnn", "tensorrt")
+
+
+class Deployed:
+    """A network in an engine: images of the shape of the example to what the network gives for them.
+
+    Attributes:
+        engine: one of `ENGINES`.
+        precision: "float32" or "int8".
+        shape: of the images, batch first.
+    """
+
+    def __init__(self, run: Run, answer: Any, *, engine: str, precision: str, shape: tuple[int, ...]) -> None:
+        self.engine, self.precision, self.shape = engine, precision, shape
+        self._run, self._answer = run, answer
+
+    def __call__(self, images: Float[Tensor, "b c h w"]) -> Any:
+        """A tensor, or tensors in a list, tuple or dictionary, as from the network."""
+        if tuple(images.shape) != self.shape:
+            raise ValueError(f"made for images of {self.shape}, not {tuple(images.shape)}: optimize for this shape")
+        return like(self._answer, self._run(images))
+
+
+def optimize(
+    model: nn.Module,
+    *,
+    engine: str = "eager",
+    example: Float[Tensor, "b c h w"],
+    precision: str = "float32",
+    threads: int | None = None,
+    calibration: Iterable[Float[Tensor, "_ c h w"]] | None = None,
+    fold: bool = True,
+    tolerance: float = TOLERANCE,
+) -> Deployed:
+    """Make a copy of `model` as fast as `engine` can run it on images of the shape of `example`.
+
+    Batch norm is folded, PyTorch gets channels last in memory, and the other engines get the network by a file that is
+    gone afterwards. In float32 the result for `example` is compared with the network's.
+
+    Args:
+        model: any module that maps images to a tensor, or to a list, tuple or dictionary of tensors.
+        engine: "eager" and "compile" run on the model's device, "onnxruntime", "openvino" and "ncnn" on the CPU,
+            "tensorrt" on a GPU by ONNX Runtime; all but the first two need the extra [export].
+        example: normalised images.
+        precision: "float32", or "int8" in ONNX Runtime and OpenVINO.
+        threads: of the engine, which decides for None.
+        calibration: for int8, batches of normalised images of the shape of `example`; some hundred images are enough.
+        fold: fold batch norm beforehand; False gives the engine the network as it is, to compare with.
+        tolerance: of the comparison, in the network's largest output.
+
+    Raises:
+        DeployError: the engine is not installed, cannot take the network, or computes something else.
+        ValueError: an argument makes no sense.
+    """
+    _check_arguments(engine, precision, calibration)
+    whole = copy.deepcopy(model).eval()
+    ready = folded(model) if fold else whole
+    if engine not in TORCH:
+        whole, ready, example = whole.cpu(), ready.cpu(), example.cpu()
+    with torch.inference_mode():
+        answer = whole(example)
+    if engine in TORCH:
+        run = TORCH[engine](ready, example, threads)
+    else:
+        run = runtimes.engine(engine, ready, example, threads=threads, calibration=calibration)
+    if precision == "float32":
+        check(difference(flat(answer), run(example)), engine, tolerance)
+    return Deployed(run, answer, engine=engine, precision=precision, shape=tuple(example.shape))
+
+
+def _check_arguments(engine: str, precision: str, calibration: Any) -> None:
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+    if precision not in ("float32", "int8"):
+        raise ValueError(f"precision must be 'float32' or 'int8', not {precision!r}")
+    if precision == "int8" and engine not in INT8:
+        raise DeployError(f"{engine} has no int8 here: choose one of {', '.join(INT8)}")
+    if (precision == "int8") != (calibration is not None):
+        raise ValueError("int8 needs calibration, batches of normalised images, and float32 takes none")

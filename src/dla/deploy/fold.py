@@ -1,0 +1,36 @@
+"""Batch norm folded into the convolution before it, which then has a bias: the same function, one pass less."""
+
+import copy
+from itertools import pairwise
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from dla.aggregation import Node
+
+NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+
+
+def folded(model: nn.Module) -> nn.Module:
+    """A copy of `model` in evaluation mode, with batch norm folded where one stands behind a convolution.
+
+    That is in nodes, and wherever both follow each other in an `nn.Sequential`; a norm elsewhere stays as it is, and
+    the engines' own optimisers may still fold it. `model` is not changed.
+    """
+    model = copy.deepcopy(model).eval()
+    for module in list(model.modules()):
+        if isinstance(module, nn.Sequential):
+            for (first, conv), (second, norm) in pairwise(list(module.named_children())):
+                _fold(module, first, conv, second, norm)
+        elif isinstance(module, Node) and _fold(module, "conv", module.conv, "norm", module.norm):
+            module.form = "concat"  # the only one that adds the bias; every engine is as fast with it
+    return model
+
+
+def _fold(parent: nn.Module, first: str, conv: nn.Module, second: str, norm: nn.Module) -> bool:
+    # By their very types: timm derives classes that change the weights or add an activation.
+    if type(conv) is not nn.Conv2d or type(norm) not in NORMS or norm.running_mean is None:
+        return False
+    setattr(parent, first, fuse_conv_bn_eval(conv, norm))
+    setattr(parent, second, nn.Identity())
+    return True

@@ -1,0 +1,73 @@
+"""What networks return, one tensor or a list, tuple or dictionary of them, as a flat list and back; and differences."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from dla.deploy.errors import DeployError
+
+Run = Callable[[Tensor], list[Tensor]]
+"""What every engine is at its core: images (b, c, h, w) to all outputs, in the order in which the network has them."""
+Metadata = Mapping[str, str]
+"""Facts that an exported file carries, as texts by their names."""
+TOLERANCE = 1e-4  # of float32, relative to the largest output
+
+
+def flat(output: Any) -> list[Tensor]:
+    """All tensors of a network's output.
+
+    Raises:
+        DeployError: it holds something else.
+    """
+    tensors = [output] if isinstance(output, Tensor) else list(output.values() if _named(output) else output)
+    if not all(isinstance(value, Tensor) for value in tensors):
+        kinds = ", ".join(sorted({type(value).__name__ for value in tensors}))
+        raise DeployError(f"the network returns {kinds}: a tensor, or a flat list or dictionary of tensors, is needed")
+    return tensors
+
+
+def names(output: Any) -> list[str]:
+    """A name of each tensor of an output: its key, or "output", or "output_0", "output_1"."""
+    if isinstance(output, Tensor):
+        return ["output"]
+    return [str(key) for key in output] if _named(output) else [f"output_{i}" for i in range(len(output))]
+
+
+def like(output: Any, tensors: Sequence[Tensor]) -> Any:
+    """`tensors` in the form of `output`: a tensor, a dictionary with its keys, a tuple or a list."""
+    if isinstance(output, Tensor):
+        return tensors[0]
+    if _named(output):
+        return dict(zip(output, tensors, strict=True))
+    return tuple(tensors) if isinstance(output, tuple) else list(tensors)
+
+
+def difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
+    """The largest absolute difference, in the largest absolute value of the tensor that it is in.
+
+    Raises:
+        DeployError: number or shapes of the tensors differ.
+    """
+    shapes = [[tuple(value.shape) for value in values] for values in (expected, found)]
+    if shapes[0] != shapes[1]:
+        raise DeployError(f"outputs have shapes {shapes[1]} where the network's have {shapes[0]}: report this as a bug")
+    pairs = [(a.float().cpu(), b.float().cpu()) for a, b in zip(expected, found, strict=True)]
+    return max(float((a - b).abs().max() / a.abs().max().clamp(min=1e-30)) for a, b in pairs)
+
+
+def check(found: float, where: str, tolerance: float = TOLERANCE) -> None:
+    """Refuse a `difference` beyond the tolerance.
+
+    Raises:
+        DeployError: it is, or it is no number.
+    """
+    if not found <= tolerance:  # also where it is no number
+        raise DeployError(
+            f"{where} differs from the network by {found:.1e} of its largest output, where at most {tolerance:.0e} was "
+            "expected: use another engine or format, or allow more where the network itself amplifies rounding"
+        )
+
+
+def _named(output: Any) -> bool:
+    return isinstance(output, Mapping)

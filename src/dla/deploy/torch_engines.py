@@ -1,0 +1,43 @@
+"""PyTorch itself as an engine: as it is, and compiled with frozen weights; both with channels last in memory."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dla.deploy.outputs import Run, flat
+
+
+def eager(model: nn.Module, example: Tensor, threads: int | None) -> Run:
+    """The network run layer by layer."""
+    return _run(model.to(memory_format=torch.channels_last), threads)  # type: ignore[call-overload]
+
+
+def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
+    """The network through `torch.compile`, its weights constants of the program; compiles at once, for this shape."""
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = _run(torch.compile(model, dynamic=False, options={"freezing": True}), threads)
+    run(example)
+    return run
+
+
+def _run(model: Callable[[Tensor], Any], threads: int | None) -> Run:
+    @torch.inference_mode()
+    def run(images: Tensor) -> list[Tensor]:
+        with _threads(threads):
+            return flat(model(images.contiguous(memory_format=torch.channels_last)))
+
+    return run
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """torch with so many threads in the block; None leaves it as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

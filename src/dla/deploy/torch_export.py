@@ -1,0 +1,30 @@
+"""Files of `torch.export`: PyTorch's own programs, without this package, run on any device."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dla.deploy.outputs import Metadata, Run, flat
+
+
+def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metadata: Metadata) -> None:
+    """Write one file; the metadata are texts in it, which `torch.export.load` hands out by `extra_files`."""
+    axes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) if dynamic else None
+    images = torch.cat([example, example]) if dynamic and len(example) == 1 else example  # 1 would be a constant
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.export.export(model, (images,), dynamic_shapes=(axes,))
+    torch.export.save(program, path, extra_files=dict(metadata))
+
+
+def load(path: Path, *, threads: int | None = None) -> Run:
+    """The program; it runs with torch's own number of threads."""
+    program = torch.export.load(path).module()
+
+    @torch.inference_mode()
+    def run(images: Tensor) -> list[Tensor]:
+        return flat(program(images))
+
+    return run

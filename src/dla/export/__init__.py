@@ -1,0 +1,5 @@
+"""Networks in files of other runtimes, each compared with the network before it is written: `export`, `dla export`."""
+
+from dla.export.write import FORMATS, Compared, export
+
+__all__ = ["FORMATS", "Compared", "export"]

@@ -1,0 +1,125 @@
+"""The command `dla export`: a network to a file of another runtime, compared with the network there."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from dla.arguments import number
+from dla.deploy.outputs import TOLERANCE, Run
+from dla.deploy.runtimes import RUNTIMES
+from dla.export.accuracy import Calibration, accuracy
+from dla.export.source import load_source, metadata
+from dla.export.write import FORMATS, export
+from dla.predictor import Predictor
+
+WRITTEN, FAILED = 0, 2
+SIZES = {"classification": (224, 224), "segmentation": (512, 512), "boundaries": (512, 512), "detection": (512, 512)}
+
+EXAMPLES = """
+what is written:
+  onnx          NAME.onnx, for ONNX Runtime, TensorRT and others
+  openvino      NAME.xml and NAME.bin
+  ncnn          NAME.ncnn.param and NAME.ncnn.bin, for one size of image; the images of a batch run one by one
+  torch-export  NAME.pt2, which torch.export.load reads without this package
+  Batch norm is folded. Files but ncnn's carry classes, mean, std, size and task, each as JSON, by names such as
+  dla.mean: metadata in onnx, rt_info in openvino, extra files in torch-export.
+
+examples:
+  weights of the package
+    dla export dla46_cup.camvid --format onnx --output street.onnx --size 360 480
+  any batch and any size of image
+    dla export runs/camvid/checkpoints/best.ckpt --format openvino --output street.xml --dynamic
+  8 bits, with what they cost in accuracy
+    dla export runs/fruit/checkpoints/best.ckpt --format onnx --output fruit.onnx \\
+        --int8 --calibration data/fruit/train --test data/fruit
+
+exit code:
+  0 written and equal to the network within --tolerance; 2 nothing written
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Run `dla export` with the arguments after these two words, and return the exit code.
+
+    Raises:
+        SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        _check_arguments(arguments)
+        _export(arguments)
+    except (ValueError, OSError) as error:
+        print(f"dla export: error: {error}", file=sys.stderr)
+        return FAILED
+    except ModuleNotFoundError as error:
+        print(f"dla export: error: {error}; install what measuring needs by the extra [train]", file=sys.stderr)
+        return FAILED
+    return WRITTEN
+
+
+def _check_arguments(arguments: argparse.Namespace) -> None:
+    if arguments.int8 != (arguments.calibration is not None):
+        raise ValueError("--int8 and --calibration FOLDER belong together: give both or neither")
+    if arguments.int8 and arguments.dynamic:
+        raise ValueError("--int8 is for one size of image: leave out --dynamic and give --size")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    predictor = load_source(arguments.model)
+    size = tuple(arguments.size) if arguments.size else _size(predictor)
+    channels = next(p for p in predictor.model.parameters() if p.ndim == 4).shape[1]
+    calibration = Calibration(predictor, arguments.calibration, size) if arguments.int8 else None
+    measure = accuracy(predictor, arguments.test, size, void=arguments.void) if arguments.test else None
+    if measure:
+        with torch.inference_mode():
+            print(f"accuracy of the network: {measure(lambda images: [predictor.model(images)]):.4f}", flush=True)
+
+    def after(run: Run) -> None:
+        if measure:
+            print(f"accuracy of the file:    {measure(run):.4f}")
+
+    compared = export(
+        predictor.model,
+        arguments.output,
+        format=arguments.format,
+        shape=(1, channels, *size),
+        dynamic=arguments.dynamic,
+        metadata=metadata(arguments.model, predictor, size),
+        calibration=calibration,
+        tolerance=arguments.tolerance,
+        measure=after,
+    )
+    for found in compared:
+        print(f"images of {found.shape}: differs by at most {found.difference:.1e} of the network's largest output")
+    companion = RUNTIMES[arguments.format].companion
+    print(f"wrote {arguments.output}" + (f" and {arguments.output.with_suffix(companion)}" if companion else ""))
+
+
+def _size(predictor: Predictor) -> tuple[int, int]:
+    return (predictor.crop, predictor.crop) if predictor.crop else SIZES[predictor.task]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dla export",
+        description="Write a network for another runtime, run it there, and compare it with the network.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="packaged weights, a .ckpt file, or a network's name (`dla models`), untrained")
+    add("--format", required=True, choices=FORMATS)
+    add("--output", required=True, type=Path, metavar="FILE", help="to write; its folder must exist")
+    whole = partial(number, kind=int)
+    add("--size", nargs=2, type=whole, metavar=("H", "W"), help="of images (default: a classifier's crop, or 512 512)")
+    add("--dynamic", action="store_true", help="take any batch and size; not in ncnn")
+    add("--int8", action="store_true", help="compute in 8 bits; onnx and openvino")
+    add("--calibration", metavar="FOLDER", help="pictures like those to come, of which --int8 learns the ranges")
+    add("--test", metavar="FOLDER", help="measure before and after on FOLDER/val, laid out as for `dla fit`")
+    add("--void", type=partial(number, kind=int, zero=True), default=255, metavar="N", help="void in annotations (255)")
+    tolerance = partial(number, kind=float)
+    add("--tolerance", type=tolerance, default=TOLERANCE, metavar="T", help="largest difference (default: %(default)s)")
+    return parser

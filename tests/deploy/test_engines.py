@@ -1,0 +1,138 @@
+"""Every engine that is installed gives what the network gives, in its form."""
+
+import copy
+import shutil
+
+import pytest
+import timm
+import torch
+from disturbed import disturb
+from torch import nn
+
+import dla
+from dla.deploy import DeployError, optimize
+from dla.deploy.outputs import difference, flat
+
+pytestmark = pytest.mark.usefixtures("unchecked_shapes")
+RUNTIMES = ["eager", "onnxruntime", "openvino", "ncnn"]
+
+
+def network(name: str, **options: object) -> nn.Module:
+    torch.manual_seed(0)
+    return disturb(dla.create_model(name, **options))
+
+
+@torch.no_grad()
+def assert_same(model: nn.Module, shape: tuple[int, ...], engine: str, **options: object) -> None:
+    example, other = torch.randn(shape), torch.randn(shape)
+    run = optimize(model, engine=engine, example=example, **options)
+    expected, found = model(other), run(other)
+    assert type(found) is type(expected)
+    assert difference(flat(expected), flat(found)) < 1e-4
+
+
+@pytest.mark.parametrize("engine", RUNTIMES)
+def test_a_classifier(engine):
+    assert_same(network("dla46_c", num_classes=5), (2, 3, 65, 47), engine, threads=1)
+
+
+@pytest.mark.parametrize("engine", RUNTIMES)
+def test_a_dense_predictor_at_an_odd_size(engine):
+    assert_same(network("dla46_cup", num_classes=3), (1, 3, 33, 47), engine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", RUNTIMES)
+def test_another_backbone(engine):
+    assert_same(network("resnet18+ida", num_classes=3), (2, 3, 70, 97), engine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", RUNTIMES)
+def test_a_dictionary(engine):
+    assert_same(network("dla34_centernet", decoder="plain"), (1, 3, 33, 47), engine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["eager", "onnxruntime"])
+def test_deformable_convolutions(engine):
+    assert_same(dla.create_model("dla34_centernet").eval(), (1, 3, 33, 47), engine)
+
+
+def test_a_list_of_maps():
+    assert_same(network("dla46_c", features_only=True), (1, 3, 33, 47), "onnxruntime")
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_a_network_of_timm(fold):
+    assert_same(disturb(timm.create_model("dla46_c")), (1, 3, 64, 64), "openvino", fold=fold)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compile():
+    assert_same(network("dla46_c", num_classes=5), (2, 3, 33, 47), "compile", threads=1)
+
+
+def test_the_network_stays_as_it_was():
+    model = network("dla46_c").train()
+    before, threads = copy.deepcopy(model.state_dict()), torch.get_num_threads()
+    optimize(model, example=torch.randn(1, 3, 33, 33), threads=threads + 1)(torch.randn(1, 3, 33, 33))
+    assert model.training
+    assert torch.get_num_threads() == threads
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@torch.no_grad()
+def test_int8_is_near_and_is_not_float32(engine):
+    torch.manual_seed(0)
+    model = dla.create_model("dla46_c", num_classes=5).eval()
+    images = [torch.randn(1, 3, 33, 47) for _ in range(4)]
+    run = optimize(model, engine=engine, example=images[0], precision="int8", calibration=images)
+    worst = difference([torch.cat([model(x) for x in images])], [torch.cat([run(x) for x in images])])
+    assert 1e-4 < worst < 0.3
+
+
+def test_another_shape_is_refused():
+    run = optimize(network("dla46_c"), example=torch.randn(1, 3, 33, 33))
+    with pytest.raises(ValueError, match=r"made for images of \(1, 3, 33, 33\), not \(2, 3, 33, 33\)"):
+        run(torch.randn(2, 3, 33, 33))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"engine": "tflite"}, ValueError, "engine must be one of eager, compile, onnxruntime"),
+        ({"precision": "bf16"}, ValueError, "precision must be 'float32' or 'int8'"),
+        ({"precision": "int8"}, DeployError, "eager has no int8 here: choose one of onnxruntime, openvino"),
+        ({"precision": "int8", "engine": "openvino"}, ValueError, "int8 needs calibration"),
+        ({"calibration": []}, ValueError, "float32 takes none"),
+    ],
+)
+def test_wrong_arguments(options, error, message):
+    with pytest.raises(error, match=message):
+        optimize(nn.Conv2d(3, 3, 1), example=torch.randn(1, 3, 4, 4), **options)
+
+
+def test_tensorrt_says_what_it_needs():
+    import onnxruntime
+
+    if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("TensorRT is installed")
+    with pytest.raises(DeployError, match="install onnxruntime-gpu in place of onnxruntime, and TensorRT"):
+        optimize(nn.Conv2d(3, 3, 1), engine="tensorrt", example=torch.randn(1, 3, 4, 4))
+
+
+class Amplifier(nn.Module):
+    """Gives another answer each time."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand_like(x)
+
+
+def test_an_engine_that_differs_is_refused_unless_allowed():
+    with pytest.raises(DeployError, match="eager differs from the network by"):
+        optimize(Amplifier(), example=torch.randn(1, 3, 8, 8))
+    optimize(Amplifier(), example=torch.randn(1, 3, 8, 8), tolerance=1.0)

@@ -1,0 +1,81 @@
+"""Folding keeps the function, leaves the caller's network alone, and leaves what it does not understand."""
+
+import copy
+
+import pytest
+import torch
+from disturbed import disturb
+from torch import nn
+
+import dla
+from dla.deploy import folded
+
+
+def norms(model: nn.Module) -> int:
+    return sum(isinstance(m, nn.BatchNorm2d | nn.SyncBatchNorm) for m in model.modules())
+
+
+@pytest.mark.parametrize("name", ["dla34", "dla46_c", "dla46x_c", "dla46_cup", "dla46_cida", "dla34_centernet"])
+@torch.no_grad()
+def test_no_norm_is_left_and_the_function_is_the_same(name):
+    torch.manual_seed(0)
+    options = {"decoder": "plain"} if "centernet" in name else {"num_classes": 5}
+    model = disturb(dla.create_model(name, **options)).double()  # in float64, so that an inexact fold is seen
+    x = torch.randn(2, 3, 70, 65, dtype=torch.float64)
+    before, after = model(x), folded(model)(x)
+    assert norms(folded(model)) == 0
+    torch.testing.assert_close(after, before, rtol=1e-9, atol=1e-9 * torch.as_tensor(flat_max(before)).item())
+
+
+def flat_max(output: torch.Tensor | dict[str, torch.Tensor]) -> float:
+    values = output.values() if isinstance(output, dict) else [output]
+    return max(float(value.abs().max()) for value in values)
+
+
+@torch.no_grad()
+def test_residual_nodes_of_either_form():
+    torch.manual_seed(0)
+    for form in ("concat", "sum"):
+        node = disturb(dla.Node([4, 6, 8], 8, kernel_size=3, residual=True, form=form)).double()
+        inputs = [torch.randn(2, channels, 9, 7, dtype=torch.float64) for channels in (4, 6, 8)]
+        torch.testing.assert_close(folded(node)(inputs), node(inputs))
+
+
+def test_the_callers_network_is_not_changed():
+    model = disturb(dla.create_model("dla46_c")).train()
+    before = copy.deepcopy(model.state_dict())
+    assert not folded(model).training
+    assert model.training
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_sync_batch_norm_is_folded_too():
+    model = disturb(dla.create_model("dla46_c", norm_layer="syncbatchnorm"))
+    assert norms(model) > 0
+    assert norms(folded(model)) == 0
+
+
+class Scaled(nn.Conv2d):
+    """A convolution whose weights are not what it convolves with."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._conv_forward(x, 2 * self.weight, self.bias)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        [nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)],
+        [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)],
+        [Scaled(3, 4, 3), nn.BatchNorm2d(4)],
+        [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)],
+        [nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)],
+    ],
+)
+@torch.no_grad()
+def test_what_cannot_be_folded_stays(pair):
+    model = disturb(nn.Sequential(*pair))
+    x = torch.randn(2, 3, 9, 7)
+    torch.testing.assert_close(folded(model)(x), model(x))
+    assert [type(m) for m in folded(model)] == [type(m) for m in pair]

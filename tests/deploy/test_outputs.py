@@ -1,0 +1,49 @@
+"""What networks return, flat and back, and how two answers are compared."""
+
+import pytest
+import torch
+
+from dla.deploy import DeployError
+from dla.deploy.outputs import check, difference, flat, like, names
+
+A, B = torch.tensor([1.0, -4.0]), torch.tensor([[2.0]])
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (A, ["output"]),
+        ([A, B], ["output_0", "output_1"]),
+        ((A, B), ["output_0", "output_1"]),
+        ({"hm": A, "wh": B}, ["hm", "wh"]),
+    ],
+)
+def test_every_form_comes_back(output, expected):
+    assert names(output) == expected
+    again = like(output, flat(output))
+    assert type(again) is type(output)
+    assert all(a is b for a, b in zip(flat(again), flat(output), strict=True))
+
+
+def test_what_is_no_tensor_is_refused():
+    with pytest.raises(DeployError, match="returns Tensor, list: a tensor, or a flat list"):
+        flat([A, [B]])
+
+
+def test_the_difference_is_in_the_largest_value_of_its_tensor():
+    assert difference([A, B], [A + 0.4, B]) == pytest.approx(0.1)
+    assert difference([100 * A, B], [100 * A, B - 0.5]) == pytest.approx(0.25)
+
+
+def test_other_shapes_are_an_error():
+    with pytest.raises(DeployError, match="shapes"):
+        difference([A], [B])
+    with pytest.raises(DeployError, match="shapes"):
+        difference([A], [A, B])
+
+
+def test_a_result_that_is_no_number_is_refused():
+    check(difference([A], [A + 1e-5]), "here")
+    for wrong in (A + 0.01, A * float("nan")):
+        with pytest.raises(DeployError, match="here differs from the network by"):
+            check(difference([A], [wrong]), "here")
