@@ -1,0 +1,144 @@
+"""Writes what was measured: table.md, for people, and results.csv, plain numbers."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dla.benchmark.costs import Costs
+from dla.benchmark.job import INFERENCE, TRAINING, Job
+from dla.benchmark.rounds import Measured, Peak
+from dla.files import atomic_write
+
+BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a number that is moved
+STEP = 3  # a training step multiplies and moves three times as much: forward, for the maps, and for the weights
+
+
+class Session(NamedTuple):
+    """All that one command measured.
+
+    Attributes:
+        measured: the rows.
+        peak: of the machine.
+        costs: of each network by its name.
+        facts: lines of the heading by their names: command, device and so on.
+    """
+
+    measured: Sequence[Measured]
+    peak: Peak
+    costs: Mapping[str, Costs]
+    facts: Mapping[str, str]
+
+
+class Figures(NamedTuple):
+    """What follows from the seconds of a row.
+
+    Attributes:
+        milliseconds: of a call, the median over rounds.
+        low: of the fastest round.
+        high: of the slowest.
+        images_per_second: by the median.
+        of_matmul: share of the machine's peak of floating-point operations, at the multiply-accumulates of the network.
+        of_copy: share of its bandwidth, at the bytes that must be moved.
+    """
+
+    milliseconds: float
+    low: float
+    high: float
+    images_per_second: float
+    of_matmul: float
+    of_copy: float
+
+
+def figures(row: Measured, costs: Costs, peak: Peak) -> Figures:
+    """Work out a row that could be measured."""
+    job, seconds = row.row.job, row.seconds
+    times = STEP if job.work == TRAINING else 1
+    operations = 2 * costs.macs * job.batch * times
+    moved = costs.numbers(job.batch) * BYTES[job.precision] * times
+    return Figures(
+        1000 * seconds,
+        1000 * min(row.rounds),
+        1000 * max(row.rounds),
+        job.batch / seconds,
+        operations / seconds / peak.flops,
+        moved / seconds / peak.bandwidth,
+    )
+
+
+def write_report(folder: Path, session: Session) -> None:
+    """Write both files into `folder`, which must exist, each whole or not at all."""
+    with atomic_write(folder / "table.md") as temporary:
+        temporary.write_text("\n".join([*heading(session), "", *tables(session), ""]), encoding="utf-8")
+    with atomic_write(folder / "results.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(_results(session))
+
+
+def heading(session: Session) -> list[str]:
+    """Lines in Markdown: by which command, on what, how."""
+    peak = (
+        f"{session.peak.flops / 1e9:.0f} GFLOP/s in a product of matrices, {session.peak.bandwidth / 1e9:.1f} GB/s in"
+    )
+    facts = {
+        **session.facts,
+        "peak of the machine": f"{peak} a copy (read and written), measured with the same threads",
+    }
+    return ["# Benchmark", "", *(f"- {name}: {fact}" for name, fact in facts.items())]
+
+
+def tables(session: Session) -> list[str]:
+    """Lines in Markdown: a table of the networks, one of inference and one of training, where there are any."""
+    networks = [
+        [name, f"{c.parameters:,}", f"{c.macs / 1e9:.3f} G", f"{c.maps * 4 / 2**20:.1f} MiB"]
+        for name, c in session.costs.items()
+    ]
+    lines = _table(["network", "parameters", "MACs", "maps of convolutions"], networks)
+    shared = ["network", "how", "batch", "ms", "from - to", "images/s", "of matmul peak", "of copy peak"]
+    for work, last in ((INFERENCE, "difference"), (TRAINING, "memory, MiB an image")):
+        rows = [row for row in session.measured if row.row.job.work == work]
+        if rows:
+            lines += ["", f"{work.capitalize()}:", "", *_table([*shared, last], [_cells(r, session) for r in rows])]
+    return lines
+
+
+def _cells(measured: Measured, session: Session) -> list[str]:
+    job = measured.row.job
+    name = [job.model, measured.row.how, str(job.batch)]
+    if measured.error:
+        return [*name, f"not possible: {measured.error.replace('|', ' ')}", *[""] * 5]
+    f = figures(measured, session.costs[job.model], session.peak)
+    times = [f"{f.milliseconds:.1f}", f"{f.low:.1f} - {f.high:.1f}", f"{f.images_per_second:.1f}"]
+    known = known_fact(measured)
+    last = f"{known:.1e}" if job.work == INFERENCE else f"{known:.1f}"
+    return [*name, *times, f"{f.of_matmul:.0%}", f"{f.of_copy:.0%}", last]
+
+
+def known_fact(measured: Measured) -> float:
+    """Of inference the difference from the network; of training MiB an image."""
+    if measured.row.job.work == INFERENCE:
+        return float(measured.facts["difference"])
+    return float(measured.facts["memory"][measured.row.call] / 2**20)
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(cells)} |" for cells in [names, *rows]]
+    return [lines[0], "|---" * len(names) + "|", *lines[1:]]
+
+
+def _results(session: Session) -> list[list[Any]]:
+    """A line for each row; empty where there is no number."""
+    names = [name for name in Job._fields if name != "recompute"]
+    known = ["difference", "memory_mib"]
+    lines: list[list[Any]] = [
+        [*names, "recompute", *Figures._fields, *known, "parameters", "macs", "rounds_ms", "error"]
+    ]
+    for measured in session.measured:
+        row, costs = measured.row, session.costs[measured.row.job.model]
+        numbers: list[Any] = [""] * (len(Figures._fields) + len(known))
+        if not measured.error:
+            both = [known_fact(measured), ""] if row.job.work == INFERENCE else ["", known_fact(measured)]
+            numbers = [f"{n:.6g}" for n in figures(measured, costs, session.peak)] + both
+        rounds = " ".join(f"{1000 * s:.3f}" for s in measured.rounds)
+        facts = [getattr(row.job, name) for name in names]
+        lines.append([*facts, row.recompute, *numbers, costs.parameters, costs.macs, rounds, measured.error])
+    return lines

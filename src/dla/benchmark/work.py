@@ -1,0 +1,136 @@
+"""The work itself: a call of a network in an engine, a training step, a matrix product and a copy."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dla.benchmark.job import INFERENCE, PLAIN, TRAINING, Job
+from dla.deploy import DeployError, optimize
+from dla.deploy.engines import TORCH
+from dla.deploy.outputs import TOLERANCE, difference, flat
+from dla.memory import training_memory
+from dla.models import create_model
+from dla.recompute import recomputing
+
+CALIBRATION = 4  # batches of noise from which int8 takes its ranges; speed does not depend on them
+GPU_TOLERANCE = 1e-2  # their convolutions multiply numbers of 10 bits, unless told otherwise
+MATRIX, COPY = 2048, 2**26  # numbers: side of the matrices, length of what is copied
+
+
+class Work(NamedTuple):
+    """A job, ready to be measured.
+
+    Attributes:
+        calls: what is timed, a function for each row; of the peak the matrix product and the copy.
+        facts: what is known before: the difference from the network, the training memory of each row.
+    """
+
+    calls: list[Callable[[], Any]]
+    facts: dict[str, Any]
+
+
+def prepare(job: Job) -> Work:
+    """Build what `job` asks for.
+
+    Raises:
+        DeployError: the engine is missing or cannot run the network.
+        ValueError: the network's name is unknown, or it cannot be trained here.
+    """
+    torch.manual_seed(0)
+    torch.set_num_threads(job.threads)
+    return {INFERENCE: _inference, TRAINING: _training}.get(job.work, _peak)(job)
+
+
+def _inference(job: Job) -> Work:
+    model, images = create_model(job.model).eval().to(job.device), _images(job)
+    with torch.inference_mode():
+        expected = flat(model(images))
+    run = _plain(job, model, images) if job.engine == PLAIN else _deployed(job, model, images)
+
+    def call() -> Any:
+        with _autocast(job):
+            return run()
+
+    return Work([call], {"difference": difference(expected, flat(call()))})
+
+
+def _plain(job: Job, model: nn.Module, images: Tensor) -> Callable[[], Any]:
+    if job.precision == "int8":
+        raise DeployError("a network called as it is has no int8")
+    return torch.inference_mode()(partial(model, images))
+
+
+def _deployed(job: Job, model: nn.Module, images: Tensor) -> Callable[[], Any]:
+    if job.engine not in TORCH:
+        images = images.cpu()  # from where those engines fetch it
+        if job.precision == "bfloat16":
+            raise DeployError(f"{job.engine} has no bfloat16 here")
+    noise = [torch.randn_like(images) for _ in range(CALIBRATION)] if job.precision == "int8" else None
+    deployed = optimize(
+        model,
+        engine=job.engine,
+        example=images,
+        precision="float32" if noise is None else "int8",
+        threads=job.threads,
+        calibration=noise,
+        tolerance=TOLERANCE if job.device == "cpu" else GPU_TOLERANCE,
+    )
+    return partial(deployed, images)
+
+
+def _training(job: Job) -> Work:
+    if job.precision == "int8":
+        raise ValueError("training is in float32 or bfloat16")
+    layout = torch.channels_last if job.channels_last else torch.contiguous_format
+    model = _keeping(job.model).train().to(job.device, memory_format=layout)  # type: ignore[call-overload]
+    images = _images(job).contiguous(memory_format=layout)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    def step(recompute: int | None) -> None:
+        optimizer.zero_grad()
+        with _autocast(job), recomputing(recompute is not None, macs=recompute or 0):
+            loss = _loss(model(images))
+        loss.backward()
+        optimizer.step()
+
+    step(None)  # before anything is counted, since it shows what cannot be trained
+    make = partial(_keeping, job.model)
+    memory = [training_memory(make, job.size, recompute=way) for way in job.recompute]
+    return Work([partial(step, way) for way in job.recompute], {"memory": memory})
+
+
+def _keeping(name: str) -> nn.Module:
+    """A network that keeps all for the backward pass, unless `recomputing` around it says otherwise."""
+    model = create_model(name)
+    if hasattr(model, "set_memory_efficient"):
+        model.set_memory_efficient(False)  # type: ignore[operator]
+    return model
+
+
+def _loss(out: Any) -> Tensor:
+    if not isinstance(out, Tensor):
+        raise ValueError(f"the network returns a {type(out).__name__}: only one tensor of logits is trained here")
+    labels = torch.zeros(len(out), *out.shape[2:], dtype=torch.long, device=out.device)
+    return F.cross_entropy(out.float(), labels)
+
+
+def _peak(job: Job) -> Work:
+    dtype = torch.bfloat16 if job.precision == "bfloat16" else torch.float32
+    a, b = (torch.randn(MATRIX, MATRIX, device=job.device, dtype=dtype) for _ in range(2))
+    source = torch.ones(COPY, device=job.device)
+    product, target = torch.empty_like(a), torch.empty_like(source)
+    calls: list[Callable[[], Any]] = [lambda: torch.mm(a, b, out=product), lambda: target.copy_(source)]
+    return Work(calls, {"flops": 2 * MATRIX**3, "bytes": 2 * source.nbytes})
+
+
+def _images(job: Job) -> Tensor:
+    return torch.randn(job.batch, 3, job.size, job.size, device=job.device)
+
+
+def _autocast(job: Job) -> AbstractContextManager[Any]:
+    return torch.autocast(job.device, torch.bfloat16, enabled=job.precision == "bfloat16")

@@ -1,0 +1,67 @@
+"""The process of one job: prepares it, says what it knows, then measures whenever a line asks for it.
+
+Started as `python -m dla.benchmark.worker`. The job, the questions and the answers are lines of JSON on standard input
+and output.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from dla.benchmark.job import Job
+from dla.benchmark.work import prepare
+
+WARM_UP = 0.3  # seconds of calls before the first round; each round begins with one more call
+
+
+def main() -> int:
+    """Answer until standard input ends; a job that cannot be prepared is an answer, too."""
+    os.setpgid(0, 0)  # stopped and ended with all that engines start; and by the system, should the parent die
+    # Libraries write to standard output, which is for answers here.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    job = Job(**json.loads(sys.stdin.readline()))
+    try:
+        work = prepare(job)
+        for call in work.calls:
+            timed(call, WARM_UP, job.device)
+    except Exception as error:
+        print(json.dumps({"error": _said(error)}), file=answers)
+        return 1
+    print(json.dumps(work.facts), file=answers)
+    for line in sys.stdin:
+        question = json.loads(line)
+        print(json.dumps(timed(work.calls[question["call"]], question["seconds"], job.device)), file=answers)
+    return 0
+
+
+def timed(call: Callable[[], Any], seconds: float, device: str) -> list[float]:
+    """Seconds of each call, one after another until `seconds` have passed; at least one, and one before them."""
+    call()
+    times: list[float] = []
+    while sum(times) < seconds:
+        begun = _now(device)
+        call()
+        times.append(_now(device) - begun)
+    return times
+
+
+def _now(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()  # what was asked of the device is done only then
+    return time.perf_counter()
+
+
+def _said(error: Exception) -> str:
+    """The kind of the error and the first line of what it says."""
+    first = str(error).strip().splitlines()[:1]
+    return f"{type(error).__name__}: {first[0] if first else ''}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

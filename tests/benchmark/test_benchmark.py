@@ -1,0 +1,203 @@
+"""`dla benchmark` in real processes: small networks, real engines, what fails, and what becomes of the processes."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dla.benchmark import main
+
+SMALL = ["--size", "64", "--threads", "1", "--rounds", "2", "--seconds", "0.02"]
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def possible(row: dict[str, str]) -> bool:
+    return not row["error"]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A benchmark of two engines, of one that is not there, and of training."""
+    folder = tmp_path_factory.mktemp("benchmark") / "out"
+    arguments = ["dla46_c", "--engines", "plain,eager,tensorrt", "--batch", "3", "--training", "2"]
+    assert main([*arguments, *SMALL, "--output", str(folder)]) == 0
+    return folder
+
+
+def test_every_engine_and_every_way_to_train_is_a_row(measured):
+    found = [(row["work"], row["engine"], row["batch"], row["recompute"]) for row in rows(measured)]
+    engines = [("inference", engine, "3", "") for engine in ("plain", "eager", "tensorrt")]
+    assert found == [*engines, ("training", "", "2", ""), ("training", "", "2", "64")]
+
+
+def test_figures_agree_with_the_rounds(measured):
+    for row in filter(possible, rows(measured)):
+        rounds = [float(number) for number in row["rounds_ms"].split()]
+        assert len(rounds) == 2
+        assert min(rounds) > 0
+        assert float(row["milliseconds"]) == pytest.approx(sum(rounds) / 2, rel=1e-3)
+        assert float(row["images_per_second"]) == pytest.approx(
+            1000 * int(row["batch"]) / float(row["milliseconds"]), rel=1e-3
+        )
+        assert float(row["low"]) <= float(row["milliseconds"]) <= float(row["high"])
+
+
+def test_engines_are_compared_with_the_network(measured):
+    differences = {row["engine"]: float(row["difference"]) for row in rows(measured)[:2]}
+    assert differences["plain"] == 0
+    assert 0 < differences["eager"] < 1e-4
+
+
+def test_recomputing_needs_less_memory(measured):
+    kept, recomputing = (float(row["memory_mib"]) for row in rows(measured)[-2:])
+    assert recomputing < 0.7 * kept
+
+
+def test_the_table_says_on_what_and_how(measured):
+    table = (measured / "table.md").read_text()
+    for said in ("- command: `dla benchmark dla46_c", "- device: ", "- threads: 1 of ", "torch 2.", "GFLOP/s", "GB/s"):
+        assert said in table
+    assert "| dla46_c | 1,301,400 | 0.047 G |" in table
+    assert table.count("| dla46_c | eager | 3 |") == 1
+    assert (measured / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_an_engine_cannot_do_is_a_row_that_says_why(measured):
+    (tensorrt,) = [row for row in rows(measured) if row["error"]]
+    assert tensorrt["engine"] == "tensorrt"
+    assert not tensorrt["milliseconds"]
+    assert tensorrt["error"].startswith("DeployError: onnxruntime has no TensorrtExecutionProvider here")
+    assert "| dla46_c | tensorrt | 3 | not possible: DeployError" in (measured / "table.md").read_text()
+
+
+@pytest.mark.slow
+def test_several_networks_at_several_batches(tmp_path):
+    arguments = ["dla46_c", "timm/resnet10t", "--engines", "plain,onnxruntime", "--batch", "1,2", *SMALL]
+    assert main([*arguments, "--output", str(tmp_path / "out")]) == 0
+    found = rows(tmp_path / "out")
+    assert [(row["batch"], row["model"], row["engine"]) for row in found] == [
+        (batch, model, engine)
+        for batch in ("1", "2")
+        for model in ("dla46_c", "timm/resnet10t")
+        for engine in ("plain", "onnxruntime")
+    ]
+    assert all(map(possible, found))
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_be_trained(tmp_path):
+    command = ["dla34_centernet", "--engines", "none", "--training", "2", *SMALL, "--output", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert "returns a dict" in rows(tmp_path / "out")[0]["error"]
+
+
+@pytest.mark.slow
+def test_the_curve(tmp_path):
+    assert main(["--curve", "dla46_c", "--training", "2", *SMALL, "--output", str(tmp_path / "out")]) == 0
+    found = rows(tmp_path / "out")
+    assert [row["recompute"] for row in found] == ["", "0", "16", "32", "64", "128", "150", "256"]
+    memory = [float(row["memory_mib"]) for row in found]
+    assert memory[0] > memory[1] > memory[4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "precision"), [("openvino", "int8"), ("eager", "bfloat16")])
+def test_fewer_bits(engine, precision, tmp_path):
+    command = ["dla46_c", "--engines", engine, "--precision", precision, *SMALL, "--output", str(tmp_path / "out")]
+    assert main(command) == 0
+    (row,) = rows(tmp_path / "out")
+    assert possible(row)
+    assert float(row["difference"]) > 1e-4  # otherwise it would have run in float32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["dla35"], "unknown model 'dla35'"),
+        ([], "nothing to measure"),
+        (["dla46_c", "--device", "cuda"], "no GPU that torch can use"),
+    ],
+)
+def test_what_is_asked_wrongly(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main([*arguments, "--output", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_engine(capsys):
+    with pytest.raises(SystemExit):
+        main(["dla46_c", "--engines", "tensorflow", "--output", "out"])
+    assert "unknown engine tensorflow; choose of plain, eager" in capsys.readouterr().err
+
+
+def children(parent: int) -> list[int]:
+    found = Path(f"/proc/{parent}/task/{parent}/children")
+    return [int(number) for number in found.read_text().split()] if found.exists() else []
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[subprocess.Popen]:
+    """The command in a group of its own, as a shell starts it; it does not outlive the test, whatever happens."""
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=os.setpgrp) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes as Linux shows them")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_command(number, tmp_path):
+    code = "import sys; from dla.benchmark import main; sys.exit(main(sys.argv[1:]))"
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "dla46_c",
+        "--engines",
+        "plain",
+        *SMALL,
+        "--rounds",
+        "10000",
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    with started(command) as benchmark:
+        deadline = time.monotonic() + 120
+        while not any(map(stopped, workers := children(benchmark.pid))) or len(workers) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.kill(benchmark.pid, number)
+        assert benchmark.wait(60) == (130 if number == signal.SIGTERM else -number)
+    deadline = time.monotonic() + 60
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not (tmp_path / "out").exists()
+
+
+def state(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
+def stopped(process: int) -> bool:
+    return state(process) == "T"
+
+
+def alive(process: int) -> bool:
+    return state(process) not in "XZ"
