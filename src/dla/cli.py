@@ -38,9 +38,9 @@ dla COMMAND --help lists a command's options; those of the task and of the data 
 COMMANDS = {
     "aggregate": ("dla.models.tried", "main"),
     "benchmark": ("dla.benchmark", "main"),
-    "compare": ("dla.compare", "main"),
+    "compare": ("dla.compare.command", "main"),
     "evaluate-boundaries": ("dla.evaluate_boundaries", "main"),
-    "export": ("dla.export", "main"),
+    "export": ("dla.export.command", "main"),
     "models": ("dla.models.table", "main"),
     "plot-boundaries": ("dla.evaluate_boundaries", "plot"),
     "predict": ("dla.predict", "main"),
