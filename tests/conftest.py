@@ -34,7 +34,7 @@ def real_camvid(real_data: Callable[[str], Path]) -> Path:
 
 @pytest.fixture
 def unchecked_shapes() -> Iterator[None]:
-    """No checks of shapes while a network is traced or exported for any size: its sizes are symbols then, not numbers."""
+    """No shape is checked while a network is traced or exported for any size: sizes are symbols then, not numbers."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

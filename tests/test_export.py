@@ -150,7 +150,7 @@ def test_int8_of_a_classifier_measures_top_1(tmp_path, capsys):
         ),
         (
             ["dla46_c", "--format", "onnx", "--output", "x.onnx", "--int8", "--calibration", "empty"],
-            "no image at",
+            "no pictures in the folder empty",
         ),
         (["dla46_c", "--format", "onnx", "--output", "x.onnx", "--test", "photos"], "trained networks that classify"),
     ],

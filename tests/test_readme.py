@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from scipy.io import savemat
-
 import timm
 from hub_cache import add_to_cache
 from huggingface_hub import constants
+from PIL import Image
+from scipy.io import savemat
 from webdataset import TarWriter
 
 import dla

@@ -21,6 +21,7 @@ def table(folder):
 
 
 def test_dry_run(content, write, tmp_path, capsys):
+    del content["match"]
     assert main([str(write(content)), "--output", str(tmp_path / "out"), "--dry-run", "--seeds", "1"]) == 0
     out = capsys.readouterr().out
     assert "| dla | dla34, width 0.125 |" in out
@@ -37,6 +38,7 @@ def test_dry_run(content, write, tmp_path, capsys):
     ],
 )
 def test_unknown_rows_and_seeds(content, write, tmp_path, capsys, arguments, message):
+    del content["match"]
     assert main([str(write(content)), "--output", str(tmp_path / "out"), *arguments]) == 2
     assert capsys.readouterr().err == f"dla compare: error: {message}\n"
 

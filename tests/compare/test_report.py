@@ -117,10 +117,11 @@ def test_a_run_whose_epochs_are_measured_now_and_then(report, runs, finish, log)
 def test_picture(runs, finish, tmp_path):
     orange, band = (255, 127, 14), (255, 235, 219)  # the second colour, and 15 % of it on white
     finish(runs[1], [0.25, 0.5])
-    assert orange in (one := colours(runs, tmp_path / "picture.png"))
-    assert band not in one
+    one = colours(runs, tmp_path / "picture.png")
     finish(runs[3], [0.5, 0.75])
-    assert {orange, band} <= colours(runs, tmp_path / "picture.png")
+    two = colours(runs, tmp_path / "picture.png")
+    assert one[orange] > 100
+    assert two[band] > 10000 > 100 * one.get(band, 0)
 
 
 def test_picture_of_nothing(runs, tmp_path):
@@ -128,6 +129,7 @@ def test_picture_of_nothing(runs, tmp_path):
 
 
 def colours(runs, path):
+    """How many pixels have each colour."""
     draw(path, outcomes(runs, COUNTED, []), "Two structures")
     with Image.open(path) as picture:
-        return {colour for _, colour in picture.convert("RGB").getcolors(maxcolors=1 << 20)}
+        return {colour: count for count, colour in picture.convert("RGB").getcolors(maxcolors=1 << 20)}

@@ -7,5 +7,6 @@ logits = fast(images)
 from dla.deploy.engines import ENGINES, Deployed, optimize
 from dla.deploy.errors import DeployError
 from dla.deploy.fold import folded
+from dla.deploy.fused_stem import with_fused_stem
 
-__all__ = ["ENGINES", "DeployError", "Deployed", "folded", "optimize"]
+__all__ = ["ENGINES", "DeployError", "Deployed", "folded", "optimize", "with_fused_stem"]

@@ -31,6 +31,6 @@ def _fold(parent: nn.Module, first: str, conv: nn.Module, second: str, norm: nn.
     # By their very types: timm derives classes that change the weights or add an activation.
     if type(conv) is not nn.Conv2d or type(norm) not in NORMS or norm.running_mean is None:
         return False
-    setattr(parent, first, fuse_conv_bn_eval(conv, norm))
+    setattr(parent, first, fuse_conv_bn_eval(conv, norm))  # type: ignore[arg-type]
     setattr(parent, second, nn.Identity())
     return True

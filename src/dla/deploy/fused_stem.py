@@ -1,7 +1,7 @@
 """The stem and first two stages of a DLA network as one operation of a GPU (Triton), for inference in 16 bits.
 
-Their maps are the finest and cost more time to write and read than to compute. `with_fused_stem` puts the operation
-into a network; where it cannot run, the convolutions do. Its speed on a GPU: not run.
+Their maps are the finest, and none but the last is written to memory. `with_fused_stem` puts the operation into a
+network; where it cannot run, the convolutions do. On a GPU: not run yet, neither its results nor its speed.
 """
 
 import copy
@@ -70,11 +70,14 @@ class FusedStem(nn.Module):
         convs = zip((stem, first, second), inputs, strict=True)
         self.layers = nn.Sequential(*(_Layer(conv, count) for conv, count in convs))
         self.border = stem.kernel_size[0] // 2
+        self.in_channels = stem.in_channels
         self.stride, self.out_channels = second.stride[0], second.out_channels
         self.has_triton = find_spec("triton") is not None
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
         """Images -> stage 2's map (b, k, ceil(h / stride), ceil(w / stride))."""
+        if x.shape[1] != self.in_channels:
+            raise ValueError(f"the images should be of {self.in_channels} channels, not {x.shape[1]}")
         dtype = _computed_in(x)
         if not (self.has_triton and x.is_cuda and dtype in HALF) or torch.is_grad_enabled():
             return self.layers(x)

@@ -12,15 +12,26 @@ from dla.deploy.outputs import Run, flat
 
 def eager(model: nn.Module, example: Tensor, threads: int | None) -> Run:
     """The network run layer by layer."""
-    return _run(model.to(memory_format=torch.channels_last), threads)  # type: ignore[call-overload]
+    return _run(model.to(memory_format=torch.channels_last), threads)
 
 
 def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
-    """The network through `torch.compile`, its weights constants of the program; compiles at once, for this shape."""
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = _run(torch.compile(model, dynamic=False, options={"freezing": True}), threads)
+    """The network through `torch.compile`, its weights constants of the program; compiles at once, for this shape.
+
+    On a GPU with all of the compiler's tuning and CUDA graphs, whose results the next call overwrites: they are copied.
+    """
+    model = model.to(memory_format=torch.channels_last)
+    options: dict[str, Any] = {"freezing": True}
+    if example.is_cuda:
+        options |= torch._inductor.list_mode_options("max-autotune")
+    fast = torch.compile(model, dynamic=False, options=options)
+    run = _run(_copied(fast) if example.is_cuda else fast, threads)
     run(example)
     return run
+
+
+def _copied(model: Callable[[Tensor], Any]) -> Callable[[Tensor], list[Tensor]]:
+    return lambda images: [result.clone() for result in flat(model(images))]
 
 
 def _run(model: Callable[[Tensor], Any], threads: int | None) -> Run:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from dla.deploy.outputs import Run
-from dla.images import find_images, read_image
+from dla.images import SUFFIXES, read_image
 from dla.predictor import Predictor
 
 Size = tuple[int, int]
@@ -29,8 +29,9 @@ class Calibration:
     """
 
     def __init__(self, predictor: Predictor, folder: str | Path, size: Size, *, count: int = 300) -> None:
-        inside = str(Path(folder) / "**" / "*.*") if Path(folder).is_dir() else str(folder)
-        paths = find_images([inside])
+        paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not paths:
+            raise FileNotFoundError(f"no pictures in the folder {folder}, nor in those within: name one that has some")
         self.paths = paths[:: -(-len(paths) // count)]
         self.predictor, self.size = predictor, size
 
