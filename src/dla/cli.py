@@ -33,7 +33,7 @@ dla COMMAND --help lists a command's options; those of the task and of the data 
   dla fit --data.help FolderData             your own images and masks; CamVidData, CityscapesData, ScenesData
   dla fit --data.help BoundaryFolderData     your own boundaries; BSDSData, BoundaryScenesData
   dla fit --data.help ImageFolderData        your own classes; CIFARData, DigitsData
-  dla fit --data.help CUBData                birds; StanfordCarsData, AircraftData, Food101Data; tar files: ShardsData"""
+  dla fit --data.help CUBData                birds; StanfordCarsData, AircraftData, Food101Data; tars: ShardsData"""
 
 COMMANDS = {
     "aggregate": ("dla.models.tried", "main"),
