@@ -78,7 +78,7 @@ def test_a_study_row_by_row(content, write, tmp_path, capfd):
     said = capfd.readouterr().err
     assert "1 of 3 runs are finished already" in said
     assert f"broken, seed 0 failed; the end of {broken.log}:\n" in said
-    assert f"{broken.last} is not a checkpoint" in said or str(broken.last) in said.partition("failed")[2]
+    assert str(broken.last) in said.partition("failed")[2]  # what fit said of it
     assert "failed: seed 0" in table(out)["broken"]
     assert "1 of 1" in table(out)["chain"]
     assert (out / "runs" / "dla-seed0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
@@ -87,9 +87,7 @@ def test_a_study_row_by_row(content, write, tmp_path, capfd):
 
 def _broken(study, out):
     """A run whose only checkpoint is rubbish."""
-    from dla.compare.costs import matched
-
-    (run,) = [run for run in plan(matched(study), out) if run.row.name == "broken"]
+    (run,) = [run for run in plan(study, out) if run.row.name == "broken"]
     write_config(run)
     run.last.parent.mkdir(parents=True)
     run.last.write_text("rubbish")

@@ -99,3 +99,12 @@ def test_figure_1_is_whole(name):
     study = read_study(ROOT / "studies" / f"{name}.yaml")
     assert {row.options["structure"] for row in study.rows} == set(STRUCTURES)
     assert len({row.network for row in study.rows}) == 1
+
+
+def test_the_study_on_the_page_of_compare(tmp_path):
+    page = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    path = tmp_path / "study.yaml"
+    path.write_text(block)
+    study = read_study(path)
+    assert all(costs(row, study).parameters for row in study.rows)

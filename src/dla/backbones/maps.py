@@ -57,7 +57,7 @@ class Maps(nn.Module):
         maps = []
         for i, last, (_, stride) in zip(self.out_indices, self.channels_last, self.feature_specs, strict=True):
             full = given[i].permute(0, 3, 1, 2) if last else given[i]
-            maps.append(full[..., : -(-height // stride), : -(-width // stride)])
+            maps.append(full[..., : (height + stride - 1) // stride, : (width + stride - 1) // stride])
         return maps
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:

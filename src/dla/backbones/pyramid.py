@@ -43,7 +43,7 @@ class SimplePyramid(nn.Module):
         height, width = x.shape[-2:]
         last = self.backbone(x)[-1]
         return [
-            level(last)[..., : -(-height // stride), : -(-width // stride)]
+            level(last)[..., : (height + stride - 1) // stride, : (width + stride - 1) // stride]
             for level, (_, stride) in zip(self.levels, self.feature_specs, strict=True)
         ]
 

@@ -53,7 +53,7 @@ class Aggregated(nn.Module):
     def forward_steps(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """All maps on the way to the fused one, which is the last; `step_specs` says what they are."""
         height, width = x.shape[-2:]
-        stride = self.out_stride  # below, not -(-height // stride): ncnn's converter would round that towards zero
+        stride = self.out_stride  # below, not -(-height // stride), which ONNX and ncnn would round towards zero
         size = ((height + stride - 1) // stride, (width + stride - 1) // stride)
         with recomputing(self.memory_efficient):
             maps = self.backbone(x)

@@ -119,7 +119,8 @@ class CenterNet(nn.Module):
     def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
         """The fused map, at the decoder's stride."""
         stride = self.decoder.out_stride
-        return self.decoder(self.backbone(x), (-(-x.shape[-2] // stride), -(-x.shape[-1] // stride)))
+        size = ((x.shape[-2] + stride - 1) // stride, (x.shape[-1] + stride - 1) // stride)
+        return self.decoder(self.backbone(x), size)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         """Maps (b, channels, ceil(h / 4), ceil(w / 4)) by their heads' names; heatmaps before the sigmoid."""
