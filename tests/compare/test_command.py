@@ -59,6 +59,7 @@ def test_a_changed_study_is_refused_before_anything_is_trained(content, write, f
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # four processes that each load torch and lightning, on whatever else the machine does
 def test_a_study_row_by_row(content, write, tmp_path, capfd):
     """One row and one seed first; then the others, among them one that fails; what is finished is kept."""
     content["seeds"] = [0]
@@ -95,6 +96,7 @@ def _broken(study, out):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # four processes that each load torch and lightning, on whatever else the machine does
 def test_a_stopped_study_goes_on_to_the_same_end(content, write, tmp_path):
     """Stopped after its first epoch, a run learns in its second what it would have learnt without the stop."""
     content |= {"seeds": [0], "rows": {"dla": content["rows"]["dla"]}}
