@@ -69,15 +69,15 @@ def test_lists_of_maps_too(tmp_path):
     assert [m.shape[1] for m in again(torch.randn(1, 3, 64, 64))] == [64, 64]
 
 
-def test_packaged_weights_bring_their_facts_and_need_not_be_packaged_any_more(tmp_path):
-    name = next(iter(packaged()))
+@pytest.mark.parametrize("name", packaged())
+def test_packaged_weights_bring_their_facts_and_need_not_be_packaged_any_more(name, tmp_path):
     HubModel(name, pretrained=True).save_pretrained(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
     assert written["name"] == name.partition(".")[0]
     assert "pretrained" not in written
     again, own = HubModel.from_pretrained(tmp_path), dla.create_model(name, pretrained=True)
     assert again.network.pretrained_cfg["classes"] == own.pretrained_cfg["classes"]
-    assert torch.equal(again.network.head.classify.weight, own.head.classify.weight)
+    assert torch.equal(again.network.get_classifier().weight, own.get_classifier().weight)
 
 
 @torch.no_grad()

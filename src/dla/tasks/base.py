@@ -13,7 +13,7 @@ from dla.models import create_model
 from dla.tasks.optimizers import Optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, rate_factor
 from dla.tasks.showcase import say
-from dla.weights import load_weights
+from dla.weights import load_weights, packaged_options
 
 Batch = dict[str, Any]
 """Tensors by name; what annotators drew of an image comes as a list, since their number differs."""
@@ -80,7 +80,7 @@ class Task(LightningModule):
         if batch_base is not None and batch_base < 1:
             raise ValueError(f"batch_base is {batch_base}; expected a number of images, or null to take lr as it is")
         self.network = f"{backbone}+{structure}" if backbone else network
-        self.num_classes, self.options = num_classes, options or {}
+        self.num_classes, self.options = num_classes, packaged_options(self.network) | (options or {})
         self.optimizer, self.lr, self.batch_base = optimizer, lr, batch_base
         self.momentum, self.weight_decay, self.decay_norms = momentum, weight_decay, decay_norms
         self.schedule: dict[str, Any] = {

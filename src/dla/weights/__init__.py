@@ -3,7 +3,7 @@
 from dla.weights.export import export_weights
 from dla.weights.hub import IMAGENET
 from dla.weights.load import load_weights
-from dla.weights.packaged import Packaged, load_packaged, on_hub, pack, packaged
+from dla.weights.packaged import Packaged, load_packaged, on_hub, pack, packaged, packaged_options
 from dla.weights.report import LoadReport, WeightsError
 from dla.weights.source import network_weights
 from dla.weights.timm import to_timm
@@ -20,5 +20,6 @@ __all__ = [
     "on_hub",
     "pack",
     "packaged",
+    "packaged_options",
     "to_timm",
 ]

@@ -33,6 +33,11 @@ def packaged(folder: Path = FOLDER) -> dict[str, Packaged]:
     return found
 
 
+def packaged_options(name: str) -> dict[str, Any]:
+    """Options with which the network of these weights was made, such as stem_stride; none for another name."""
+    return packaged()[name].cfg.get("options", {}) if name in packaged() else {}
+
+
 def on_hub(repository: str) -> Packaged:
     """The authors' ImageNet weights of one network, in a repository such as "timm/dla34.in1k"."""
     return Packaged(repository, {**imagenet_cfg(), "hf_hub_id": repository})
