@@ -26,12 +26,10 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
         answer = model(example)
         warnings.simplefilter("ignore", DeprecationWarning)  # of what the exporter itself calls
         warnings.simplefilter("ignore", FutureWarning)
-        # A batch of 1 would be taken for a constant.
-        images = torch.cat([example, example]) if dynamic and len(example) == 1 else example
         try:
             program = torch.onnx.export(
                 model,
-                (images,),
+                (example,),
                 input_names=[INPUT],
                 output_names=names(answer),
                 dynamic_shapes=(axes,),

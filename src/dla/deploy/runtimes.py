@@ -18,8 +18,9 @@ class Runtime(NamedTuple):
     """How to reach a runtime.
 
     Attributes:
-        module: here, with `write(model, example, path, *, dynamic, metadata)`, `load(path, *, threads)` and, where
-            `int8` is set, `quantize(path, calibration, output)`.
+        module: here, with `write(model, example, path, *, dynamic, metadata)`, whose example has at least two images
+            where `dynamic` is set, `load(path, *, threads)` and, where `int8` is set, `quantize(path, calibration,
+            output)`.
         suffix: of its file.
         packages: that must be installed.
         companion: suffix of a second file beside the first.

@@ -12,10 +12,9 @@ from dla.deploy.outputs import Metadata, Run, flat
 def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metadata: Metadata) -> None:
     """Write one file; the metadata are texts in it, which `torch.export.load` hands out by `extra_files`."""
     axes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) if dynamic else None
-    images = torch.cat([example, example]) if dynamic and len(example) == 1 else example  # 1 would be a constant
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        program = torch.export.export(model, (images,), dynamic_shapes=(axes,))
+        program = torch.export.export(model, (example,), dynamic_shapes=(axes,))
     torch.export.save(program, path, extra_files=dict(metadata))
 
 

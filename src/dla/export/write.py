@@ -62,8 +62,10 @@ def export(
     runtime = module_of(format)
     whole = copy.deepcopy(model).eval().cpu()
     shapes = [shape, (2, shape[1], *ODD)] if dynamic else [shape]
+    # Of any size, the exporters would take a batch of 1 for a constant.
+    example = torch.randn(max(2, shape[0]) if dynamic else shape[0], *shape[1:])
     with _written(path, RUNTIMES[format].companion) as file:
-        runtime.write(folded(whole), torch.randn(shape), file, dynamic=dynamic, metadata=metadata or {})
+        runtime.write(folded(whole), example, file, dynamic=dynamic, metadata=metadata or {})
         if calibration is not None:
             file = _quantized(runtime, file, calibration)
         run = runtime.load(file, threads=None)

@@ -10,7 +10,7 @@ from dla.models.classifier import DLA
 from dla.models.features import Features
 from dla.models.peers import create_peer
 from dla.models.variants import VARIANTS, build, build_centernet, build_dense
-from dla.weights import IMAGENET, Packaged, load_packaged, on_hub, packaged
+from dla.weights import IMAGENET, Packaged, load_packaged, on_hub, packaged, packaged_options
 
 DECODERS = ("up", "ida")  # endings of the names of dense predictors
 CENTERNET = "_centernet"  # behind dla34 alone, as its authors have it
@@ -81,7 +81,7 @@ def create_model(
     options = {key: value for key, value in options.items() if value is not None}
     num_classes = options.get("num_classes")
     if weights:  # which were trained with options of their own, such as stem_stride
-        options = {**weights.cfg.get("options", {}), **options, "num_classes": weights.cfg["num_classes"]}
+        options = {**packaged_options(name), **options, "num_classes": weights.cfg["num_classes"]}
     decoder = next((ending for ending in (*DECODERS, CENTERNET) if base.endswith(ending)), None)
     if decoder and features_only:
         raise ValueError(f"{name} is a dense predictor; features_only is for a classifier, {base[: -len(decoder)]}")

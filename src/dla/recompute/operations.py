@@ -10,12 +10,7 @@ from torch import Tensor
 
 aten = torch.ops.aten
 
-BATCH_NORMS = {
-    aten.native_batch_norm.default,
-    aten._native_batch_norm_legit.default,
-    aten._batch_norm_with_update.default,
-    aten.cudnn_batch_norm.default,
-}
+BATCH_NORMS = {aten.native_batch_norm.default, aten.cudnn_batch_norm.default}
 """Each returns the result, and the mean and the inverse standard deviation that it used, of the batch or running."""
 
 REPEATABLE = {
@@ -88,6 +83,8 @@ def overwrites(operation: Any) -> bool:
 
 def written(operation: Any, arguments: Sequence[Any], options: dict[str, Any]) -> list[Tensor]:
     """The tensors to which the operation writes."""
+    if not overwrites(operation):
+        return []
     values = [arguments[i] if i < len(arguments) else options.get(name) for i, name in _targets(operation)]
     return [value for value in values if isinstance(value, Tensor)]
 
@@ -117,9 +114,8 @@ def _macs(arguments: Sequence[Any]) -> int:
 
 def _batch_norm(operation: Any, arguments: Sequence[Any], out: Sequence[Tensor]) -> Step:
     x, weight, bias = arguments[:3]
-    eps = arguments[-1]
-    trained = operation is aten._batch_norm_with_update.default or arguments[5]
-    if not trained:
+    training, eps = arguments[5], arguments[-1]
+    if not training:
         return Step(operation, arguments, {}, tuple(out[:1]))
     return Step(_normalised, (x, weight, bias, out[1], out[2], eps), {}, tuple(out[:1]))
 

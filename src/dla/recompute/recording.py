@@ -18,7 +18,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dla.recompute.operations import overwrites, step, written
+from dla.recompute.operations import step, written
 from dla.recompute.recipe import Kept, Place, Recipe
 
 TIDY = 32  # results between two times that notes are tidied
@@ -40,16 +40,16 @@ class Recording(TorchDispatchMode):
         out = func(*args, **options)
         if not torch.is_grad_enabled() or _saved_by() != self.pack:
             return out
-        changes = overwrites(func)
-        known = not changes or any(self._place(x) for x in written(func, args, options))
+        changed = written(func, args, options)
+        known = not changed or any(self._place(x) for x in changed)
         again = step(func, args, options, out, self.macs) if known else None
         if again:
             arguments = [self._source(argument) for argument in again.arguments]
             recipe = Recipe(again.run, arguments, again.options)
             for index, result in enumerate(again.results):
                 self._note(result, recipe, index)
-        elif changes and known:
-            for x in written(func, args, options):
+        else:
+            for x in changed:
                 self.places.pop(_key(x), None)
         return out
 
