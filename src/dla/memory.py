@@ -1,31 +1,29 @@
-"""What training needs in memory beside parameters and gradients, counted and not computed.
-
-`training_memory` is the figure of a whole step, and takes seconds to count. `saved_bytes` is what plain training keeps
-from the forward pass for the backward pass, and is counted at once.
-"""
+"""What training needs in memory beside parameters and gradients, counted and not computed."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
+from torch import nn
 
 from dla.recompute import recomputing
 
 
 def training_memory(
-    make_model: Callable[[], nn.Module], size: int = 224, batch: int = 8, *, recompute: int | None = None
+    make_model: Callable[[], nn.Module],
+    size: tuple[int, int] = (224, 224),
+    batch: int = 8,
+    *,
+    recompute: int | None = None,
 ) -> float:
     """Bytes an image that a training step needs: the larger of two counts.
 
     One is of activations after the forward pass, the other of activations and temporaries at the instant of the step at
     which all memory together is largest. PyTorch's MemTracker counts both over fake tensors, in float32, so that the
-    figure is the same on every machine.
+    figure is the same on every machine; it takes seconds.
 
     Args:
-        make_model: makes the network, which takes images (b, 3, size, size) and gives one tensor.
-        size: of the images.
+        make_model: makes the network, which takes images (b, 3, h, w) and gives one tensor.
+        size: height and width of the images.
         batch: over which the figure is averaged.
         recompute: the step runs within `dla.recomputing(macs=recompute)`; None leaves it to the network, of which ours
             recompute unless `set_memory_efficient(False)` says otherwise.
@@ -38,7 +36,7 @@ def training_memory(
         return sum(counts[kind] for counts in tracker.get_tracker_snapshot(when).values() for kind in kinds)
 
     with FakeTensorMode():
-        model, images = make_model().train(), torch.randn(batch, 3, size, size)
+        model, images = make_model().train(), torch.randn(batch, 3, *size)
         tracker = MemTracker()
         tracker.track_external(model, images)
         with tracker:
@@ -48,27 +46,3 @@ def training_memory(
             loss.backward()
             highest = count("peak", _MemRefType.ACT, _MemRefType.TEMP)
     return max(kept, highest) / batch
-
-
-def saved_bytes(model: nn.Module, example: Any) -> int:
-    """Bytes of the tensors that `model(example)` keeps for its backward pass, each storage counted once.
-
-    Parameters and buffers are there anyway and do not count; the example does where a layer keeps it. Nothing is
-    computed where the model and the example are on the meta device, and the count is the same. It is of plain training:
-    within the hooks that count here, our networks do not recompute.
-
-    Args:
-        model: in the mode in which it is measured, usually `train()`.
-        example: the input of one call, such as images (b, 3, h, w).
-    """
-    there = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
-    kept: dict[int, Tensor] = {}  # holds the tensors, so that no storage is freed and its address taken by another
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage()._cdata] = tensor
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        out = model(example)
-    del out
-    return sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in there)

@@ -44,7 +44,7 @@ def read_csv(path):
 
 def test_nothing_is_run(report, tmp_path):
     plain, deep = report()
-    assert plain == ["chain", "dla34", "1,000", "2.0 M", "0.03 MB", *["not run"] * 6]
+    assert plain == ["chain", "dla34", "1,000", "2.0 M", "0.03 MiB", *["not run"] * 6]
     assert deep[:2] == ["dla", "dla34, width 0.125"]
     assert [line["best"] for line in read_csv(tmp_path / "results.csv")] == ["not run", "not run"]
     assert read_csv(tmp_path / "curves.csv") == []
@@ -66,7 +66,7 @@ def test_two_seeds(report, runs, finish, tmp_path):
     assert deep[7:] == ["2 of 2", "48.44 ± 2.21", "42.19 ± 6.63", "2, never"]
     (line,) = [line for line in read_csv(tmp_path / "results.csv") if line["row"] == "dla"]
     assert (line["best"], line["best_deviation"], line["epochs_to_target"]) == ("48.438", "2.210", "2 never")
-    assert (line["parameters"], line["macs"], line["activation_bytes"]) == ("1020", "2100000", "45000")
+    assert (line["parameters"], line["macs"], line["memory_mib"]) == ("1020", "2100000", "0.043")
     curves = read_csv(tmp_path / "curves.csv")
     assert [(c["seed"], c["epoch"], float(c["val_accuracy"])) for c in curves][2:4] == [
         ("0", "3", 37.5),

@@ -17,6 +17,8 @@ from dla.models.stage import STRUCTURES
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+QUICK = {"digits"}  # whose memory is counted within seconds
+COUNTED = [pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.slow) for path in STUDIES]
 
 
 def header(path: Path) -> dict[str, str]:
@@ -56,7 +58,7 @@ def with_widths_of_the_page(study: Study) -> Study:
     return study._replace(rows=tuple(rows))
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", COUNTED)
 def test_rows_are_built_and_the_page_counts_them(path):
     """Parameters, MACs and memory on the page are what is counted here."""
     study = with_widths_of_the_page(read_study(path))

@@ -9,7 +9,7 @@ from torch import nn
 from torchvision import models
 
 import dla
-from dla.models.peers import for_small_images
+from dla.models.small_images import for_small_images
 from dla.models.table import conv_macs
 
 SMALL = [
@@ -53,6 +53,17 @@ def test_torchvision_by_name_is_torchvision():
     assert torch.equal(build("torchvision/squeezenet1_1").eval()(x), theirs(x))
 
 
+@pytest.mark.parametrize("name", ["lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large"])
+def test_torchvisions_dense_predictors_give_their_logits(name):
+    torch.manual_seed(0)
+    theirs = models.get_model(name, weights_backbone=None, num_classes=7).eval()
+    x = torch.randn(2, 3, 70, 65)
+    assert torch.equal(build(f"torchvision/{name}").eval()(x), theirs(x)["out"])
+    with torch.device("meta"):
+        model = dla.create_model(f"torchvision/{name}")
+    assert model(torch.zeros(2, 3, 70, 65, device="meta")).shape == (2, 19, 70, 65)
+
+
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("stem_stride", [1, 2])
 def test_small_images(name, stem_stride):
@@ -93,8 +104,9 @@ def test_macs_are_the_known_ones(name, millions):
     [
         ("keras/resnet34", {}, "unknown library in 'keras/resnet34': a name begins with timm/ or torchvision/"),
         ("timm/resnet35", {}, "unknown backbone 'resnet35'; near it timm has .*resnet34"),
-        ("torchvision/resnet35", {}, "torchvision has no classifier 'resnet35'"),
-        ("torchvision/fcn_resnet50", {}, "torchvision has no classifier 'fcn_resnet50'"),
+        ("torchvision/resnet35", {}, "torchvision has no network 'resnet35' that classifies or segments"),
+        ("torchvision/retinanet_resnet50_fpn", {}, "torchvision has no network 'retinanet_resnet50_fpn'"),
+        ("torchvision/lraspp_mobilenet_v3_large", {"stem_stride": 2}, "how the stem of LRASPP is made"),
         ("torchvision/resnet18", {"pretrained": True}, "is made untrained"),
         ("torchvision/resnet18", {"in_chans": 1}, "is made untrained and of 3 channels"),
         ("timm/convnext_tiny", {"stem_stride": 1}, "how the stem of ConvNeXt is made for small images is not known"),

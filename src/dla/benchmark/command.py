@@ -38,12 +38,15 @@ what is written:
   DIR/picture.png  images per second, and training memory over the time of a step
 
 engines:
-  plain: the network called as it is; the others are those of dla.deploy.optimize, for our networks and others alike
+  plain: the network called as it is; the others are those of dla.deploy.optimize, for our networks and others alike;
+  +stem: with the stem and first two stages as one operation, on a GPU in bfloat16
 
 examples:
   dla benchmark dla34 timm/resnet34 --engines plain,compile,onnxruntime,openvino --batch 1,8 --output runs/engines
   training steps, ours with and without recomputing
     dla benchmark dla34 timm/dla34 timm/resnet34 --engines none --training 8 --output runs/training
+  a dense predictor and one of torchvision, at the size of a street scene
+    dla benchmark dla34up torchvision/deeplabv3_resnet50 --size 512x1024 --engines plain,openvino --output runs/dense
   training memory over time, from keeping all to computing most again
     dla benchmark --curve dla34,dla60 --training 2 --output runs/curve
 
@@ -125,11 +128,12 @@ def _jobs(arguments: argparse.Namespace, counted: Mapping[str, Costs]) -> list[J
 def _facts(arguments: argparse.Namespace, command: str) -> dict[str, str]:
     """What the heading says."""
     device = torch.device(arguments.device)
+    height, width = arguments.size
     return {
         "command": f"`{command}`",
         "device": device_name(device),
         "threads": f"{arguments.threads} of {cores()} cores",
-        "precision": f"{arguments.precision}, images of {arguments.size}x{arguments.size}",
+        "precision": f"{arguments.precision}, images of {height}x{width}",
         "versions": ", ".join(f"{name} {number}" for name, number in versions(PACKAGES).items()),
         "rounds": f"{arguments.rounds} of at least {arguments.seconds:g} s each, alternated; ms is their median, "
         "beside which stand the fastest and the slowest",
@@ -153,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--engines", type=_engines, default=("plain", "eager"), metavar="A,B", help=f"{', '.join(INFERENCE_ENGINES)}, "
         "or none; plain,eager")  # fmt: skip
     add("--batch", type=_numbers, default=[1], metavar="1,8", help="images a call of inference; 1")
-    add("--size", type=whole, default=224, help="height and width of the images; 224")
+    add("--size", type=_size, default=(224, 224), metavar="HxW", help="of the images; one number is both sides; 224")
     add("--threads", type=whole, default=cores(), help="of the processor; all cores")
     add("--rounds", type=whole, default=5, help="how often each row is measured; 5")
     add("--seconds", type=partial(number, kind=float), default=0.5, help="that a round lasts at least; 0.5")
@@ -168,6 +172,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _numbers(text: str) -> list[int]:
     return [int(number(part, int)) for part in text.split(",")]
+
+
+def _size(text: str) -> tuple[int, int]:
+    """One number for both sides, or HEIGHTxWIDTH."""
+    sides = [int(number(part, int)) for part in text.split("x")]
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH")
+    return sides[0], sides[-1]
 
 
 def _engines(text: str) -> Sequence[str]:

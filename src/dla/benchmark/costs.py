@@ -31,7 +31,7 @@ class Costs(NamedTuple):
         return self.weights + batch * self.maps
 
 
-def costs(name: str, size: int) -> Costs:
+def costs(name: str, size: tuple[int, int]) -> Costs:
     """Count what the network `name` costs, without computing.
 
     Raises:
@@ -44,7 +44,7 @@ def costs(name: str, size: int) -> Costs:
         return Costs(parameters, conv_macs(model, size), weights, maps, hasattr(model, "set_memory_efficient"))
 
 
-def _moved(model: nn.Module, size: int) -> tuple[int, int]:
+def _moved(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
     """Numbers of the weights of convolutions and linear layers, and of what these read and write for one image."""
     weights: list[int] = []
     maps: list[int] = []
@@ -56,7 +56,7 @@ def _moved(model: nn.Module, size: int) -> tuple[int, int]:
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     with torch.no_grad():
-        model(torch.zeros(1, 3, size, size))
+        model(torch.zeros(1, 3, *size))
     for hook in hooks:
         hook.remove()
     return sum(weights), sum(maps)

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dla.deploy import ENGINES
+from dla.deploy.engines import TORCH
 
 PLAIN = "plain"  # the network itself, called as it is in evaluation mode; what the engines are compared with
-INFERENCE_ENGINES = (PLAIN, *ENGINES)
+STEM = "+stem"  # behind an engine's name, with the fused stem
+INFERENCE_ENGINES = (PLAIN, *ENGINES, *(name + STEM for name in TORCH))
 INFERENCE, TRAINING, PEAK = "inference", "training", "peak"
 
 
@@ -32,7 +34,7 @@ class Job(NamedTuple):
     engine: str = ""
     batch: int = 1
     recompute: tuple[int | None, ...] = (None,)
-    size: int = 224
+    size: tuple[int, int] = (224, 224)
     threads: int = 1
     device: str = "cpu"
     precision: str = "float32"

@@ -139,6 +139,6 @@ def _results(session: Session) -> list[list[Any]]:
             both = [known_fact(measured), ""] if row.job.work == INFERENCE else ["", known_fact(measured)]
             numbers = [f"{n:.6g}" for n in figures(measured, costs, session.peak)] + both
         rounds = " ".join(f"{1000 * s:.3f}" for s in measured.rounds)
-        facts = [getattr(row.job, name) for name in names]
+        facts = ["x".join(map(str, row.job.size)) if name == "size" else getattr(row.job, name) for name in names]
         lines.append([*facts, row.recompute, *numbers, costs.parameters, costs.macs, rounds, measured.error])
     return lines

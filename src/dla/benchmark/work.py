@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dla.benchmark.job import INFERENCE, PLAIN, TRAINING, Job
+from dla.benchmark.job import INFERENCE, PLAIN, STEM, TRAINING, Job
 from dla.deploy import DeployError, optimize
 from dla.deploy.engines import TORCH
 from dla.deploy.outputs import TOLERANCE, difference, flat
@@ -66,18 +66,20 @@ def _plain(job: Job, model: nn.Module, images: Tensor) -> Callable[[], Any]:
 
 
 def _deployed(job: Job, model: nn.Module, images: Tensor) -> Callable[[], Any]:
-    if job.engine not in TORCH:
+    engine, stem, _ = job.engine.partition(STEM)
+    if engine not in TORCH:
         images = images.cpu()  # from where those engines fetch it
         if job.precision == "bfloat16":
-            raise DeployError(f"{job.engine} has no bfloat16 here")
+            raise DeployError(f"{engine} has no bfloat16 here")
     noise = [torch.randn_like(images) for _ in range(CALIBRATION)] if job.precision == "int8" else None
     deployed = optimize(
         model,
-        engine=job.engine,
+        engine=engine,
         example=images,
         precision="float32" if noise is None else "int8",
         threads=job.threads,
         calibration=noise,
+        fused_stem=bool(stem),
         tolerance=TOLERANCE if job.device == "cpu" else GPU_TOLERANCE,
     )
     return partial(deployed, images)
@@ -129,7 +131,7 @@ def _peak(job: Job) -> Work:
 
 
 def _images(job: Job) -> Tensor:
-    return torch.randn(job.batch, 3, job.size, job.size, device=job.device)
+    return torch.randn(job.batch, 3, *job.size, device=job.device)
 
 
 def _autocast(job: Job) -> AbstractContextManager[Any]:

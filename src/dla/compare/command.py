@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import track
 
 from dla.compare.costs import Costs, costs, matched
 from dla.compare.outcome import outcomes
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         study = matched(read_study(arguments.study))
-        counted = {row.name: costs(row, study) for row in study.rows}
+        counted = _counted(study)
         runs = plan(study, arguments.output, arguments.data_root)
         chosen = _chosen(study, runs, arguments.rows, arguments.seeds)
         if arguments.dry_run:
@@ -72,6 +73,12 @@ def main(argv: list[str]) -> int:
         return _fail(f"{error}; install what training needs by the extra [train]")
     except (ValueError, OSError) as error:
         return _fail(error)
+
+
+def _counted(study: Study) -> dict[str, Costs]:
+    """What each row costs, with its progress."""
+    rows = track(study.rows, "counting what rows cost", console=Console(stderr=True), transient=True)
+    return {row.name: costs(row, study) for row in rows}
 
 
 def _fail(error: object) -> int:

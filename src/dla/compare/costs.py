@@ -1,17 +1,17 @@
 """What a row costs, counted before anything is trained, and the widths at which rows cost the same."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from dla.compare.study import Row, Study
-from dla.memory import saved_bytes
+from dla.memory import training_memory
 from dla.models import create_model
 from dla.models.table import conv_macs
 
-BATCH = 4  # images over which memory is averaged: batch norms keep little else for each batch
 STEP = 1e-4  # widths are multiples of it
 
 
@@ -21,21 +21,21 @@ class Costs(NamedTuple):
     Attributes:
         parameters: Learned numbers.
         macs: Multiply-accumulates of convolutions and the classifier, over one image.
-        activation_bytes: Kept by a training step for its backward pass, in float32, for each image.
+        memory: Bytes an image that a training step needs beside parameters and gradients, in float32.
     """
 
     parameters: int
     macs: int
-    activation_bytes: int
+    memory: float
 
 
 def costs(row: Row, study: Study) -> Costs:
-    """Count what the row's network costs at the study's image size."""
+    """Count what the row's network costs at the study's image size; memory takes seconds."""
+    size = (study.image_size, study.image_size)
     with torch.device("meta"):  # counted, not computed
-        model = _build(row, study.classes)
-        images = torch.zeros(BATCH, 3, study.image_size, study.image_size)
-        kept = saved_bytes(model.train(), images)
-        return Costs(_parameters(model), conv_macs(model.eval(), study.image_size), round(kept / BATCH))
+        model = _build(row, study.classes).eval()
+        parameters, macs = _parameters(model), conv_macs(model, size)
+    return Costs(parameters, macs, training_memory(partial(_build, row, study.classes), size))
 
 
 def matched(study: Study) -> Study:

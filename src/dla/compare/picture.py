@@ -11,7 +11,7 @@ from dla.files import atomic_write
 COSTS: dict[str, Callable[[Outcome], float]] = {
     "parameters (M)": lambda row: row.costs.parameters / 1e6,
     "MACs (M)": lambda row: row.costs.macs / 1e6,
-    "activation memory (MB an image)": lambda row: row.costs.activation_bytes / 1e6,
+    "training memory (MiB an image)": lambda row: row.costs.memory / 2**20,
     "images per second in training": lambda row: row.images_per_second(),
 }
 

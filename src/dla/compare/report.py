@@ -11,7 +11,7 @@ from dla.compare.study import Study
 from dla.files import atomic_write
 
 NOT_RUN = "not run"
-COUNTED = ("row", "label", "network", "width", "parameters", "macs", "activation_bytes")
+COUNTED = ("row", "label", "network", "width", "parameters", "macs", "memory_mib")
 MEASURED = (
     "seeds",
     "images_per_second",
@@ -52,7 +52,7 @@ def heading(study: Study, finished: Sequence[Run], command: str) -> list[str]:
         + (f", {_said(machines, 'val_images')} images" if machines else "")
         + ", by which the best epoch is chosen too; mean ± standard deviation over seeds",
         f"- MACs and memory: of one image of {study.image_size}x{study.image_size}; memory is what a training step "
-        "keeps for its backward pass in float32, parameters not counted",
+        "needs in float32 beside parameters and gradients, our networks recomputing as they do by default",
     ]
     if machines:
         speed = f"{_said(machines, 'device')}, threads: {_said(machines, 'threads')}, {_said(machines, 'precision')}"
@@ -91,7 +91,7 @@ def _cells(study: Study, row: Outcome) -> list[str]:
         row.row.network + width,
         f"{row.costs.parameters:,}",
         f"{row.costs.macs / 1e6:,.1f} M",
-        f"{row.costs.activation_bytes / 1e6:.2f} MB",
+        f"{row.costs.memory / 2**20:.2f} MiB",
     ]
     if not row.curves:
         state = f"failed: seed {', '.join(map(str, row.failed))}" if row.failed else NOT_RUN
@@ -112,7 +112,8 @@ def _results(study: Study, rows: Sequence[Outcome]) -> list[list[Any]]:
         [*COUNTED, *MEASURED],
     ]
     for row in rows:
-        counted = [row.row.name, row.row.label, row.row.network, row.row.options.get("width", ""), *row.costs]
+        costs = [row.costs.parameters, row.costs.macs, f"{row.costs.memory / 2**20:.3f}"]
+        counted = [row.row.name, row.row.label, row.row.network, row.row.options.get("width", ""), *costs]
         measured: list[Any] = [0, *[NOT_RUN] * (len(MEASURED) - 1)]
         if row.curves:
             reached = " ".join(str(epoch or "never") for epoch in row.reached(study.target)) if study.target else ""

@@ -1,4 +1,4 @@
-"""The networks that ours are compared with, as timm and torchvision have them, and their form for small images."""
+"""The networks that ours are compared with, as timm and torchvision have them."""
 
 from typing import Any
 
@@ -6,34 +6,28 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.backbones import timm_model
-from dla.models.classifier import initialise
+from dla.models.small_images import for_small_images
 
 LIBRARIES = ("timm", "torchvision")
-# The first convolution, and what halves the map after it: a pooling, or a convolution whose stride does.
-STEMS = {
-    "conv1": "maxpool",  # ResNet, ResNeXt
-    "features.conv0": "features.pool0",  # DenseNet
-    "features.0": "features.2",  # torchvision's SqueezeNet
-    "conv_stem": "blocks.0.0.conv_dw",  # MobileNetV3-small
-}
+CLASSES, PIXEL_CLASSES = 1000, 19  # by default, as of ours
 
 
 def create_peer(
     name: str,
     pretrained: bool = False,
     *,
-    num_classes: int = 1000,
+    num_classes: int | None = None,
     in_chans: int = 3,
     stem_stride: int = 4,
     drop_path_rate: float = 0.0,
     **options: Any,
 ) -> nn.Module:
-    """A classifier of another library, "timm/resnet34" or "torchvision/squeezenet1_1".
+    """A network of another library: "timm/resnet34", "torchvision/squeezenet1_1", "torchvision/deeplabv3_resnet50".
 
     Args:
         name: library, slash, the library's name; timm's weights are named after a dot, "timm/resnet34.a1_in1k".
         pretrained: load those weights, of timm alone.
-        num_classes: of the classifier.
+        num_classes: 1000 by default, 19 of torchvision's networks that segment.
         in_chans: channels of the images; torchvision's networks have 3.
         stem_stride: 4 leaves the network as it is; 2 or 1 for small images, see `for_small_images`.
         drop_path_rate: stochastic depth, where the network has it.
@@ -51,83 +45,48 @@ def create_peer(
         raise ValueError(f"the weights of {name} are of its usual stem: leave out stem_stride, or the weights' name")
     if drop_path_rate:
         options["drop_path_rate"] = drop_path_rate
-    model: nn.Module
     if library == "timm":
-        model = timm_model(inner, pretrained=pretrained, in_chans=in_chans, num_classes=num_classes, options=options)
-    else:
-        model = TorchvisionClassifier(inner, pretrained, num_classes=num_classes, in_chans=in_chans, **options)
-    return model if stem_stride == 4 else for_small_images(model, stem_stride)
+        classes = CLASSES if num_classes is None else num_classes
+        model = timm_model(inner, pretrained=pretrained, in_chans=in_chans, num_classes=classes, options=options)
+        return for_small_images(model, stem_stride)
+    if pretrained or in_chans != 3:
+        raise ValueError(f"{name} is made untrained and of 3 channels; take timm's, if it has it")
+    wrapped = Torchvision(inner, num_classes, **options)
+    for_small_images(wrapped.model, stem_stride)
+    return wrapped
 
 
-class TorchvisionClassifier(nn.Module):
-    """A classifier of torchvision, untrained, with the methods that a task asks of a network.
+class Torchvision(nn.Module):
+    """A network of torchvision that classifies or segments, untrained, with the methods that a task asks of a network.
 
     Args:
-        name: of `torchvision.models`, such as "squeezenet1_1".
-        pretrained: must be False.
-        num_classes: of the classifier.
-        in_chans: must be 3.
+        name: of `torchvision.models` or `torchvision.models.segmentation`, such as "squeezenet1_1", "fcn_resnet50".
+        num_classes: None for 1000, or 19 where it segments.
         options: others of the network's builder.
 
     Raises:
-        ValueError: torchvision has no such classifier, or pretrained or in_chans is what it must not be.
+        ValueError: torchvision has no such network.
     """
 
-    def __init__(self, name: str, pretrained: bool, *, num_classes: int, in_chans: int, **options: Any) -> None:
+    def __init__(self, name: str, num_classes: int | None = None, **options: Any) -> None:
         super().__init__()
         from torchvision import models
 
-        if name not in models.list_models(module=models):
-            raise ValueError(f"torchvision has no classifier {name!r}: see torchvision.models.list_models()")
-        if pretrained or in_chans != 3:
-            raise ValueError(f"torchvision/{name} is made untrained and of 3 channels; take timm's, if it has it")
+        self.segments = name in models.list_models(module=models.segmentation)
+        if not self.segments and name not in models.list_models(module=models):
+            raise ValueError(f"torchvision has no network {name!r} that classifies or segments: see its list_models()")
+        if self.segments:
+            options = {"weights_backbone": None, **options}
+        if num_classes is None:
+            num_classes = PIXEL_CLASSES if self.segments else CLASSES
         self.model = models.get_model(name, weights=None, num_classes=num_classes, **options)
 
-    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
-        """Logits of each image."""
-        return self.model(x)
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k *size"]:
+        """Logits of each image, or of each pixel (b, k, h, w)."""
+        out = self.model(x)
+        return out["out"] if self.segments else out
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """torchvision's networks have none: raises a ValueError where it is asked for."""
         if enable:
             raise ValueError("torchvision's networks have no gradient checkpointing: leave grad_checkpointing out")
-
-
-def for_small_images(model: nn.Module, stem_stride: int) -> nn.Module:
-    """Change the stem of `model` for images of about 32 (`stem_stride` 1) or 64 pixels (2), and return the model.
-
-    One rule for all: the first convolution becomes 3x3, untrained, with stride `stem_stride`, and what halves the map
-    after it no longer does: a pooling goes, a convolution gets stride 1. The strides of all maps behind are then
-    `stem_stride` quarters of the usual ones, as in `DLA`.
-
-    Raises:
-        ValueError: `stem_stride` is neither 1 nor 2, or the stem is of none of the families that are known here.
-    """
-    if stem_stride not in (1, 2):
-        raise ValueError(f"stem_stride must be 1, 2 or 4, not {stem_stride}")
-    modules = dict(model.named_modules())
-    prefix = "model." if isinstance(model, TorchvisionClassifier) else ""
-    for names in STEMS.items():
-        first, second = (modules.get(prefix + name) for name in names)
-        if isinstance(first, nn.Conv2d) and isinstance(second, nn.MaxPool2d | nn.Conv2d) and _halves(second):
-            model.set_submodule(prefix + names[0], _stem(first, stem_stride))
-            if isinstance(second, nn.Conv2d):
-                second.stride = (1, 1)
-            else:
-                model.set_submodule(prefix + names[1], nn.Identity())
-            return model
-    raise ValueError(
-        f"how the stem of {type(model).__name__} is made for small images is not known, only that of timm's ResNet, "
-        "ResNeXt, DenseNet and MobileNetV3-small, and torchvision's SqueezeNet: leave out stem_stride and enlarge the "
-        "images"
-    )
-
-
-def _halves(layer: nn.MaxPool2d | nn.Conv2d) -> bool:
-    return layer.stride in (2, (2, 2))
-
-
-def _stem(conv: nn.Conv2d, stride: int) -> nn.Conv2d:
-    new = nn.Conv2d(conv.in_channels, conv.out_channels, 3, stride, 1, bias=conv.bias is not None)
-    new.apply(initialise)
-    return new

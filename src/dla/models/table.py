@@ -10,8 +10,8 @@ from dla.models.variants import VARIANTS, build
 from dla.weights import packaged
 
 
-def conv_macs(model: nn.Module, size: int = 224) -> int:
-    """Multiply-accumulates of the convolutions, the classifier among them, over one image of `size` squared."""
+def conv_macs(model: nn.Module, size: tuple[int, int] = (224, 224)) -> int:
+    """Multiply-accumulates of the convolutions, the classifier among them, over one image of this height and width."""
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     counts: list[int] = []
 
@@ -21,7 +21,7 @@ def conv_macs(model: nn.Module, size: int = 224) -> int:
     hooks = [layer.register_forward_hook(count) for layer in layers]
     weight = layers[0].weight
     with torch.no_grad():
-        model(torch.zeros(1, weight.shape[1], size, size, device=weight.device))
+        model(torch.zeros(1, weight.shape[1], *size, device=weight.device))
     for hook in hooks:
         hook.remove()
     return sum(counts)

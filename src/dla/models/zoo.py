@@ -46,8 +46,8 @@ def create_model(
     "convnext_tiny+ida" does that with any backbone of timm or ours, fused by any structure that `aggregate` knows; its
     options are those of `dla.models.any_backbone.create_aggregated`.
 
-    "timm/resnet34" and "torchvision/squeezenet1_1" are classifiers of these libraries, to be compared with ours; their
-    options are those of `dla.models.peers.create_peer`.
+    "timm/resnet34" and "torchvision/squeezenet1_1" are classifiers of these libraries, to be compared with ours, and
+    "torchvision/deeplabv3_resnet50" a dense predictor; their options are those of `dla.models.peers.create_peer`.
 
     Args:
         name: of `list_models()`; weights are named after a dot, as in "dla46_cup.camvid".
@@ -114,7 +114,9 @@ def _peer(
     name: str, pretrained: bool, *, features_only: bool, out_indices: int | Sequence[int] | None, **options: Any
 ) -> nn.Module:
     if features_only or out_indices is not None:
-        raise ValueError(f"{name} classifies; its maps are those of dla.aggregate({name.partition('/')[2]!r}).backbone")
+        raise ValueError(
+            f"{name} gives logits alone; its maps are those of dla.aggregate({name.partition('/')[2]!r}).backbone"
+        )
     return create_peer(name, pretrained, **{key: value for key, value in options.items() if value is not None})
 
 
