@@ -73,3 +73,8 @@ def test_checkpointing_keeps_less():
         return model
 
     assert training_memory(checkpointed) < 0.7 * training_memory(lambda: switched_off("dla46_c"))
+
+
+def test_a_network_whose_building_looks_at_numbers():
+    """timm's ConvNeXt reads its rates of stochastic depth from a tensor."""
+    assert training_memory(lambda: dla.create_model("timm/convnext_atto", num_classes=2), (64, 64), 2) > 0

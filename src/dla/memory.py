@@ -35,8 +35,10 @@ def training_memory(
     def count(when: str, *kinds: _MemRefType) -> int:
         return sum(counts[kind] for counts in tracker.get_tracker_snapshot(when).values() for kind in kinds)
 
-    with FakeTensorMode():
-        model, images = make_model().train(), torch.randn(batch, 3, *size)
+    with torch.device("meta"):  # where values that decide how a network is built are real, unlike in the fake mode
+        model = make_model().train()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model, images = model.to_empty(device="cpu"), torch.randn(batch, 3, *size)
         tracker = MemTracker()
         tracker.track_external(model, images)
         with tracker:
