@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +121,27 @@ def test_a_stopped_study_goes_on_to_the_same_end(content, write, tmp_path):
     learnt = [[(e.number, e.loss, e.accuracy) for e in read_epochs(one)][-1] for one in (run, whole)]
     assert learnt[0] == learnt[1]
     assert (run.folder / "metrics" / "version_1").exists()  # it was really stopped
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_run_that_something_else_ends_is_not_finished(content, write, tmp_path):
+    """As a machine that runs out of time does, by SIGTERM."""
+    content |= {"seeds": [0], "rows": {"dla": content["rows"]["dla"]}}
+    content["trainer"] |= {"limit_train_batches": 40, "max_epochs": 30}
+    (run,) = plan(read_study(path := write(content)), tmp_path / "out")
+    command = [sys.executable, "-c", COMPARE, str(path), "--output", str(tmp_path / "out")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as compare:
+        limit = time.monotonic() + 120
+        while not run.last.exists() and time.monotonic() < limit:
+            time.sleep(0.05)
+        (child,) = Path(f"/proc/{compare.pid}/task/{compare.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGTERM)
+        _, said = compare.communicate(timeout=120)
+    assert compare.returncode == 2
+    assert "dla, seed 0 failed" in said
+    assert "stopped by SIGTERM before its end" in said
+    assert run.state == "stopped"
 
 
 @pytest.mark.slow

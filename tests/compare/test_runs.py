@@ -36,7 +36,8 @@ def test_what_fit_is_told(make, tmp_path):
         "options": {"stem_stride": 2, "width": 0.125},
     }
     assert config["trainer"]["default_root_dir"] == str(tmp_path / "out" / "runs" / "dla-seed1")
-    assert config["trainer"]["callbacks"] == [{"class_path": "dla.compare.stopwatch.Stopwatch"}]
+    stopwatch = {"class_path": "dla.compare.stopwatch.Stopwatch", "init_args": {"classes": 10}}
+    assert config["trainer"]["callbacks"] == [stopwatch]
 
 
 def test_callbacks_of_the_study_stay(make):
@@ -81,12 +82,18 @@ def test_a_changed_study_is_refused(make, finish, change, message):
 
 
 def test_words_and_places_may_change(make, finish):
-    for run in make():
+    root = lambda c: c["data"]["init_args"].update(root="here")  # noqa: E731
+    for run in make(root):
         finish(run, [0.5])
-    words = lambda c: c.update(title="Other", target=None)  # noqa: E731
+    words = lambda c: (root(c), c.update(title="Other", target=None))  # noqa: E731
     for run in make(words, data_root="elsewhere"):
         assert run.config["data"]["init_args"]["root"] == "elsewhere"
         refuse_changed(run)
+
+
+def test_data_without_a_root(make):
+    with pytest.raises(ValueError, match=r"DigitsData has no root in this study: leave out --data\.root"):
+        make(data_root="elsewhere")
 
 
 def test_another_folder_is_no_change(make, finish, tmp_path):

@@ -250,6 +250,34 @@ def test_a_backbone_with_a_structure_classifies(tmp_path):
     assert facts["options"] == {"head": "classifier", "out_channels": 16}
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda names: names[::-1],
+            "has 10 classes and the data 10; class 0 is '9' in the checkpoint and '0' in the data",
+        ),
+        (
+            lambda names: [*names, "ten"],
+            "has 11 classes and the data 10; class 10 is 'ten' in the checkpoint and None in",
+        ),
+    ],
+)
+def test_a_checkpoint_of_other_classes_is_refused(run, tmp_path, capsys, change, message):
+    checkpoint = last(run)
+    checkpoint["dla"]["classes"] = change(checkpoint["dla"]["classes"])
+    path = tmp_path / "other.ckpt"
+    torch.save(checkpoint, path)
+    assert fit(tmp_path / "new", f"--ckpt_path={path}", command="validate") == 1
+    assert message in capsys.readouterr().err
+
+
+def test_recomputing_can_be_switched_off(task):
+    assert task.model.memory_efficient
+    assert not ClassificationTask(network="dla46_c", num_classes=5, memory_efficient=False).model.memory_efficient
+    ClassificationTask(network="timm/resnet10t", num_classes=5, memory_efficient=False)
+
+
 @pytest.fixture
 def task():
     return ClassificationTask(network="dla46_c", num_classes=7, options={"stem_stride": 1})

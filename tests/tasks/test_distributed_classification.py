@@ -48,7 +48,7 @@ def test_two_processes_are_one_of_twice_the_batch(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     printed = fit(one, **{"--data.batch_size": "32"})
     assert "32 images a step over 1 processes: lr 0.05 for 16, so 0.1 at full height" in printed
-    printed = fit(two, *TORCHRUN, **{"--data.batch_size": "16", "--trainer.devices": "2", "--trainer.strategy": "ddp"})
+    printed = fit(two, *TORCHRUN, **{"--data.batch_size": "16"})
     assert printed.count("32 images a step over 2 processes: lr 0.05 for 16, so 0.1 at full height") == 1
     assert column(one, "train/lr") == column(two, "train/lr")
     for name in ("train/loss", "val/loss", "val/accuracy", "val/top5"):

@@ -53,9 +53,9 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         study = matched(read_study(arguments.study))
-        counted = _counted(study)
         runs = plan(study, arguments.output, arguments.data_root)
         chosen = _chosen(study, runs, arguments.rows, arguments.seeds)
+        counted = _counted(study)
         if arguments.dry_run:
             print(
                 "\n".join(

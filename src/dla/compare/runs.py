@@ -96,7 +96,12 @@ def plan(study: Study, output: Path, data_root: str | None = None) -> list[Run]:
         study: with the widths of its rows.
         output: folder of the study's results.
         data_root: takes the place of the data's `root`.
+
+    Raises:
+        ValueError: the data has no `root`.
     """
+    if data_root is not None and "root" not in study.data["init_args"]:
+        raise ValueError(f"{study.data['class_path']} has no root in this study: leave out --data.root")
     return [
         Run(row, seed, folder, _config(study, row, seed, folder, data_root))
         for seed in study.seeds
@@ -109,9 +114,10 @@ def _config(study: Study, row: Row, seed: int, folder: Path, data_root: str | No
     """The configuration of `dla fit` for a row and a seed."""
     model = {**study.model["init_args"], "network": row.network, "options": row.options}
     data = {**study.data["init_args"], "seed": seed} | ({"root": data_root} if data_root is not None else {})
+    stopwatch = {"class_path": STOPWATCH, "init_args": {"classes": study.classes}}
     trainer = {
         **study.trainer,
-        "callbacks": [*(study.trainer.get("callbacks") or []), {"class_path": STOPWATCH}],
+        "callbacks": [*(study.trainer.get("callbacks") or []), stopwatch],
         "enable_progress_bar": False,
         "default_root_dir": str(folder),
     }

@@ -16,15 +16,26 @@ class Stopwatch(Callback):
     """Logs `time/images_per_second`, of training alone, and `time/seconds`, of the epoch with its validation.
 
     Writes `machine.json` to the run's folder: device, threads, versions, and how many images there are.
+
+    Args:
+        classes: that the data must have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
         self.begun = self.measuring_begun = 0.0
         self.measured = 0.0  # seconds of this epoch that went into validation
         self.images = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write down the machine."""
+        """Write down the machine.
+
+        Raises:
+            ValueError: the data has other classes than the study says.
+        """
+        found = trainer.datamodule.num_classes  # type: ignore[attr-defined]
+        if found != self.classes:
+            raise ValueError(f"the study says classes: {self.classes}, and its data has {found}: mend the study")
         if trainer.is_global_zero:
             with atomic_write(Path(trainer.default_root_dir, "machine.json")) as temporary:
                 temporary.write_text(json.dumps(_machine(trainer), indent=1))
@@ -62,6 +73,7 @@ def _now(trainer: Trainer) -> float:
 
 def _machine(trainer: Trainer) -> dict[str, Any]:
     device = trainer.strategy.root_device
+    val = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
     packages = ("torch", "lightning", "timm", "deep-layer-aggregation")
     return {
         "device": device_name(device),
@@ -69,7 +81,10 @@ def _machine(trainer: Trainer) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "precision": str(trainer.precision),
         "versions": versions(packages),
-        "train_images": trainer.num_training_batches * trainer.train_dataloader.batch_size,  # type: ignore[union-attr]
-        "val_images": len(trainer.datamodule.val_dataloader().dataset),  # type: ignore[attr-defined]
-        "classes": trainer.datamodule.num_classes,  # type: ignore[attr-defined]
+        "train_images": trainer.num_training_batches * _images_a_step(trainer, trainer.train_dataloader),
+        "val_images": min(len(val.dataset), sum(trainer.num_val_batches) * _images_a_step(trainer, val)),
     }
+
+
+def _images_a_step(trainer: Trainer, loader: Any) -> int:
+    return int(loader.batch_size * trainer.world_size)

@@ -79,8 +79,8 @@ def _study(content: Any) -> Study:
     _known_keys("a study", content, REQUIRED, OPTIONAL)
     for part in ("model", "data"):
         _known_keys(part, content[part], {"class_path", "init_args"})
-    if not isinstance(content["trainer"], dict):
-        raise ValueError("trainer is a mapping of the trainer's arguments, as in a recipe")
+        _mapping(f"{part}.init_args", content[part]["init_args"])
+    _mapping("trainer", content["trainer"])
     sizes = {name: content[name] for name in ("image_size", "classes")}
     for name, number in {"trainer.max_epochs": content["trainer"].get("max_epochs"), **sizes}.items():
         if not isinstance(number, int) or number < 1:
@@ -88,7 +88,9 @@ def _study(content: Any) -> Study:
     target = content.get("target")
     if target is not None and not (isinstance(target, int | float) and 0 < target <= 100):
         raise ValueError(f"target is {target!r}; expected an accuracy in percent")
-    rows = _rows(content["rows"], content["model"]["init_args"].get("options") or {})
+    shared = content["model"]["init_args"].get("options") or {}
+    _mapping("model.init_args.options", shared)
+    rows = _rows(content["rows"], shared)
     return Study(
         title=str(content["title"]),
         image_size=content["image_size"],
@@ -113,6 +115,11 @@ def _known_keys(what: str, content: Any, required: Set[str], optional: Set[str] 
         raise ValueError(f"{what} has no {', '.join(sorted(map(str, unknown)))}; it has {known}")
 
 
+def _mapping(what: str, content: Any) -> None:
+    if not isinstance(content, dict):
+        raise ValueError(f"{what} is {content!r}; expected a mapping of arguments to values, as in a recipe")
+
+
 def _seeds(seeds: Any) -> tuple[int, ...]:
     fine = isinstance(seeds, list) and seeds and all(isinstance(seed, int) and seed >= 0 for seed in seeds)
     if not fine or len(set(seeds)) < len(seeds):
@@ -127,6 +134,9 @@ def _rows(rows: Any, shared: dict[str, Any]) -> tuple[Row, ...]:
         if not re.fullmatch(r"[\w-]+", str(name)):
             raise ValueError(f"row {name!r} names a folder: letters, digits, _ and - alone")
         _known_keys(f"row {name}", row, {"network"}, {"label", "options"})
+        _mapping(f"row {name}: options", row.get("options") or {})
+        if not isinstance(row["network"], str):
+            raise ValueError(f"row {name}: network is {row['network']!r}; expected a name such as dla34")
     return tuple(
         Row(str(name), str(row.get("label", name)), row["network"], {**shared, **(row.get("options") or {})})
         for name, row in rows.items()
@@ -138,6 +148,8 @@ def _match(match: Any, rows: tuple[Row, ...]) -> Match | None:
         return None
     _known_keys("match", match, {"row"}, {"tolerance"})
     found = Match(str(match["row"]), match.get("tolerance", TOLERANCE))
+    if not isinstance(found.tolerance, int | float) or found.tolerance < 0:
+        raise ValueError(f"match.tolerance is {found.tolerance!r}; expected a share such as 0.03")
     if found.row not in [row.name for row in rows]:
         raise ValueError(f"match names the row {found.row!r}; there are {', '.join(row.name for row in rows)}")
     for row in rows:

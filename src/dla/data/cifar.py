@@ -61,7 +61,7 @@ def cifar_classes(root: str | Path, count: int) -> tuple[str, ...]:
 
 
 def read_cifar(root: str | Path, split: Split, *, count: int = 10) -> ImageArrays:
-    """One split of CIFAR-`count`, in memory; val is a tenth of each class of the training images, the same in any layout.
+    """One split of CIFAR-`count`, in memory; val is a tenth of each class of train, the same in any layout.
 
         root/cifar-10-batches-bin/data_batch_1.bin ...      as unpacked from cifar-10-binary.tar.gz
         root/cifar-100-binary/train.bin ...                 as unpacked from cifar-100-binary.tar.gz

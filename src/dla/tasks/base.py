@@ -2,6 +2,7 @@
 
 import os
 import re
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -32,6 +33,8 @@ class Task(LightningModule):
         new_head: Do not take the head from these weights, because the classes are others.
         drop_path_rate: Stochastic depth of the last block.
         grad_checkpointing: Less memory for more time.
+        memory_efficient: Our networks compute again what is cheap (`dla.recomputing`); false keeps all, which is faster
+            for small images in bfloat16.
         optimizer: sgd, as the authors trained; adamw, which gets further in a short run (lr 0.003); or lamb, for large
             batches.
         lr: Learning rate of the first epoch.
@@ -64,6 +67,7 @@ class Task(LightningModule):
         new_head: bool = False,
         drop_path_rate: float = 0.0,
         grad_checkpointing: bool = False,
+        memory_efficient: bool = True,
         optimizer: Optimizer = "sgd",
         lr: float = 0.01,
         batch_base: int | None = None,
@@ -100,6 +104,8 @@ class Task(LightningModule):
         if weights:
             load_weights(model, weights, new_head=new_head)
         model.set_grad_checkpointing(grad_checkpointing)
+        if hasattr(model, "set_memory_efficient"):
+            model.set_memory_efficient(memory_efficient)
         self.model = model.to(memory_format=torch.channels_last)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -158,6 +164,23 @@ class Task(LightningModule):
             "num_classes": self.num_classes,
             **self.data_facts(),
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of other classes than the data has, or in another order.
+
+        Raises:
+            ValueError: it names the first class that differs.
+        """
+        before = checkpoint.get("dla", {}).get("classes")
+        now = self.data_facts().get("classes")
+        if before is None or now is None or before == now:
+            return
+        pairs = enumerate(zip_longest(before, now))
+        number, (there, here) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+        raise ValueError(
+            f"the checkpoint has {len(before)} classes and the data {len(now)}; class {number} is {there!r} in the "
+            f"checkpoint and {here!r} in the data: give data with the checkpoint's classes, in its order"
+        )
 
     def data_facts(self) -> dict[str, Any]:
         """What the data module says of its classes and of how images are normalised; nothing without one."""

@@ -1,6 +1,7 @@
 """`dla fit`, `validate` and `test`: Lightning's command line over our tasks and data modules."""
 
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -9,12 +10,16 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch.distributed import is_torchelastic_launched
 
 import dla.data.class_modules
 import dla.data.modules
 import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
 from dla.checkpoint import CheckpointError, read_checkpoint
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, checkpoints, loggers, refuse_second_run
+
+TERMINATED = 143  # what shells give for a process that SIGTERM ended
 
 NOISE = (  # warnings about which the reader can do nothing
     r".*args parameter is intended to run from within Python.*",
@@ -62,11 +67,16 @@ class CLI(LightningCLI):
         if self.subcommand == "fit" and trainer.enable_checkpointing is not False:
             self.trainer_defaults["callbacks"] = checkpoints(root, self.model.monitor)
             kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
+        if is_torchelastic_launched():
+            kwargs |= _as_launched(trainer)
         return super().instantiate_trainer(**kwargs)
 
 
 def main(args: list[str]) -> int:
-    """Run `fit`, `validate` or `test` with its options; bad input ends in one line on stderr and exit code 1."""
+    """Run `fit`, `validate` or `test` with its options; bad input ends in one line on stderr and exit code 1.
+
+    SIGTERM stops a run after its step, with exit code 143.
+    """
     # Lightning's greetings; what it warns of comes by `warnings`.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -87,6 +97,9 @@ def main(args: list[str]) -> int:
                 # with the process's arguments.
                 args=None if args == sys.argv[1:] else args,
             )
+    except SIGTERMException:  # which by itself would end the program as if all were done
+        print(f"dla {args[0]}: stopped by SIGTERM before its end", file=sys.stderr)
+        return TERMINATED
     except (ValueError, OSError) as error:
         cause = _root(error)
         if not _is_ours(cause):
@@ -94,6 +107,13 @@ def main(args: list[str]) -> int:
         print(f"dla {args[0]}: {cause}", file=sys.stderr)
         return 1
     return 0
+
+
+def _as_launched(trainer: Namespace) -> dict[str, Any]:
+    """The processes that torchrun has started, where the options leave them open."""
+    world, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    found = {"devices": ("auto", local), "num_nodes": (1, world // local), "strategy": ("auto", "ddp")}
+    return {name: value for name, (default, value) in found.items() if trainer[name] == default and world > 1}
 
 
 def _require_weights(task: Namespace) -> None:
