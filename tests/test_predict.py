@@ -112,6 +112,19 @@ def test_unreadable_pictures_are_skipped_and_named(tmp_path, model, capsys):
     assert captured.out.endswith("skipped 3 of 4 images\n")
 
 
+def test_a_name_that_is_no_text_gets_its_files(tmp_path, model, capsys):
+    stem, out = os.fsdecode(b"caf\xe9"), tmp_path / os.fsdecode(b"out\xe9")
+    try:
+        out.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    picture(tmp_path / "in" / f"{stem}.png")
+    picture(tmp_path / "in" / "z.png")
+    assert predict(tmp_path / "in", model=model, output=out) == 0
+    assert names(out) == {f"{name}{end}" for name in (stem, "z") for end in (".png", "_overlay.jpg")}
+    assert capsys.readouterr().out == f"wrote 2 masks and overlays to {tmp_path}/out\\udce9, skipped 0 of 2 images\n"
+
+
 def test_existing_results_are_replaced(tmp_path, model):
     path = picture(tmp_path / "a.jpg")
     (tmp_path / "out").mkdir()

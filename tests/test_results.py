@@ -1,6 +1,9 @@
 """What `dla predict` makes of a picture with a classifier; masks and boundary maps are tested with their commands."""
 
 import csv
+import io
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import dla
 from dla.cli import main
 from dla.data.views import center_view
 from dla.predictor import load_predictor
+from dla.results import Classes
 
 CLASSES = ["apple", "kiwi", "pear", "plum"]
 
@@ -82,6 +86,37 @@ def test_pictures_of_one_name_in_two_folders_are_no_conflict(model, pictures, tm
     again.mkdir()
     (again / "0.png").write_bytes((pictures / "0.png").read_bytes())
     assert predict(pictures, again, "--model", model, "--output", tmp_path / "out") == 0
+
+
+def test_a_name_that_is_no_text_is_escaped_and_the_others_follow(model, pictures, tmp_path, capsys):
+    try:
+        (pictures / "0.png").rename(pictures / os.fsdecode(b"0\xe9.png"))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    assert predict(pictures, "--model", model, "--output", tmp_path / "out") == 0
+    with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8") as file:
+        found = [row["image"] for row in csv.DictReader(file)]
+    assert found == [f"{pictures}/0\\udce9.png", f"{pictures}/1.png"]
+    printed = capsys.readouterr().out
+    assert f"{pictures}/0\\udce9.png: " in printed
+    assert "wrote 2 lines of predictions.csv" in printed
+
+
+def test_what_the_terminal_cannot_show_is_escaped(model, pictures, tmp_path, monkeypatch):
+    (pictures / "0.png").rename(pictures / "grün.png")
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert predict(pictures, "--model", model, "--output", tmp_path / "out") == 0
+    terminal.flush()
+    assert f"{pictures}/gr\\xfcn.png: ".encode() in terminal.buffer.getvalue()
+
+
+def test_the_table_is_utf8_wherever_it_is_written(model, tmp_path, monkeypatch):
+    writer = Classes(load_predictor(model), tmp_path, {}, top=1)
+    writer.rows.append(["grün.png", "apple", "1.0000"])
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, *_: encoding or "ascii")  # a locale without UTF-8
+    writer.finish()
+    assert "grün.png,apple,1.0000" in (tmp_path / "predictions.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("option", [("--scales", 0.5, 1), ("--window", 64)])

@@ -123,7 +123,7 @@ def _run(paths: Sequence[Path], writer: Results) -> int:
     except KeyboardInterrupt:
         print("dla predict: interrupted", file=sys.stderr)
     writer.finish()
-    print(f"wrote {written} {writer.noun} to {writer.folder}, skipped {skipped} of {len(paths)} images")
+    _say(f"wrote {written} {writer.noun} to {writer.folder}, skipped {skipped} of {len(paths)} images")
     if written + skipped < len(paths):
         return INTERRUPTED
     return SOME_SKIPPED if skipped else ALL_WRITTEN
@@ -141,8 +141,14 @@ def _predict_one(path: Path, writer: Results) -> str | None:
             raise
         return f"{path} ({image.width} x {image.height}) is too large for the device's memory: try --window 512"
     if line is not None:
-        print(line)
+        _say(line)
     return None
+
+
+def _say(line: str) -> None:
+    """Print, with what standard output cannot show escaped: the bytes of a file's name need not be text."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(line.encode(encoding, errors="backslashreplace").decode(encoding))
 
 
 def _parser() -> argparse.ArgumentParser:

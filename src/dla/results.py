@@ -105,7 +105,11 @@ class Classes(Results):
     def finish(self) -> None:
         """Write the picture's path, then class and probability from the most probable on."""
         header = ["image", *(f"{what}{rank}" for rank in range(1, self.top + 1) for what in ("class", "probability"))]
-        with atomic_write(self.folder / "predictions.csv") as temporary, temporary.open("w", newline="") as file:
+        with (
+            atomic_write(self.folder / "predictions.csv") as temporary,
+            # The bytes of a file's name need not be text; those that are none are escaped.
+            temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             csv.writer(file).writerows([header, *self.rows])
 
 

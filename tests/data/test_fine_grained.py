@@ -228,18 +228,14 @@ def change(path: Path, old: str, new: str) -> None:
             r"line 5 of .*images.txt is malformed: 'five'; expected NUMBER",
         ),
         ("images.txt", "5 001.Auk", "4 001.Auk", r"line 5 of .*images.txt has a number again"),
-        ("images.txt", "Auk_0004", "Auk_4444", r"no image .*Auk_4444.jpg, which .* names"),
+        ("images.txt", "Auk_0004", "Auk_4444", r"no image .*Auk_4444.jpg, which .*/images.txt names"),
         ("image_class_labels.txt", "46 2", "46 x", r"line 46 of .*image_class_labels.txt is malformed"),
-        (
-            "image_class_labels.txt",
-            "7 1",
-            "7 3",
-            r"image_class_labels.txt gives .*Auk_0006.jpg class number 2, counted",
-        ),
-        ("image_class_labels.txt", "7 1", "7 0", r"image_class_labels.txt gives .*Auk_0006.jpg class number -1"),
+        ("image_class_labels.txt", "7 1", "7 3", r"image_class_labels.txt gives image 7 class 3; expected 1 to 2"),
+        ("image_class_labels.txt", "7 1", "7 0", r"image_class_labels.txt gives image 7 class 0; expected 1 to 2"),
         ("image_class_labels.txt", "7 1\n", "", r"image_class_labels.txt has no line for image 7"),
         ("train_test_split.txt", "7 1", "7 2", r"line 7 of .*train_test_split.txt is malformed"),
         ("bounding_boxes.txt", "7 4.0 6.0", "7 4.0", r"line 7 of .*bounding_boxes.txt is malformed"),
+        ("bounding_boxes.txt", "7 4.0 6.0", "7 4.0 1..2", r"line 7 of .*bounding_boxes.txt is malformed: '7 4.0 1..2"),
         ("classes.txt", "2 002", "3 002", r"classes.txt does not number the classes 1, 2, 3"),
         ("classes.txt", "2 002.Bunting", "", r"line 2 of .*classes.txt is malformed"),
     ],
@@ -249,6 +245,28 @@ def test_cub_names_the_line_at_fault(make, tmp_path, file, old, new, fault):
     change(tmp_path / "CUB_200_2011" / file, old, new)
     with pytest.raises((ValueError, FileNotFoundError), match=fault):
         make("cub", boxes=True).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "fault"),
+    [
+        pytest.param(
+            "train_test_split.txt",
+            b"".join(b"%d 0\n" % number for number in range(1, 47)),
+            "has no image of train; expected lines NUMBER 1",
+            id="nobody in train",
+        ),
+        ("images.txt", b"", "is empty"),
+        *((f"{name}.txt", b"", "is empty") for name in ("classes", "image_class_labels", "train_test_split")),
+        ("images.txt", b"1 001.Auk/Auk_0000\xe9.jpg\n", r"cannot be read as text \(.*expected UTF-8"),
+        ("classes.txt", b"1 001.Auk\n2 002.B\xfcnting\n", r"cannot be read as text \(.*expected UTF-8"),
+    ],
+)
+def test_cub_names_the_file_at_fault(make, tmp_path, file, content, fault):
+    make("cub")
+    (tmp_path / "CUB_200_2011" / file).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"/{file} {fault}"):
+        make("cub").setup("fit")
 
 
 def test_a_box_beside_its_image_is_named(make, tmp_path):
@@ -302,9 +320,47 @@ def test_cars_with_a_class_that_there_is_not(make, tmp_path):
             make("cars").setup("fit")
 
 
+@pytest.mark.parametrize("table", [{"names": [1]}, {"class_names": 7}, {"class_names": [1, 2]}])
+def test_cars_without_names_name_their_file(make, tmp_path, table):
+    make("cars")
+    savemat(tmp_path / "stanford_cars" / "devkit" / "cars_meta.mat", table)
+    with pytest.raises(ValueError, match=r"^\S+/cars_meta.mat .*class_names"):
+        make("cars").setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("level", "file", "name"),
+    [
+        ("variant", "variants.txt", "Boeing 717"),
+        ("family", "families.txt", "A300"),
+        ("manufacturer", "manufacturers.txt", "Airbus"),
+    ],
+)
+def test_aircraft_in_no_list_of_classes_are_named_with_both_files(make, tmp_path, level, file, name):
+    make("aircraft")
+    change(tmp_path / "fgvc-aircraft-2013b" / "data" / file, f"{name}\n", "")
+    fault = rf"line \d of \S+/images_{level}_train.txt has the {level} {name}, which is missing from \S+/{file}"
+    with pytest.raises(ValueError, match=fault):
+        make("aircraft", level=level).setup("fit")
+
+
+def test_an_empty_line_in_a_list_of_classes_does_not_count(make, tmp_path):
+    make("aircraft")
+    change(tmp_path / "fgvc-aircraft-2013b" / "data" / "variants.txt", "707-320\n", "707-320\n\n")
+    assert read(make("aircraft"))["test"] == [2, 2, 2]
+
+
+def test_a_dish_in_no_list_of_classes_is_named_with_both_files(make, tmp_path):
+    make("food")
+    change(tmp_path / "food-101" / "meta" / "classes.txt", "baklava\n", "")
+    with pytest.raises(ValueError, match=r"train.json has the dish baklava, which is missing from \S+/classes.txt"):
+        make("food").setup("fit")
+
+
 @pytest.mark.parametrize(
     ("kind", "file", "content"),
     [
+        ("cars", "cars_meta.mat", "no matrix"),
         ("cars", "cars_train_annos.mat", "no matrix"),
         ("aircraft", "images_variant_train.txt", "1000000\n"),
         ("aircraft", "images_variant_train.txt", "1000000 Concorde\n"),
@@ -318,7 +374,7 @@ def test_a_malformed_list_is_named(make, tmp_path, kind, file, content):
     make(kind)
     (path,) = tmp_path.rglob(file)
     path.write_text(content)
-    with pytest.raises(ValueError, match=file):
+    with pytest.raises(ValueError, match=rf"^(line 1 of )?\S+/{file} "):
         make(kind).setup("fit")
 
 

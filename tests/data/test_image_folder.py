@@ -7,6 +7,7 @@ import torch
 from lightning import LightningModule, Trainer
 from PIL import Image
 
+from dla.cli import main
 from dla.data import Draw, ImageFolderData
 from dla.data.image_folder import LabelledFolder, folder_classes
 
@@ -102,6 +103,32 @@ def test_a_broken_image_is_named(root):
     module = data(root, cache=True)
     with pytest.raises(ValueError, match=r"ant/0.png cannot be read as an image"):
         module.setup("fit")
+
+
+@pytest.mark.filterwarnings("ignore:.*worker processes in total")  # on a machine with one core
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_command_names_a_broken_image_in_one_line(root, tmp_path, capsys, split, workers):
+    path = root / split / "ant" / "0.png"
+    path.write_bytes(b"nothing")
+    options = {
+        "--model": "ClassificationTask",
+        "--model.network": "dla46_c",
+        "--model.options": "{stem_stride: 1}",
+        "--data": "ImageFolderData",
+        "--data.root": str(root),
+        "--data.crop": "16",
+        "--data.batch_size": "4",
+        "--data.workers": str(workers),
+        "--trainer.accelerator": "cpu",
+        "--trainer.max_epochs": "1",
+        "--trainer.enable_progress_bar": "false",
+        "--trainer.default_root_dir": str(tmp_path / "run"),
+    }
+    assert main(["fit", *(f"{key}={value}" for key, value in options.items())]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"dla fit: {path} cannot be read as an image (")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("cache", [True, False])

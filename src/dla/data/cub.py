@@ -20,7 +20,10 @@ LINES = {
     "images.txt": (r"(\d+) (\S.*)", "NUMBER PATH"),
     "image_class_labels.txt": (r"(\d+) (\d+)", "NUMBER CLASS"),
     "train_test_split.txt": (r"(\d+) ([01])", "NUMBER 1, or 0 where the image is of test"),
-    "bounding_boxes.txt": (r"(\d+) (-?[\d.]+ -?[\d.]+ [\d.]+ [\d.]+)", "NUMBER LEFT TOP WIDTH HEIGHT"),
+    "bounding_boxes.txt": (
+        r"(\d+) (-?\d+\.?\d* -?\d+\.?\d* \d+\.?\d* \d+\.?\d*)",
+        "NUMBER LEFT TOP WIDTH HEIGHT",
+    ),
 }
 
 Box = tuple[float, float, float, float]  # left, top, width, height, in pixels
@@ -83,28 +86,61 @@ def read_cub(root: str | Path, part: Literal["train", "test"], *, boxes: bool = 
 
     Raises:
         FileNotFoundError: a file is missing, or an image that is named.
-        ValueError: a line is malformed or missing, or gives a class that there is not.
+        ValueError: a line is malformed or missing, or gives a class that there is not; or no image is of the split.
     """
     classes, folder = cub_classes(root), Path(root) / FOLDER
     images = _values(folder / "images.txt")
-    split = _values(folder / "train_test_split.txt", of=images)
-    labels = _values(folder / "image_class_labels.txt", of=images)
-    chosen = [number for number in images if split[number] == PARTS[part]]
-    files = [(str(folder / "images" / images[number]), int(labels[number]) - 1) for number in chosen]
-    checked_files(files, classes, folder / "image_class_labels.txt")
+    chosen = _chosen(folder / "train_test_split.txt", images, part)
+    labels = _labels(folder / "image_class_labels.txt", images, len(classes))
+    files = [(str(folder / "images" / images[number]), labels[number]) for number in chosen]
+    checked_files(files, classes, folder / "images.txt")
     if not boxes:
         return LabelledFiles(files)
     drawn = _values(folder / "bounding_boxes.txt", of=images)
     return BoxedFiles(files, [_box(drawn[number]) for number in chosen])
 
 
-def _values(path: Path, of: Iterable[int] = ()) -> dict[int, str]:
-    """What a file says of each number; it must have a line for each number of `of`."""
+def read_lines(path: Path) -> list[str]:
+    """The lines of a publisher's text file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is empty, or is not UTF-8.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}: unpack the whole archive")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:  # which names no file
+        raise ValueError(f"{path} cannot be read as text ({error}); expected UTF-8: unpack it again") from None
+    if not lines:
+        raise ValueError(f"{path} is empty: unpack it again")
+    return lines
+
+
+def _chosen(path: Path, images: Iterable[int], part: Literal["train", "test"]) -> list[int]:
+    """The numbers of the images of a split."""
+    split = _values(path, of=images)
+    chosen = [number for number in images if split[number] == PARTS[part]]
+    if not chosen:
+        raise ValueError(f"{path} has no image of {part}; expected lines NUMBER {PARTS[part]}: unpack it again")
+    return chosen
+
+
+def _labels(path: Path, images: Iterable[int], classes: int) -> dict[int, int]:
+    """The index of each image's class, from 0; the file counts from 1."""
+    labels = {number: int(value) for number, value in _values(path, of=images).items()}
+    for number, label in labels.items():
+        if not 1 <= label <= classes:
+            raise ValueError(f"{path} gives image {number} class {label}; expected 1 to {classes}: unpack it again")
+    return {number: label - 1 for number, label in labels.items()}
+
+
+def _values(path: Path, of: Iterable[int] = ()) -> dict[int, str]:
+    """What a file says of each number; it must have a line for each number of `of`."""
     form, meaning = LINES[path.name]
     values: dict[int, str] = {}
-    for count, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for count, line in enumerate(read_lines(path), start=1):
         match = re.fullmatch(form, line.strip())
         if not match or int(match[1]) in values:
             fault = "has a number again" if match else "is malformed"

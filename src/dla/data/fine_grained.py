@@ -1,4 +1,4 @@
-"""Fine-grained sets in their publishers' layouts: birds, cars, aircraft, dishes; all but birds by torchvision."""
+"""Fine-grained sets in their publishers' layouts: birds, cars, aircraft, dishes; cars and dishes by torchvision."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Any, Literal, cast
 
 import torch
 from torch.utils.data import Subset
-from torchvision.datasets import FGVCAircraft, Food101, StanfordCars
+from torchvision.datasets import Food101, StanfordCars
 
 from dla.data.base import Split
 from dla.data.cifar import held_out
 from dla.data.classification import StoredImagesData
-from dla.data.cub import cub_classes, read_cub
+from dla.data.cub import cub_classes, read_cub, read_lines
 from dla.data.image_folder import folder_classes
 from dla.data.labelled import LabelledSet
 from dla.data.labelled_files import LabelledFiles, checked_files
@@ -83,18 +83,14 @@ class StanfordCarsData(FineGrainedData):
     def __init__(self, root: str, **settings: Any) -> None:
         super().__init__(root, **settings)
         self.folder = Path(root) / "stanford_cars"
-        self.classes = tuple(self._reader("train").classes)
+        self.classes = _car_names(self.folder / "devkit" / "cars_meta.mat")
 
     def listed(self, part: Part) -> LabelledFiles:
         """The images of a split of the publisher, in its order."""
-        return _labelled(self._reader(part), self.classes, self._listing(part))
-
-    def _listing(self, part: Part) -> Path:
-        return self.folder / ("devkit/cars_train_annos.mat" if part == "train" else "cars_test_annos_withlabels.mat")
-
-    def _reader(self, part: Part) -> Any:
-        needed = (self.folder / "devkit" / "cars_meta.mat", self.folder / f"cars_{part}")
-        return _opened(lambda: StanfordCars(self.root, part, loader=str), self._listing(part), needed)
+        listing = self.folder / ("devkit/cars_train_annos.mat" if part == "train" else "cars_test_annos_withlabels.mat")
+        _require(listing, self.folder / f"cars_{part}")
+        reader = _opened(lambda: StanfordCars(self.root, part, loader=str), listing)
+        return LabelledFiles(checked_files(_samples(reader), self.classes, listing))
 
 
 class AircraftData(FineGrainedData):
@@ -121,12 +117,19 @@ class AircraftData(FineGrainedData):
     def listed(self, part: Part) -> LabelledFiles:
         """The images of a split of the publisher, in its order."""
         listing = self.folder / f"images_{self.level}_{part}.txt"
-        reader = _opened(
-            lambda: FGVCAircraft(self.root, part, annotation_level=self.level, loader=str),
-            listing,
-            (self.folder / "images",),
-        )
-        return _labelled(reader, self.classes, listing)
+        _require(listing, self.folder / "images")
+        files = [self._labelled(line, f"line {i} of {listing}") for i, line in enumerate(read_lines(listing), start=1)]
+        return LabelledFiles(checked_files(files, self.classes, listing))
+
+    def _labelled(self, line: str, where: str) -> tuple[str, int]:
+        """The image and the class that a line names; torchvision's reader does not say which name is in no list."""
+        number, _, name = line.strip().partition(" ")
+        if not name:
+            raise ValueError(f"{where} is malformed: {line!r}; expected NUMBER {self.level.upper()}")
+        if name not in self.classes:
+            names = self.folder / LEVELS[self.level]
+            raise ValueError(f"{where} has the {self.level} {name}, which is missing from {names}: unpack both again")
+        return str(self.folder / "images" / f"{number}.jpg"), self.classes.index(name)
 
 
 class Food101Data(FineGrainedData):
@@ -145,27 +148,45 @@ class Food101Data(FineGrainedData):
     def listed(self, part: Part) -> LabelledFiles:
         """The images of a split of the publisher, class by class."""
         listing = self.folder / "meta" / f"{part}.json"
-        reader = _opened(lambda: Food101(self.root, part, loader=str), listing, (self.folder / "images",))
-        return _labelled(reader, self.classes, listing)
+        _require(listing, self.folder / "images")
+        reader = _opened(lambda: Food101(self.root, part, loader=str), listing)
+        unknown = sorted(set(reader.classes) - set(self.classes))
+        if unknown:
+            names = self.folder / "meta" / "classes.txt"
+            raise ValueError(f"{listing} has the dish {unknown[0]}, which is missing from {names}: unpack both again")
+        numbers = [self.classes.index(name) for name in reader.classes]  # a list may lack some of the classes
+        files = [(path, numbers[label]) for path, label in _samples(reader)]
+        return LabelledFiles(checked_files(files, self.classes, listing))
 
 
-def _opened(reader: Callable[[], Any], listing: Path, needed: tuple[Path, ...]) -> Any:
-    """One of torchvision's readers; it names neither the file at fault nor a remedy, so that is done here."""
-    for path in (listing, *needed):
+def _require(*paths: Path) -> None:
+    for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"no {path}: unpack the publisher's whole archive, or correct the set's root")
+
+
+def _opened(reader: Callable[[], Any], listing: Path) -> Any:
+    """One of torchvision's readers; it names neither the file at fault nor a remedy, so that is done here."""
     try:
         return reader()
-    except Exception as error:  # of a damaged list anything may be raised, a KeyError for a class that there is not
+    except Exception as error:  # of a damaged list anything may be raised
         raise ValueError(f"{listing} cannot be read ({error!r}); unpack it again") from None
 
 
-def _labelled(reader: Any, classes: tuple[str, ...], listing: Path) -> LabelledFiles:
-    """The paths, which the reader was told to give in place of images, and the indices among all classes."""
-    unknown = sorted(set(reader.classes) - set(classes))
-    if unknown:
-        raise ValueError(f"{listing} has {unknown[0]}, which is none of the {len(classes)} classes: unpack it again")
-    numbers = [classes.index(name) for name in reader.classes]
-    samples = [reader[index] for index in range(len(reader))]
-    files = [(path, numbers[label] if 0 <= label < len(numbers) else int(label)) for path, label in samples]
-    return LabelledFiles(checked_files(files, classes, listing))
+def _samples(reader: Any) -> list[tuple[str, int]]:
+    """The paths, which the reader was told to give in place of images, and the indices among the reader's classes."""
+    return [(path, int(label)) for path, label in (reader[index] for index in range(len(reader)))]
+
+
+def _car_names(path: Path) -> tuple[str, ...]:
+    """The names of the cars; torchvision's reader reads them too, but of two files does not say which is damaged."""
+    from scipy.io import loadmat
+
+    _require(path)
+    try:
+        names = loadmat(path, squeeze_me=True)["class_names"].tolist()
+    except Exception as error:  # a damaged file can fail in any way
+        raise ValueError(f"{path} cannot be read ({error!r}); expected names in class_names: unpack it again") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} holds {names!r:.40} in class_names; expected the names of the cars: unpack it again")
+    return tuple(names)

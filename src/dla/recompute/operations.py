@@ -1,6 +1,6 @@
 """Which operations are cheap to compute again, and how that is done without touching statistics or random numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -30,11 +30,14 @@ REPEATABLE = {
     aten.leaky_relu.default,
     aten.leaky_relu_.default,
     aten.max_pool2d_with_indices.default,
-    aten.batch_norm_elemt.default,  # of batch norm over several processes: the last step, which needs none of them
+    aten.batch_norm_elemt.default,
     aten.native_group_norm.default,
     aten.native_layer_norm.default,
 }
 """Cheap, and a function of their arguments alone."""
+
+WITHOUT_GRAD = {aten.batch_norm_elemt.default}
+"""The last step of batch norm over several processes, which needs none of them; it runs in an autograd function."""
 
 OVERWRITING: dict[Any, Any] = {aten.relu.default: aten.relu_.default, aten.add.Tensor: aten.add_.Tensor}
 """What does the same in the memory of the first argument."""
@@ -81,12 +84,20 @@ def overwrites(operation: Any) -> bool:
     return operation._schema.is_mutable
 
 
+def tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among arguments, also those within lists."""
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            yield argument
+        elif isinstance(argument, list | tuple):
+            yield from tensors(argument)
+
+
 def written(operation: Any, arguments: Sequence[Any], options: dict[str, Any]) -> list[Tensor]:
     """The tensors to which the operation writes."""
     if not overwrites(operation):
         return []
-    values = [arguments[i] if i < len(arguments) else options.get(name) for i, name in _targets(operation)]
-    return [value for value in values if isinstance(value, Tensor)]
+    return list(tensors(arguments[i] if i < len(arguments) else options.get(name) for i, name in _targets(operation)))
 
 
 @cache

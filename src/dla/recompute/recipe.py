@@ -11,23 +11,44 @@ from dla.recompute.operations import in_place, overwrites
 Results = tuple[Tensor, ...]
 
 
+WITHOUT = "keep all, by the model's set_memory_efficient(False) or without dla.recomputing()"
+
+
+class Geometry(NamedTuple):
+    """How a whole result lies in its memory."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+
 class Kept:
     """A tensor that is kept; without its history, which in turn holds what is kept."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor if tensor.grad_fn is None else tensor.detach()
-        self.version = tensor._version
+        self.version = None if tensor.is_inference() else tensor._version
+
+    def copy(self) -> None:
+        """Keep a copy, since the tensor is about to change."""
+        self.tensor = self.tensor.clone()
+        self.version = self.tensor._version
 
     def take(self) -> Tensor:
         """The tensor.
 
         Raises:
-            RuntimeError: it was changed meanwhile.
+            RuntimeError: it was changed or freed meanwhile.
         """
-        if self.tensor._version != self.version:
+        if self.version is not None and self.tensor._version != self.version:
             raise RuntimeError(
                 f"a tensor of shape {tuple(self.tensor.shape)} that the backward pass needs was changed in place "
-                "before it: change a copy, or train with memory_efficient=False"
+                f"before it: change a copy, or {WITHOUT}"
+            )
+        if self.tensor.layout is torch.strided and self.tensor.numel() and not self.tensor.untyped_storage().nbytes():
+            raise RuntimeError(
+                f"a tensor of shape {tuple(self.tensor.shape)} that the backward pass needs was freed before it, as "
+                f"FSDP frees parameters: {WITHOUT}"
             )
         return self.tensor
 
@@ -58,7 +79,7 @@ class Place(NamedTuple):
 
     recipe: Recipe
     position: int
-    base: tuple[tuple[int, ...], tuple[int, ...]]  # size and stride of the whole result
+    base: Geometry
     view: tuple[tuple[int, ...], tuple[int, ...], int] | None  # size, stride and offset; None for the whole
 
     def take(self) -> Tensor:
@@ -67,9 +88,9 @@ class Place(NamedTuple):
 
     def of(self, results: Results) -> Tensor:
         """The tensor among the recipe's results."""
-        whole, (size, stride) = results[self.position], self.base
+        whole, (size, stride, dtype) = results[self.position], self.base
         if whole.stride() != stride:
-            whole = torch.empty_strided(size, stride, dtype=whole.dtype, device=whole.device).copy_(whole)
+            whole = torch.empty_strided(size, stride, dtype=dtype, device=whole.device).copy_(whole)
         return whole if self.view is None else whole.as_strided(*self.view)
 
 

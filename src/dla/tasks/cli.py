@@ -2,9 +2,11 @@
 
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -16,8 +18,14 @@ from torch.distributed import is_torchelastic_launched
 import dla.data.class_modules
 import dla.data.modules
 import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
-from dla.checkpoint import CheckpointError, read_checkpoint
+from dla.checkpoint import read_checkpoint
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, checkpoints, loggers, refuse_second_run
+
+# The last frame, its source, and the message, in what torch makes of an error in a process that loads data.
+LOADING = re.compile(
+    r"Caught \w+ in DataLoader worker process [\s\S]*\n"
+    r'  File "(?P<file>[^"\n]*)", line \d+, in [^\n]*\n(?:    [^\n]*\n)*[\w.]+: (?P<said>[\s\S]*)'
+)
 
 TERMINATED = 143  # what shells give for a process that SIGTERM ended
 
@@ -101,10 +109,10 @@ def main(args: list[str]) -> int:
         print(f"dla {args[0]}: stopped by SIGTERM before its end", file=sys.stderr)
         return TERMINATED
     except (ValueError, OSError) as error:
-        cause = _root(error)
-        if not _is_ours(cause):
+        said = _said(error)
+        if said is None:
             raise
-        print(f"dla {args[0]}: {cause}", file=sys.stderr)
+        print(f"dla {args[0]}: {said}", file=sys.stderr)
         return 1
     return 0
 
@@ -121,9 +129,23 @@ def _require_weights(task: Namespace) -> None:
         raise ValueError("there is nothing to measure in untrained weights: give --ckpt_path or --model.weights")
 
 
-def _root(error: BaseException) -> BaseException:
-    """What was raised first; jsonargparse wraps an error of a constructor into one that lists all its arguments."""
-    return _root(error.__cause__) if error.__cause__ and not isinstance(error, CheckpointError) else error
+def _said(error: BaseException | None) -> str | None:
+    """What the outermost of an error and its causes says that our own code raised; None if there is none.
+
+    jsonargparse wraps an error of a constructor into one that lists all its arguments, and ours may wrap Pillow's.
+    """
+    if error is None:
+        return None
+    if _is_ours(error):
+        return str(error)
+    return _said_by_worker(str(error)) or _said(error.__cause__)
+
+
+def _said_by_worker(text: str) -> str | None:
+    """What our own code said in a process that loads data; of its error torch passes on the traceback, as text."""
+    found = LOADING.fullmatch(text)
+    ours = found and Path(__file__).parents[1] in Path(found["file"]).parents
+    return found["said"].rstrip() if found and ours else None
 
 
 def _is_ours(error: BaseException) -> bool:
