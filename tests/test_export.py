@@ -106,6 +106,19 @@ def test_a_file_that_differs_leaves_nothing(tmp_path, checkpoint, capsys):
 
 
 @pytest.mark.slow
+def test_openvino_refuses_images_for_which_it_would_give_another_result(tmp_path):
+    from dla.deploy import openvino
+
+    model, path = dla.create_model("dla46_c", num_classes=3).eval(), tmp_path / "model.xml"
+    export(model, path, format="openvino", shape=(1, 3, 64, 64), dynamic=True)
+    run = openvino.load(path)
+    images = torch.randn(2, 3, 17, 40)
+    with torch.no_grad():
+        torch.testing.assert_close(run(images)[0], model(images), rtol=1e-3, atol=1e-4)
+    with pytest.raises(RuntimeError, match="compatible"):
+        run(torch.randn(2, 3, 16, 40))
+
+
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_int8_of_a_segmentation_network(format, tmp_path, checkpoint, capsys):
     pictures(tmp_path / "data" / "val", 3)

@@ -92,6 +92,7 @@ def test_models_do_it_unless_switched_off(monkeypatch):
         model(torch.randn(2, 3, 64, 64))
         assert packed, name
         packed.clear()
+        dla.create_model(name, memory_efficient=False)(torch.randn(2, 3, 64, 64))
         model.set_memory_efficient(False)
         model(torch.randn(2, 3, 64, 64))
         assert not packed, name

@@ -149,6 +149,12 @@ def test_what_is_asked_wrongly(arguments, message, tmp_path, capsys, monkeypatch
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_made(tmp_path, capsys):
+    (tmp_path / "out").write_text("a file")
+    assert main(["dla46_c", *SMALL, "--output", str(tmp_path / "out")]) == 2
+    assert "File exists" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -206,7 +212,7 @@ def test_no_process_outlives_the_command(number, tmp_path):
     while any(map(alive, workers)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert not (tmp_path / "out").exists()
+    assert not any((tmp_path / "out").iterdir())
 
 
 def state(process: int) -> str:

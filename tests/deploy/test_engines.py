@@ -95,6 +95,13 @@ def test_int8_is_near_and_is_not_float32(engine):
     assert 1e-4 < worst < 0.3
 
 
+def test_networks_in_16_bits():
+    """Trained weights, whose outputs folding changes by more than it does random ones'."""
+    model = dla.create_model("dla46_cup.camvid", pretrained=True).bfloat16().eval()
+    images = torch.randn(1, 3, 64, 96).bfloat16()
+    assert optimize(model, example=images)(images).isfinite().all()
+
+
 def test_another_shape_is_refused():
     run = optimize(network("dla46_c"), example=torch.randn(1, 3, 33, 33))
     with pytest.raises(ValueError, match=r"made for images of \(1, 3, 33, 33\), not \(2, 3, 33, 33\)"):
@@ -109,6 +116,7 @@ def test_another_shape_is_refused():
         ({"precision": "int8"}, DeployError, "eager has no int8 here: choose one of onnxruntime, openvino"),
         ({"precision": "int8", "engine": "openvino"}, ValueError, "int8 needs calibration"),
         ({"calibration": []}, ValueError, "float32 takes none"),
+        ({"threads": -1}, ValueError, "threads must be at least 1, or None, not -1"),
     ],
 )
 def test_wrong_arguments(options, error, message):

@@ -68,7 +68,6 @@ def main(argv: list[str]) -> int:
     try:
         with stopped_like_ctrl_c():
             session = _measured(arguments, shlex.join(["dla", "benchmark", *argv]))
-        arguments.output.mkdir(parents=True, exist_ok=True)
         write_report(arguments.output, session)
         draw(arguments.output / "picture.png", session)
     except KeyboardInterrupt:
@@ -89,6 +88,7 @@ def _measured(arguments: argparse.Namespace, command: str) -> Session:
 
     Raises:
         ValueError: it is nothing, or a network's name is unknown.
+        OSError: there can be no such folder.
         JobError: the machine's peak cannot be measured.
     """
     if arguments.device == "cuda" and not torch.cuda.is_available():
@@ -97,6 +97,7 @@ def _measured(arguments: argparse.Namespace, command: str) -> Session:
     jobs = _jobs(arguments, counted)
     if not jobs:
         raise ValueError("nothing to measure: name networks, or --curve with networks")
+    arguments.output.mkdir(parents=True, exist_ok=True)  # before minutes are spent
     measured, peak = measure(jobs, arguments.rounds, arguments.seconds, Console(stderr=True))
     return Session(measured, peak, counted, _facts(arguments, command))
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from dla.deploy.errors import DeployError
 from dla.deploy.outputs import Metadata, Run
 
 SECTION = "dla"  # of the runtime information in the file
+SMALLEST = 17  # side of the images in a dynamic file, in pixels
 
 
 def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metadata: Metadata) -> None:
@@ -30,9 +32,20 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
             network = openvino.convert_model(between)
         except OpConversionFailure as error:
             raise DeployError(f"OpenVINO cannot take the network, use ONNX: {str(error).strip()[-300:]}") from error
+    if dynamic:
+        _bound(network)
     for key, value in metadata.items():
         network.set_rt_info(value, [SECTION, key])
     openvino.save_model(network, path, compress_to_fp16=False)
+
+
+def _bound(network: Any) -> None:
+    """Have smaller images refused: for them OpenVINO 2026.4 gives the result of the call before, or none."""
+    from openvino import Dimension
+
+    shape = network.inputs[0].get_partial_shape()
+    shape[2] = shape[3] = Dimension(SMALLEST, -1)
+    network.reshape(shape)
 
 
 def load(path: Path, *, threads: int | None = None) -> Run:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dla.deploy.errors import DeployError
@@ -12,6 +13,7 @@ Run = Callable[[Tensor], list[Tensor]]
 Metadata = Mapping[str, str]
 """Facts that an exported file carries, as texts by their names."""
 TOLERANCE = 1e-4  # of float32, relative to the largest output
+TOLERANCES = {torch.float16: 1e-2, torch.bfloat16: 5e-2}  # of networks in 16 bits, where folding alone rounds otherwise
 
 
 def flat(output: Any) -> list[Tensor]:

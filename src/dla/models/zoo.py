@@ -37,6 +37,7 @@ def create_model(
     *,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
+    memory_efficient: bool = True,
     **options: Any,
 ) -> nn.Module:
     """Build a network by name: "dla34" classifies; "dla34up" and "dla34ida" give logits of every pixel.
@@ -55,6 +56,8 @@ def create_model(
             where `num_classes` differs, the head stays untrained.
         features_only: for a classifier's name, a module that gives a list of maps instead.
         out_indices: with `features_only`, which stages' maps (0 to 5, by default 1 to 5).
+        memory_efficient: ours train in half the memory and compute cheap results again (`dla.recomputing`); False keeps
+            all, which is a little faster.
         options: of `DLA` (num_classes, in_chans, output_stride, stem_stride, structure, drop_rate, drop_path_rate,
             global_pool, norm_layer) and width, by which all channels are multiplied; a dense predictor takes
             num_classes (default 19), in_chans, output_stride, drop_path_rate, norm_layer and out_stride, the stride at
@@ -67,6 +70,16 @@ def create_model(
         WeightsError: weights of the hub are neither in its cache nor within reach.
         TypeError: an option is unknown.
     """
+    model: Any = _create(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
+    if not memory_efficient and hasattr(model, "set_memory_efficient"):
+        model.set_memory_efficient(False)
+    return model
+
+
+def _create(
+    name: str, pretrained: bool, *, features_only: bool, out_indices: int | Sequence[int] | None, **options: Any
+) -> nn.Module:
+    """As `create_model`."""
     if "+" in name:
         return _aggregated(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
     if "/" in name:

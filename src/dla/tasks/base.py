@@ -99,13 +99,12 @@ class Task(LightningModule):
             pretrained="." in self.network,
             num_classes=num_classes,
             drop_path_rate=drop_path_rate,
+            memory_efficient=memory_efficient,
             **self.options,
         )
         if weights:
             load_weights(model, weights, new_head=new_head)
         model.set_grad_checkpointing(grad_checkpointing)
-        if hasattr(model, "set_memory_efficient"):
-            model.set_memory_efficient(memory_efficient)
         self.model = model.to(memory_format=torch.channels_last)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
