@@ -57,9 +57,7 @@ def test_it_is_well_below_a_resnets_of_equal_depth(ours, theirs):
 
 
 def switched_off(name):
-    model = dla.create_model(name)
-    model.set_memory_efficient(False)
-    return model
+    return dla.create_model(name, memory_efficient=False)
 
 
 def test_switched_off_it_is_what_timms_needs():

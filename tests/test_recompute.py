@@ -50,9 +50,8 @@ def assert_same(plain, efficient) -> None:
 
 def network(name: str, **options) -> nn.Module:
     heads = {} if name == "dla34_centernet" else {"num_classes": 5}
-    model = dla.create_model(name, drop_path_rate=0.2, **heads, **options).double().train()
-    model.set_memory_efficient(False)
-    return model
+    model = dla.create_model(name, drop_path_rate=0.2, memory_efficient=False, **heads, **options)
+    return model.double().train()
 
 
 @pytest.mark.parametrize("name", NAMES)

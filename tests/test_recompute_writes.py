@@ -79,9 +79,7 @@ def from_one_half_to_the_other(x, weight):
 
 
 def to_what_a_result_started_from(x, weight):
-    z = x * 1.5
-    y = F.relu(F.conv2d(z, weight, padding=1)[..., 1:-1, 1:-1].contiguous())
-    c = F.conv2d(y, weight)
+    c = F.conv2d(x, weight)
     a = F.relu(c)
     c.add_(1)
     return F.conv2d(a, weight) + c

@@ -117,11 +117,13 @@ def test_a_network_that_cannot_be_trained(tmp_path):
 
 @pytest.mark.slow
 def test_the_curve(tmp_path):
-    assert main(["--curve", "dla46_c", "--training", "2", *SMALL, "--output", str(tmp_path / "out")]) == 0
+    assert (
+        main(["--curve", "dla46_c", "--training", "2", *SMALL, "--output", str(tmp_path / "out")]) == 0
+    )
     found = rows(tmp_path / "out")
     assert [row["recompute"] for row in found] == ["", "0", "16", "32", "64", "128", "150", "256"]
     memory = [float(row["memory_mib"]) for row in found]
-    assert memory[0] > 1.5 * max(memory[1], memory[4])
+    assert memory[0] > 1.5 * max(memory[1], memory[4])  # of so small a network 64 saves no more than 0
 
 
 @pytest.mark.slow

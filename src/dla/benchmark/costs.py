@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from dla.models import create_model
-from dla.models.table import conv_macs
+from dla.models.table import layer_calls
 
 
 class Costs(NamedTuple):
@@ -39,24 +38,11 @@ def costs(name: str, size: tuple[int, int]) -> Costs:
     """
     with torch.device("meta"):
         model = create_model(name).eval()
-        parameters = sum(p.numel() for p in model.parameters())
-        weights, maps = _moved(model, size)
-        return Costs(parameters, conv_macs(model, size), weights, maps, hasattr(model, "set_memory_efficient"))
-
-
-def _moved(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
-    """Numbers of the weights of convolutions and linear layers, and of what these read and write for one image."""
-    weights: list[int] = []
-    maps: list[int] = []
-
-    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
-        weights.append(sum(p.numel() for p in layer.parameters()))
-        maps.append(inputs[0].numel() + out.numel())
-
-    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    with torch.no_grad():
-        model(torch.zeros(1, 3, *size))
-    for hook in hooks:
-        hook.remove()
-    return sum(weights), sum(maps)
+        calls = layer_calls(model, size)
+        return Costs(
+            parameters=sum(p.numel() for p in model.parameters()),
+            macs=sum(call.macs for call in calls),
+            weights=sum(p.numel() for call in calls for p in call.layer.parameters()),
+            maps=sum(call.reads + call.gives for call in calls),
+            recomputes=hasattr(model, "set_memory_efficient"),
+        )

@@ -89,7 +89,8 @@ def _training(job: Job) -> Work:
     if job.precision == "int8":
         raise ValueError("training is in float32 or bfloat16")
     layout = torch.channels_last if job.channels_last else torch.contiguous_format
-    model = _keeping(job.model).train().to(job.device, memory_format=layout)  # type: ignore[call-overload]
+    make = partial(create_model, job.model, memory_efficient=False)  # `recomputing` around it decides
+    model = make().train().to(job.device, memory_format=layout)  # type: ignore[call-overload]
     images = _images(job).contiguous(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 
@@ -101,17 +102,8 @@ def _training(job: Job) -> Work:
         optimizer.step()
 
     step(None)  # before anything is counted, since it shows what cannot be trained
-    make = partial(_keeping, job.model)
     memory = [training_memory(make, job.size, recompute=way) for way in job.recompute]
     return Work([partial(step, way) for way in job.recompute], {"memory": memory})
-
-
-def _keeping(name: str) -> nn.Module:
-    """A network that keeps all for the backward pass, unless `recomputing` around it says otherwise."""
-    model = create_model(name)
-    if hasattr(model, "set_memory_efficient"):
-        model.set_memory_efficient(False)  # type: ignore[operator]
-    return model
 
 
 def _loss(out: Any) -> Tensor:

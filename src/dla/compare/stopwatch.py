@@ -81,10 +81,11 @@ def _machine(trainer: Trainer) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "precision": str(trainer.precision),
         "versions": versions(packages),
-        "train_images": trainer.num_training_batches * _images_a_step(trainer, trainer.train_dataloader),
-        "val_images": min(len(val.dataset), sum(trainer.num_val_batches) * _images_a_step(trainer, val)),
+        "train_images": trainer.num_training_batches * _images_a_batch(trainer, trainer.train_dataloader),
+        "val_images": min(len(val.dataset), sum(trainer.num_val_batches) * _images_a_batch(trainer, val)),
     }
 
 
-def _images_a_step(trainer: Trainer, loader: Any) -> int:
+def _images_a_batch(trainer: Trainer, loader: Any) -> int:
+    """Of all processes together."""
     return int(loader.batch_size * trainer.world_size)

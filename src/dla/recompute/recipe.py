@@ -9,8 +9,6 @@ from torch import Tensor
 from dla.recompute.operations import in_place, overwrites
 
 Results = tuple[Tensor, ...]
-
-
 WITHOUT = "keep all, by the model's set_memory_efficient(False) or without dla.recomputing()"
 
 
