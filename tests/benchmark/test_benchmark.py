@@ -117,9 +117,7 @@ def test_a_network_that_cannot_be_trained(tmp_path):
 
 @pytest.mark.slow
 def test_the_curve(tmp_path):
-    assert (
-        main(["--curve", "dla46_c", "--training", "2", *SMALL, "--output", str(tmp_path / "out")]) == 0
-    )
+    assert main(["--curve", "dla46_c", "--training", "2", *SMALL, "--output", str(tmp_path / "out")]) == 0
     found = rows(tmp_path / "out")
     assert [row["recompute"] for row in found] == ["", "0", "16", "32", "64", "128", "150", "256"]
     memory = [float(row["memory_mib"]) for row in found]
