@@ -4,12 +4,13 @@ The publisher's version for Python, which torchvision downloads, is a pickle, an
 read here. Its binary version holds the same images.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from dla.data.image_folder import LabelledFolder, class_folders
@@ -60,14 +61,11 @@ def cifar_classes(root: str | Path, count: int) -> tuple[str, ...]:
 
 
 def read_cifar(root: str | Path, split: Split, *, count: int = 10) -> ImageArrays:
-    """One split of CIFAR-`count`, in memory; val is every tenth image of each class of the training images.
+    """One split of CIFAR-`count`, in memory; val is a tenth of each class of train, the same in any layout.
 
         root/cifar-10-batches-bin/data_batch_1.bin ...      as unpacked from cifar-10-binary.tar.gz
         root/cifar-100-binary/train.bin ...                 as unpacked from cifar-100-binary.tar.gz
-        root/train/CLASS/*.png, root/test/CLASS/*.png       in the order of the names
-
-    Images are counted in the order of the files, so that the publisher's files give another val than folders whose
-    names are in another order; accuracies are compared within one layout.
+        root/train/CLASS/*.png, root/test/CLASS/*.png
 
     Args:
         root: Folder in one of these layouts.
@@ -87,8 +85,16 @@ def read_cifar(root: str | Path, split: Split, *, count: int = 10) -> ImageArray
         images, labels = _read_folders(Path(root) / part, classes)
     if split == "test":
         return ImageArrays(images, labels)
-    chosen = held_out(labels) == (split == "val")
+    order = _order(images)
+    chosen = torch.empty(len(images), dtype=torch.bool)
+    chosen[order] = held_out(labels[order]) == (split == "val")
     return ImageArrays(images[chosen], labels[chosen])
+
+
+def _order(images: UInt8[Tensor, "n 3 32 32"]) -> Int64[Tensor, " n"]:
+    """An order of the images that does not depend on the one in which files hold them: by digests of their pixels."""
+    digests = [hashlib.sha256(image.tobytes()).digest() for image in images.numpy()]
+    return torch.tensor(sorted(range(len(digests)), key=digests.__getitem__))
 
 
 def held_out(labels: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
