@@ -60,8 +60,8 @@ def switched_off(name):
     return dla.create_model(name, memory_efficient=False)
 
 
-def test_switched_off_it_is_what_timms_needs():
-    assert training_memory(lambda: switched_off("dla34")) / MIB == pytest.approx(counted("timm/dla34"), rel=0.01)
+def test_switched_off_it_is_what_timms_needs_but_for_maps_that_timm_pools_twice():
+    assert 0.98 < training_memory(lambda: switched_off("dla34")) / MIB / counted("timm/dla34") < 1
 
 
 def test_checkpointing_keeps_less():

@@ -126,6 +126,8 @@ ACTIVATIONS = {
     "a gate": lambda x: F.relu(x) * x.mean((2, 3), keepdim=True),
     "slices": lambda x: torch.cat([x[:, 1:3], F.relu(x)[:, :2]], 1),
     "a pool": lambda x: F.interpolate(F.max_pool2d(F.relu(x), 2, ceil_mode=True), x.shape[-2:]),
+    "a pool that overlaps": lambda x: F.max_pool2d(x, 3, 1, padding=1),
+    "a pool of channels last": lambda x: F.max_pool2d(x.contiguous(memory_format=torch.channels_last), 3, 1, 1),
     "changed in place without a recipe": lambda x: (x + 1).mul_(0.5),
 }
 
@@ -143,6 +145,15 @@ def test_operations(activation):
 
     for plain, efficient in zip(gradients(False), gradients(True), strict=True):
         torch.testing.assert_close(efficient, plain, rtol=1e-12, atol=1e-12)
+
+
+def test_a_pool_over_more_than_16_bits_count():
+    x = torch.randn(1, 1, 190, 180, requires_grad=True)  # 34,200 pixels
+    with dla.recomputing():
+        out = F.max_pool2d(F.relu(x), 2).square().sum()
+    recomputed, *_ = torch.autograd.grad(out, x)
+    plain, *_ = torch.autograd.grad(F.max_pool2d(F.relu(x), 2).square().sum(), x)
+    assert torch.equal(recomputed, plain)
 
 
 def test_a_change_behind_our_back_is_an_error():

@@ -7,6 +7,7 @@ input as if every second position were gone (`dilation`).
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -43,20 +44,29 @@ def shortcut(in_channels: int, out_channels: int, pooling: nn.Module) -> nn.Sequ
     return nn.Sequential(pooling, project)
 
 
+class Pooled(NamedTuple):
+    """A map, and what a block's shortcut would pool of it: for whom has pooled it already."""
+
+    whole: Tensor
+    pooled: Tensor
+
+
 class Residual(nn.Module):
     """`relu(body(x) + shortcut(x))`, the form that all three blocks share."""
 
     def __init__(self, body: nn.Sequential, around: nn.Sequential, drop_path: float) -> None:
         super().__init__()
         self.body = body
-        self.shortcut = around
+        self.shortcut = around  # pooling, projection
         self.drop_path = _stochastic_depth(drop_path) if drop_path else nn.Identity()
         self.activation = nn.ReLU(inplace=True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | Pooled) -> Tensor:
         """(b, in_channels, h, w) -> (b, out_channels, ceil(h / stride), ceil(w / stride))."""
-        out = self.drop_path(self.body(x))
-        out += self.shortcut(x)  # in place: batch norm does not need its result
+        pool, project = self.shortcut
+        whole, pooled = x if isinstance(x, Pooled) else (x, pool(x))
+        out = self.drop_path(self.body(whole))
+        out += project(pooled)  # in place: batch norm does not need its result
         return self.activation(out)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from dla.aggregation import HierarchicalAggregation, Node, figure1
-from dla.models.blocks import BlockFactory, pool
+from dla.models.blocks import BlockFactory, Pooled, pool
 
 STRUCTURES = ("dla", "plain", "skip", "iterative", "tree", "reentrant", "merged")
 """How a network's blocks are aggregated: as in the paper's networks, or as in one of the six pictures of Figure 1."""
@@ -72,6 +72,7 @@ class Stage(nn.Module):
         """(b, in_channels, h, w) -> (b, out_channels, ceil(h / stride), ceil(w / stride))."""
         if self.pool is None:
             return self.aggregate(x)
+        source = Pooled(x, self.pool(x))  # the first block needs both, too
         if self.join is None:
-            return self.aggregate(x, self.pool(x))
-        return self.join([self.pool(x), self.aggregate(x)])
+            return self.aggregate(source, source.pooled)
+        return self.join([source.pooled, self.aggregate(source)])

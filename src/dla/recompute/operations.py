@@ -71,6 +71,8 @@ def step(operation: Any, arguments: Sequence[Any], options: dict[str, Any], out:
     """
     if operation in BATCH_NORMS:
         return _batch_norm(operation, arguments, out)
+    if operation is aten.max_pool2d_with_indices.default and arguments[0].is_contiguous():
+        return Step(_pooled, (arguments[0], _narrow(out[1], arguments[0])), {}, out)
     if operation in REPEATABLE:
         return Step(operation, arguments, options, out[:2] if isinstance(out, tuple) else (out,))
     if operation is aten.convolution.default and _macs(arguments) <= macs:
@@ -135,3 +137,14 @@ def _normalised(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, inverse_std: Tensor, eps: float
 ) -> Tensor:
     return F.batch_norm(x, mean, inverse_std.pow(-2) - eps, weight, bias, False, 0.0, eps)
+
+
+def _narrow(indices: Tensor, x: Tensor) -> Tensor:
+    """Where in its map each maximum lies, in as few bits as a map of the size of `x` needs."""
+    return indices.to(torch.int16 if x.shape[-2:].numel() <= torch.iinfo(torch.int16).max else torch.int32)
+
+
+def _pooled(x: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """What max pooling gave, from where it found it: on CPU, to look for the maxima again takes far longer."""
+    wide = indices.long()
+    return x.flatten(-2).gather(-1, wide.flatten(-2)).view(wide.shape), wide

@@ -65,9 +65,11 @@ class Recording(TorchDispatchMode):
         return all(place is not None and place.view is None for place in places)
 
 
-@torch.no_grad()
 def _unpack(packed: Kept | Place) -> Tensor:
-    with torch._C._DisableAutocast():  # of the backward pass; the forward pass had its own, which recipes contain
+    if isinstance(packed, Kept):
+        return packed.take()
+    # Autocast here would be that of the backward pass; the forward pass had its own, which recipes contain.
+    with torch.no_grad(), torch._C._DisableAutocast():
         return packed.take()
 
 
