@@ -1,10 +1,10 @@
-"""Files are written whole or not at all."""
+"""Files are read with errors that name them, and written whole or not at all."""
 
 import os
 
 import pytest
 
-from dla.files import atomic_write
+from dla.files import atomic_write, read_text
 
 
 def test_the_new_content_appears_at_the_end_of_the_block(tmp_path):
@@ -50,3 +50,12 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_text_that_is_not_utf8_is_named(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("grün\n", encoding="utf-8")
+    assert read_text(path) == "grün\n"
+    path.write_text("grün\n", encoding="latin-1")
+    with pytest.raises(ValueError, match=r"names.txt cannot be read as text \(.*expected UTF-8: save it so"):
+        read_text(path)

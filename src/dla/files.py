@@ -1,10 +1,23 @@
-"""Writes files whole or not at all."""
+"""Reads text with errors that name the file; writes files whole or not at all."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+
+def read_text(path: str | Path) -> str:
+    """The contents of a text file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:  # which names no file
+        raise ValueError(f"{path} cannot be read as text ({error}); expected UTF-8: save it so") from None
 
 
 @contextmanager

@@ -46,10 +46,11 @@ def test_a_list_says_which_and_in_which_order(own_boundaries: Path) -> None:
         ("1\n1.jpg\n", FileNotFoundError, r"lists 1.jpg, but .* without folder and suffix"),
         ("1\n2\n1\n", ValueError, r"val.txt lists 1 more than once"),
         ("\n", ValueError, r"val.txt lists no image; expected one name a line"),
+        ("\xe9\n", ValueError, r"val.txt cannot be read as text"),
     ],
 )
 def test_a_wrong_list_is_named(own_boundaries: Path, content: str, error: type[Exception], message: str) -> None:
-    (own_boundaries / "val.txt").write_text(content)
+    (own_boundaries / "val.txt").write_text(content, encoding="latin-1")
     with pytest.raises(error, match=message):
         read(own_boundaries, "val.txt")
 

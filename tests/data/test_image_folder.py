@@ -96,6 +96,9 @@ def test_what_is_missing_is_named(root, tmp_path):
         (root / "classes.txt").write_text(text)
         with pytest.raises(ValueError, match=fault):
             data(root)
+    (root / "classes.txt").write_text("größe\n", encoding="latin-1")
+    with pytest.raises(ValueError, match=r"classes.txt cannot be read as text"):
+        data(root)
 
 
 def test_a_broken_image_is_named(root):

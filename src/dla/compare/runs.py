@@ -172,7 +172,7 @@ def read_epochs(run: Run) -> list[Epoch]:
     logged: dict[int, dict[str, str]] = {}
     files = run.folder.glob("metrics/version_*/metrics.csv")
     for path in sorted(files, key=lambda path: int(path.parent.name.partition("_")[2])):
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             for line in csv.DictReader(file):
                 logged.setdefault(int(line["epoch"]), {}).update({key: value for key, value in line.items() if value})
     return [

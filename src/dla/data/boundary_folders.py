@@ -9,6 +9,7 @@ from dla.data.annotators import CLASSES, COLORS, Annotated
 from dla.data.boundary_truth import list_by_stem, list_truths, read_truth
 from dla.data.paired import SUFFIXES
 from dla.data.sample import check_sizes, read_image
+from dla.files import read_text
 from dla.images import RGB
 
 
@@ -62,7 +63,7 @@ class BoundaryFolders:
 def _read_names(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no list {path}: expected a file with the name of one image a line")
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{path} lists no image; expected one name a line, without folder and suffix")
     twice = sorted({name for name in names if names.count(name) > 1})

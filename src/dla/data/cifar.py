@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dla.data.image_folder import LabelledFolder, class_folders
 from dla.data.labelled import ImageArrays, read_all
+from dla.files import read_text
 
 HELD_OUT = 10  # every tenth image of a class validates
 PIXELS = 3 * 32 * 32
@@ -54,7 +55,7 @@ def cifar_classes(root: str | Path, count: int) -> tuple[str, ...]:
     """
     folder = _binary_folder(root, count)
     names = folder / LAYOUTS[count].names if folder else Path(root) / "train"
-    classes = tuple(names.read_text(encoding="utf-8").split()) if folder else class_folders(names)
+    classes = tuple(read_text(names).split()) if folder else class_folders(names)
     if len(classes) != count:
         raise ValueError(f"{names} names {len(classes)} classes; CIFAR-{count} has {count}: download it again")
     return classes

@@ -10,6 +10,7 @@ from torchvision import tv_tensors
 
 from dla.data.labelled import Labelled
 from dla.data.labelled_files import LabelledFiles, checked_files
+from dla.files import read_text
 
 FOLDER = "CUB_200_2011"
 PARTS = {"train": "1", "test": "0"}  # in train_test_split.txt
@@ -109,10 +110,7 @@ def read_lines(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}: unpack the whole archive")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:  # which names no file
-        raise ValueError(f"{path} cannot be read as text ({error}); expected UTF-8: unpack it again") from None
+    lines = read_text(path).splitlines()
     if not lines:
         raise ValueError(f"{path} is empty: unpack it again")
     return lines

@@ -6,6 +6,7 @@ from pathlib import Path
 from torchvision.datasets.folder import make_dataset
 
 from dla.data.labelled_files import LabelledFiles
+from dla.files import read_text
 from dla.images import SUFFIXES
 
 
@@ -81,7 +82,7 @@ def folder_classes(root: str | Path, file: str | Path | None = None) -> tuple[st
 def _listed_classes(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}: expected a class name a line")
-    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     repeated = sorted({name for name in names if names.count(name) > 1})
     if not names or repeated:
         raise ValueError(f"{path} names {repeated[0] + ' twice' if repeated else 'no class'}; expected each class once")
