@@ -162,3 +162,9 @@ def test_other_classes_take_a_new_head():
 def test_what_a_layout_has_no_place_for_is_named(name, layout, message):
     with torch.device("meta"), pytest.raises(ValueError, match=message):
         dla.export_weights(dla.create_model(name), layout)
+
+
+@pytest.mark.parametrize("structure", ["plain", "iterative", "tree", "reentrant", "merged"])
+def test_other_structures_have_no_place_in_a_layout(structure):
+    with torch.device("meta"), pytest.raises(ValueError, match=r"has no stages.\d.aggregate.*for the ten classifiers"):
+        dla.export_weights(dla.create_model("dla34", structure=structure), "timm")

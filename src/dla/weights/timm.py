@@ -30,7 +30,9 @@ def names(model: nn.Module) -> dict[str, str]:
     for name, tree in model.named_modules():
         if isinstance(tree, HierarchicalAggregation):
             level = f"level{name.split('.')[1]}"
-            pairs |= {f"{name}.{ours}": f"{level}.{theirs}" for ours, theirs in _tree_names(tree)}
+            joined = tree.join_channels is not None
+            if tree.structure == "merged" and joined == (level != "level2"):  # of the paper's own; no other is there
+                pairs |= {f"{name}.{ours}": f"{level}.{theirs}" for ours, theirs in _tree_names(tree)}
     return {ours: theirs for ours, theirs in pairs.items() if ours in there}
 
 
