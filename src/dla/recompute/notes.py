@@ -23,10 +23,11 @@ class Notes:
 
     def place(self, tensor: Tensor) -> Place | None:
         """By which recipe the tensor can be computed again; None where there is none."""
-        if not plain(tensor):
+        noted = self.places.get(_key(tensor)) if tensor.layout is torch.strided else None
+        if noted is None or not plain(tensor):  # asked in this order, since most tensors have no note
             return None
-        memory, place = self.places.get(_key(tensor), (None, None))
-        if place is None or memory is None or memory.expired() or tensor.dtype != place.base.dtype:
+        memory, place = noted
+        if memory.expired() or tensor.dtype != place.base.dtype:
             return None
         size, stride = tuple(tensor.shape), tensor.stride()
         if (size, stride) == place.base[:2] and not tensor.storage_offset():
