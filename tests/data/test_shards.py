@@ -6,8 +6,11 @@ import subprocess
 import sys
 import tarfile
 from collections import Counter
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -148,6 +151,30 @@ def test_compressed_shards_and_commands_can_be_streamed(root):
     left = streamed_shard("pipe:cat " + " ".join([str(plain)] * 50), CLASSES)
     assert next(left).image.key == "0"
     left.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(root):
+    """The address of a server of the shards, on this machine."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_shards_of_a_server_are_streamed(root, server):
+    shard = f"{server}/train-00.tar"
+    assert [stored.image.key for stored in streamed_shard(shard, CLASSES)] == [str(n) for n in range(7)]
+    module = data(root, train=f"{server}/train-{{00..03}}.tar")
+    module.setup("fit")
+    assert sum(len(batch["label"]) for batch in module.train_dataloader()) == 20  # of 22, in batches of 4
+    with pytest.raises(ValueError, match=r"none.tar cannot be read as a tar file"):
+        list(streamed_shard(f"{server}/none.tar", CLASSES))
 
 
 def test_an_epoch_has_every_image_once_where_it_is_as_long(root):

@@ -124,6 +124,26 @@ def test_wrong_arguments(options, error, message):
         optimize(nn.Conv2d(3, 3, 1), example=torch.randn(1, 3, 4, 4), **options)
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("calibration", "message"),
+    [
+        ([], "calibration has no batch: give some hundred images"),
+        ([torch.randn(1, 3, 4, 4), torch.randn(1, 3, 5, 4)], r"batch 2 is \(1, 3, 5, 4\); expected \(1, 3, 4, 4\)"),
+    ],
+)
+def test_wrong_calibration(engine, calibration, message):
+    example = torch.randn(1, 3, 4, 4)
+    with pytest.raises(ValueError, match=message):
+        optimize(nn.Conv2d(3, 3, 1), engine=engine, example=example, precision="int8", calibration=calibration)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "ncnn"])
+def test_files_are_in_float32(engine):
+    with pytest.raises(ValueError, match=rf"{engine} takes images in float32, not torch.float64: give model.float"):
+        optimize(nn.Conv2d(3, 3, 1).double(), engine=engine, example=torch.randn(1, 3, 4, 4).double())
+
+
 def test_tensorrt_says_what_it_needs():
     import onnxruntime
 

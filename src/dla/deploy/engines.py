@@ -76,6 +76,8 @@ def optimize(
         ValueError: an argument makes no sense.
     """
     _check_arguments(engine, precision, threads, calibration, fused_stem)
+    if engine not in TORCH and example.dtype != torch.float32:
+        raise ValueError(f"{engine} takes images in float32, not {example.dtype}: give model.float(), example.float()")
     whole = copy.deepcopy(model).eval()
     ready = folded(model) if fold else whole
     if fused_stem:

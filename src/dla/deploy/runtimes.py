@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -73,7 +73,26 @@ def engine(
         runtime.write(model, example, path, dynamic=False, metadata={})
         if calibration is not None:
             whole, path = path, path.with_stem("int8")
-            runtime.quantize(whole, calibration, path)
+            runtime.quantize(whole, checked(calibration, example.shape), path)
         if name == "tensorrt":
             return onnx.load(path, threads=threads, provider=onnx.TENSORRT)
         return runtime.load(path, threads=threads)
+
+
+def checked(calibration: Iterable[Tensor], shape: Sequence[int] | None) -> Iterator[Tensor]:
+    """The batches by which a runtime learns its ranges.
+
+    Args:
+        calibration: the batches.
+        shape: that they must have; None for any.
+
+    Raises:
+        ValueError: there is none, or one has another shape.
+    """
+    count = 0
+    for count, images in enumerate(calibration, start=1):
+        if shape is not None and tuple(images.shape) != tuple(shape):
+            raise ValueError(f"calibration batch {count} is {tuple(images.shape)}; expected {tuple(shape)}")
+        yield images
+    if not count:
+        raise ValueError("calibration has no batch: give some hundred images like those to come")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dla.deploy import DeployError, folded
 from dla.deploy.outputs import TOLERANCE, Metadata, Run, check, difference, flat
-from dla.deploy.runtimes import RUNTIMES, module_of
+from dla.deploy.runtimes import RUNTIMES, checked, module_of
 from dla.files import atomic_write
 
 FORMATS = tuple(RUNTIMES)
@@ -67,7 +67,7 @@ def export(
     with _written(path, RUNTIMES[format].companion) as file:
         runtime.write(folded(whole), example, file, dynamic=dynamic, metadata=metadata or {})
         if calibration is not None:
-            file = _quantized(runtime, file, calibration)
+            file = _quantized(runtime, file, checked(calibration, None if dynamic else shape))
         run = runtime.load(file, threads=None)
         compared = [_compare(whole, run, one, format) for one in shapes]
         if calibration is None:
