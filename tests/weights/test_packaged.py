@@ -1,7 +1,11 @@
 """The weights in the package: named, small, described, and as good on real photographs as their cards say."""
 
+from hashlib import sha256
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 import dla
@@ -98,9 +102,14 @@ def test_real_small_images(real_data):
     predictor = load_predictor("dla46_c.cifar10")
     right = counted = 0
     for number, name in enumerate(predictor.classes):
-        held_out = sorted((real_data("cifar10") / "train" / name).glob("*.png"))[9::10]
-        for path in held_out[::25]:
+        val = sorted((real_data("cifar10") / "train" / name).glob("*.png"), key=digest_of_pixels)[9::10]
+        for path in val[::25]:
             right += int(predictor.classify(read_image(path)).argmax()) == number
             counted += 1
     assert counted == 200
     assert right / counted > 0.83  # the card says 0.895 over all 5,000
+
+
+def digest_of_pixels(path):
+    with Image.open(path) as image:
+        return sha256(np.asarray(image).transpose(2, 0, 1).tobytes()).digest()

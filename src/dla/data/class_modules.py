@@ -54,7 +54,7 @@ class DigitsData(SmallImagesData):
 
 
 class CIFARData(SmallImagesData):
-    """CIFAR-10 or CIFAR-100, 45,000 images to train, 5,000 to validate, every tenth of a class, and 10,000 to test.
+    """CIFAR-10 or CIFAR-100, 45,000 images to train, 5,000 to validate, a tenth of each class, and 10,000 to test.
 
     Args:
         root: Folder that holds cifar-10-batches-bin or cifar-100-binary, or train/CLASS/*.png and test/CLASS/*.png.
