@@ -55,6 +55,7 @@ def data_root(tmp_path):
         savemat(tmp_path / "groundTruth" / split / "0.mat", {"groundTruth": [{"Boundaries": labels}]})
         for number in range(10):
             save(tmp_path / split / f"class{number}" / "0.png", np.zeros((32, 32, 3), np.uint8))
+            save(tmp_path / split / "class0" / f"{number}.png", np.zeros((32, 32, 3), np.uint8))  # one is held out
         with TarWriter(f"{tmp_path}/{split}-0.tar") as shard:
             shard.write({"__key__": "0", "png": image, "cls": 7})
     make_fine_grained(tmp_path, image)
@@ -62,11 +63,11 @@ def data_root(tmp_path):
 
 
 def make_fine_grained(root: Path, image: np.ndarray) -> None:
-    """One class of ten images of train, the last of which is held out, in the layouts of four publishers."""
+    """Ten images of train of one of two classes, the last of which is held out, in the layouts of four publishers."""
     names = [f"{number}.jpg" for number in range(10)]
     cub = root / "CUB_200_2011"
     tables = {
-        "classes.txt": ["1 auk"],
+        "classes.txt": ["1 auk", "2 bunting"],
         "images.txt": [f"{i} {name}" for i, name in enumerate(names)],
         "image_class_labels.txt": [f"{i} 1" for i in range(10)],
         "train_test_split.txt": [f"{i} 1" for i in range(10)],
@@ -81,12 +82,12 @@ def make_fine_grained(root: Path, image: np.ndarray) -> None:
     savemat(cars / "devkit" / "cars_meta.mat", {"class_names": np.array([["coupe", "van"]], object)})
     listed = np.array([[(1, name) for name in names]], [("class", object), ("fname", object)])
     savemat(cars / "devkit" / "cars_train_annos.mat", {"annotations": listed})
-    (aircraft / "variants.txt").write_text("A300\n")
+    (aircraft / "variants.txt").write_text("A300\nA310\n")
     for split in ("train", "val"):
         (aircraft / f"images_variant_{split}.txt").write_text("0 A300\n")
     (food / "meta").mkdir()
-    (food / "meta" / "classes.txt").write_text("baklava\n")
-    (food / "meta" / "train.json").write_text(json.dumps({"baklava": [str(i) for i in range(10)]}))
+    (food / "meta" / "classes.txt").write_text("baklava\nravioli\n")
+    (food / "meta" / "train.json").write_text(json.dumps({"baklava": [str(i) for i in range(10)], "ravioli": []}))
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 
 
 def read_text(path: str | Path) -> str:
-    """The contents of a text file.
+    """The contents of a text file, without the byte order mark that some editors write.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:  # which names no file
         raise ValueError(f"{path} cannot be read as text ({error}); expected UTF-8: save it so") from None
 

@@ -77,7 +77,7 @@ class Boundaries(Results):
 
 
 class Classes(Results):
-    """One line a picture, its most probable classes; predictions.csv holds all of them.
+    """One line a picture, its most probable classes; predictions.csv holds the same.
 
     Args:
         predictor: of classification.

@@ -81,6 +81,7 @@ def test_a_study_row_by_row(content, write, tmp_path, capfd):
     assert "1 of 3 runs are finished already" in said
     assert f"broken, seed 0 failed; the end of {broken.log}:\n" in said
     assert str(broken.last) in said.partition("failed")[2]  # what fit said of it
+    assert main([str(path), "--output", str(out), "--rows", "dla"]) == 0  # of another row
     assert "failed: seed 0" in table(out)["broken"]
     assert "1 of 1" in table(out)["chain"]
     assert (out / "runs" / "dla-seed0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
@@ -141,7 +142,8 @@ def test_a_run_that_something_else_ends_is_not_finished(content, write, tmp_path
     assert compare.returncode == 2
     assert "dla, seed 0 failed" in said
     assert "stopped by SIGTERM before its end" in said
-    assert run.state == "stopped"
+    assert run.state == "failed"
+    assert run.last.exists()
 
 
 @pytest.mark.slow

@@ -29,8 +29,8 @@ def runs(study, tmp_path):
 def report(study, runs, tmp_path):
     """Writes all results and gives the cells of each row of the Markdown table."""
 
-    def report(failed=()):
-        write_report(tmp_path, study, outcomes(runs, COUNTED, failed), runs, "dla compare x")
+    def report():
+        write_report(tmp_path, study, outcomes(runs, COUNTED), runs, "dla compare x")
         lines = (tmp_path / "table.md").read_text().splitlines()
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][2:]
 
@@ -74,9 +74,13 @@ def test_two_seeds(report, runs, finish, tmp_path):
     ]
 
 
-def test_a_failed_run(report, runs, finish):
+def test_a_failed_run(report, runs, finish, tmp_path):
     finish(runs[1], [0.5])
-    plain, deep = report(failed=[runs[0], runs[2], runs[3]])
+    for run in (runs[0], runs[2], runs[3]):
+        run.folder.mkdir(parents=True)
+        run.failed.touch()
+    plain, deep = report()
+    assert [line["best"] for line in read_csv(tmp_path / "results.csv")] == ["failed", "50.000"]
     assert plain[5:] == ["failed: seed 0, 1"] * 6
     assert deep[7] == "1 of 2, failed: 1"
 
@@ -103,7 +107,7 @@ def test_without_a_target(content, write, tmp_path):
     del content["target"]
     study = read_study(write(content))
     runs = plan(study, tmp_path)
-    write_report(tmp_path, study, outcomes(runs, COUNTED, []), runs, "dla compare x")
+    write_report(tmp_path, study, outcomes(runs, COUNTED), runs, "dla compare x")
     assert "epochs to" not in (tmp_path / "table.md").read_text()
 
 
@@ -130,6 +134,6 @@ def test_picture_of_nothing(runs, tmp_path):
 
 def colours(runs, path):
     """How many pixels have each colour."""
-    draw(path, outcomes(runs, COUNTED, []), "Two structures")
+    draw(path, outcomes(runs, COUNTED), "Two structures")
     with Image.open(path) as picture:
         return {colour: count for count, colour in picture.convert("RGB").getcolors(maxcolors=1 << 20)}

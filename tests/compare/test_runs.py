@@ -36,7 +36,7 @@ def test_what_fit_is_told(make, tmp_path):
         "options": {"stem_stride": 2, "width": 0.125},
     }
     assert config["trainer"]["default_root_dir"] == str(tmp_path / "out" / "runs" / "dla-seed1")
-    stopwatch = {"class_path": "dla.compare.stopwatch.Stopwatch", "init_args": {"classes": 10}}
+    stopwatch = {"class_path": "dla.compare.stopwatch.Stopwatch", "init_args": {"classes": 10, "image_size": 16}}
     assert config["trainer"]["callbacks"] == [stopwatch]
 
 

@@ -73,6 +73,11 @@ def test_every_tenth_of_a_class_is_held_out():
         assert chosen[labels == k].nonzero().flatten().tolist() == list(range(9, int((labels == k).sum()), 10))
 
 
+def test_too_few_to_hold_one_out():
+    with pytest.raises(ValueError, match=r"no class has 10 training images, .* or --data.hold_out false"):
+        held_out(torch.arange(4).repeat(9))
+
+
 def test_cifar_100(tmp_path):
     folder = tmp_path / "cifar-100-binary"
     folder.mkdir()

@@ -96,9 +96,19 @@ def test_what_is_missing_is_named(root, tmp_path):
         (root / "classes.txt").write_text(text)
         with pytest.raises(ValueError, match=fault):
             data(root)
+    (root / "classes.txt").write_text("ant\nbee\ncat\ndog\n", encoding="utf-8-sig")  # as Windows' editor saves it
+    assert data(root).classes[0] == "ant"
     (root / "classes.txt").write_text("größe\n", encoding="latin-1")
     with pytest.raises(ValueError, match=r"classes.txt cannot be read as text"):
         data(root)
+
+
+def test_a_folder_alone_is_no_set_of_classes(tmp_path):
+    path = tmp_path / "train" / "images" / "ant" / "0.png"
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(path)
+    with pytest.raises(ValueError, match=r"train holds the folder images alone: expected one for each of at least 2"):
+        data(tmp_path)
 
 
 def test_a_broken_image_is_named(root):

@@ -58,9 +58,7 @@ def main(argv: list[str]) -> int:
         counted = _counted(study)
         if arguments.dry_run:
             print(
-                "\n".join(
-                    [*table(study, outcomes(runs, counted, [])), "", *(f"{run.name}: {run.state}" for run in chosen)]
-                )
+                "\n".join([*table(study, outcomes(runs, counted)), "", *(f"{run.name}: {run.state}" for run in chosen)])
             )
             return DONE
         command = shlex.join(["dla", "compare", *argv])
@@ -92,19 +90,15 @@ def _compare(
     """Train what is chosen, and write the results of all that is finished."""
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     output.mkdir(parents=True, exist_ok=True)
-    failed: list[Run] = []
-    _write(study, counted, runs, failed, output, command)
-    for run, finished in train_all(chosen, study.epochs, console.print):
-        failed += [] if finished else [run]
-        _write(study, counted, runs, failed, output, command)
+    _write(study, counted, runs, output, command)
+    for _ in train_all(chosen, study.epochs, console.print):
+        _write(study, counted, runs, output, command)
     print(f"{sum(run.finished.exists() for run in runs)} of {len(runs)} runs finished; see {output / 'table.md'}")
-    return FAILED if failed else DONE
+    return FAILED if any(run.state == "failed" for run in chosen) else DONE
 
 
-def _write(
-    study: Study, counted: dict[str, Costs], runs: list[Run], failed: list[Run], output: Path, command: str
-) -> None:
-    rows = outcomes(runs, counted, failed)
+def _write(study: Study, counted: dict[str, Costs], runs: list[Run], output: Path, command: str) -> None:
+    rows = outcomes(runs, counted)
     write_report(output, study, rows, runs, command)
     draw(output / "picture.png", rows, study.title)
 

@@ -62,13 +62,12 @@ class Outcome(NamedTuple):
         return Spread(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
-def outcomes(runs: Sequence[Run], counted: dict[str, Costs], failed: Sequence[Run]) -> list[Outcome]:
+def outcomes(runs: Sequence[Run], counted: dict[str, Costs]) -> list[Outcome]:
     """The rows, in the order of `runs`, with what is finished of each.
 
     Args:
         runs: all runs of the study.
         counted: the costs of each row, by its name.
-        failed: those that ended with an error.
     """
     rows = {run.row.name: run.row for run in runs}
     return [
@@ -76,7 +75,7 @@ def outcomes(runs: Sequence[Run], counted: dict[str, Costs], failed: Sequence[Ru
             row,
             counted[name],
             {run.seed: read_epochs(run) for run in runs if run.row.name == name and run.finished.exists()},
-            tuple(run.seed for run in failed if run.row.name == name),
+            tuple(run.seed for run in runs if run.row.name == name and run.state == "failed"),
         )
         for name, row in rows.items()
     ]

@@ -114,7 +114,7 @@ def _results(study: Study, rows: Sequence[Outcome]) -> list[list[Any]]:
     for row in rows:
         costs = [row.costs.parameters, row.costs.macs, f"{row.costs.memory / 2**20:.3f}"]
         counted = [row.row.name, row.row.label, row.row.network, row.row.options.get("width", ""), *costs]
-        measured: list[Any] = [0, *[NOT_RUN] * (len(MEASURED) - 1)]
+        measured: list[Any] = [0, *["failed" if row.failed else NOT_RUN] * (len(MEASURED) - 1)]
         if row.curves:
             reached = " ".join(str(epoch or "never") for epoch in row.reached(study.target)) if study.target else ""
             measured = [len(row.curves), f"{row.images_per_second():.1f}", f"{row.seconds():.1f}"]

@@ -50,7 +50,13 @@ class Run(NamedTuple):
     @property
     def state(self) -> str:
         """How far it has come."""
-        return "finished" if self.finished.exists() else "stopped" if self.last.exists() else "not begun"
+        states = {"finished": self.finished, "failed": self.failed, "stopped": self.last}
+        return next((state for state, file in states.items() if file.exists()), "not begun")
+
+    @property
+    def failed(self) -> Path:
+        """A file that is there where its last attempt ended with an error."""
+        return self.folder / "failed"
 
     @property
     def machine(self) -> Path:
@@ -114,7 +120,7 @@ def _config(study: Study, row: Row, seed: int, folder: Path, data_root: str | No
     """The configuration of `dla fit` for a row and a seed."""
     model = {**study.model["init_args"], "network": row.network, "options": row.options}
     data = {**study.data["init_args"], "seed": seed} | ({"root": data_root} if data_root is not None else {})
-    stopwatch = {"class_path": STOPWATCH, "init_args": {"classes": study.classes}}
+    stopwatch = {"class_path": STOPWATCH, "init_args": {"classes": study.classes, "image_size": study.image_size}}
     trainer = {
         **study.trainer,
         "callbacks": [*(study.trainer.get("callbacks") or []), stopwatch],
@@ -142,7 +148,7 @@ def refuse_changed(run: Run) -> None:
     Raises:
         ValueError: it names what differs.
     """
-    if run.state == "not begun":
+    if not run.last.exists() and not run.finished.exists():
         return
     before = dict(_flat(yaml.safe_load(run.config_file.read_text(encoding="utf-8"))))
     now = dict(_flat(run.config))

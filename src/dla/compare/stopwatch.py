@@ -19,10 +19,11 @@ class Stopwatch(Callback):
 
     Args:
         classes: that the data must have.
+        image_size: side of its images, in pixels.
     """
 
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
+    def __init__(self, classes: int, image_size: int) -> None:
+        self.said = {"classes": classes, "image_size": image_size}
         self.begun = self.measuring_begun = 0.0
         self.measured = 0.0  # seconds of this epoch that went into validation
         self.images = 0
@@ -31,11 +32,12 @@ class Stopwatch(Callback):
         """Write down the machine.
 
         Raises:
-            ValueError: the data has other classes than the study says.
+            ValueError: the data has other classes, or images of another size, than the study says.
         """
-        found = trainer.datamodule.num_classes  # type: ignore[attr-defined]
-        if found != self.classes:
-            raise ValueError(f"the study says classes: {self.classes}, and its data has {found}: mend the study")
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        for name, found in (("classes", data.num_classes), ("image_size", data.crop)):
+            if found != self.said[name]:
+                raise ValueError(f"the study says {name}: {self.said[name]}, and its data has {found}: mend the study")
         if trainer.is_global_zero:
             with atomic_write(Path(trainer.default_root_dir, "machine.json")) as temporary:
                 temporary.write_text(json.dumps(_machine(trainer), indent=1))

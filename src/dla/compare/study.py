@@ -7,9 +7,13 @@ from typing import Any, NamedTuple
 
 import yaml  # type: ignore[import-untyped]
 
+from dla.files import read_text
+
 REQUIRED = {"title", "image_size", "classes", "seeds", "model", "data", "trainer", "rows"}
 OPTIONAL = {"target", "match"}
 TOLERANCE = 0.03
+CLASSES = {"model": "dla.tasks.ClassificationTask", "data": "dla.data.CIFARData"}
+OF_ROWS = ("network", "backbone", "structure", "num_classes")  # arguments of a task that rows or the data give
 
 
 class Row(NamedTuple):
@@ -70,7 +74,7 @@ def read_study(path: str | Path) -> Study:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no study {path}: give a YAML file, such as studies/digits.yaml")
     try:
-        return _study(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        return _study(yaml.safe_load(read_text(path)))
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -80,7 +84,12 @@ def _study(content: Any) -> Study:
     for part in ("model", "data"):
         _known_keys(part, content[part], {"class_path", "init_args"})
         _mapping(f"{part}.init_args", content[part]["init_args"])
-    _mapping("trainer", content["trainer"])
+        if not re.fullmatch(r"\w+(\.\w+)+", str(content[part]["class_path"])):
+            raise ValueError(
+                f"{part}.class_path is {content[part]['class_path']!r}; expected a class such as {CLASSES[part]}"
+            )
+    _shared_by_rows(content["model"]["init_args"])
+    _measured(content["trainer"])
     sizes = {name: content[name] for name in ("image_size", "classes")}
     for name, number in {"trainer.max_epochs": content["trainer"].get("max_epochs"), **sizes}.items():
         if not isinstance(number, int) or number < 1:
@@ -88,9 +97,7 @@ def _study(content: Any) -> Study:
     target = content.get("target")
     if target is not None and not (isinstance(target, int | float) and 0 < target <= 100):
         raise ValueError(f"target is {target!r}; expected an accuracy in percent")
-    shared = content["model"]["init_args"].get("options") or {}
-    _mapping("model.init_args.options", shared)
-    rows = _rows(content["rows"], shared)
+    rows = _rows(content["rows"], content["model"]["init_args"].get("options") or {})
     return Study(
         title=str(content["title"]),
         image_size=content["image_size"],
@@ -118,6 +125,26 @@ def _known_keys(what: str, content: Any, required: Set[str], optional: Set[str] 
 def _mapping(what: str, content: Any) -> None:
     if not isinstance(content, dict):
         raise ValueError(f"{what} is {content!r}; expected a mapping of arguments to values, as in a recipe")
+
+
+def _shared_by_rows(arguments: dict[str, Any]) -> None:
+    _mapping("model.init_args.options", arguments.get("options") or {})
+    if named := [name for name in OF_ROWS if name in arguments]:
+        raise ValueError(
+            f"model.init_args has {named[0]}, which all rows would share: rows name networks, NAME+ida for the fused "
+            "maps of a backbone, and classes are counted in the data"
+        )
+
+
+def _measured(trainer: Any) -> None:
+    _mapping("trainer", trainer)
+    epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch")
+    never = isinstance(every, int) and isinstance(epochs, int) and every > epochs
+    if never or trainer.get("limit_val_batches", 1) in (0, False):
+        raise ValueError(
+            f"no run would be measured: check_val_every_n_epoch is {every} of max_epochs {epochs}, limit_val_batches "
+            f"{trainer.get('limit_val_batches', 'not given')}; validate at least once"
+        )
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:

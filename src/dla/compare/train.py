@@ -14,8 +14,8 @@ TAIL = 15  # lines of a failed run's log that are shown
 Say = Callable[[str], None]
 
 
-def train_all(runs: Sequence[Run], epochs: int, say: Say) -> Iterator[tuple[Run, bool]]:
-    """Train those that are not finished; after each of them, give it and whether it came to its end.
+def train_all(runs: Sequence[Run], epochs: int, say: Say) -> Iterator[Run]:
+    """Train those that are not finished; give each of them after its end, finished or failed.
 
     Raises:
         ValueError: before anything is trained, where a run began with another configuration.
@@ -31,14 +31,15 @@ def train_all(runs: Sequence[Run], epochs: int, say: Say) -> Iterator[tuple[Run,
         for seen in _train(run):
             pace += [seen[-1].seconds] if seen[-1].seconds else []
             say(_progress(run, seen, epochs, pace, behind=len(waiting) - i - 1))
-        if not run.finished.exists():
+        if run.state == "failed":
             say(f"{run.name} failed; the end of {run.log}:\n{_tail(run)}")
-        yield run, run.finished.exists()
+        yield run
 
 
 def _train(run: Run) -> Iterator[list[Epoch]]:
     """Run `dla fit` to its end; whenever an epoch is over, give all epochs so far."""
     write_config(run)
+    run.failed.unlink(missing_ok=True)
     command = [sys.executable, "-m", "dla", "fit", "--config", str(run.config_file)]
     if run.last.exists():
         command += ["--ckpt_path", str(run.last)]
@@ -57,8 +58,9 @@ def _train(run: Run) -> Iterator[list[Epoch]]:
             time.sleep(POLL)
     finally:
         _end(process)
-    if process.returncode == 0:
-        run.finished.touch()
+    measured = any(epoch.accuracy is not None for epoch in read_epochs(run))
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.finished if process.returncode == 0 and measured else run.failed).touch()
 
 
 def _timed(run: Run) -> list[Epoch]:

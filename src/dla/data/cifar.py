@@ -99,10 +99,19 @@ def _order(images: UInt8[Tensor, "n 3 32 32"]) -> Int64[Tensor, " n"]:
 
 
 def held_out(labels: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Which images validate: of each class, counted in the order given, the 10th, the 20th and so on."""
+    """Which images validate: of each class, counted in the order given, the 10th, the 20th and so on.
+
+    Raises:
+        ValueError: there is none.
+    """
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique():
         chosen[(labels == label).nonzero()[HELD_OUT - 1 :: HELD_OUT]] = True
+    if not chosen.any():
+        raise ValueError(
+            f"no class has {HELD_OUT} training images, of which one would be held out to validate; give more, or "
+            "--data.hold_out false where the data has that"
+        )
     return chosen
 
 

@@ -63,12 +63,16 @@ def folder_classes(root: str | Path, file: str | Path | None = None) -> tuple[st
 
     Raises:
         FileNotFoundError: there is neither.
-        ValueError: the file names no class, or one twice; or a folder in root/train is empty.
+        ValueError: the file names no class, or one twice; or a folder in root/train is empty, or is the only one.
     """
     listed = Path(file) if file else Path(root) / "classes.txt"
     if file or listed.is_file():
         return _listed_classes(listed)
     classes = class_folders(Path(root) / "train")
+    if len(classes) == 1:
+        raise ValueError(
+            f"{Path(root) / 'train'} holds the folder {classes[0]} alone: expected one for each of at least 2 classes"
+        )
     labels = {label for _, label in LabelledFolder(Path(root) / "train", classes).files}
     empty = [name for index, name in enumerate(classes) if index not in labels]
     if empty:

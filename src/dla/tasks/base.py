@@ -12,7 +12,7 @@ from torch import Tensor
 from dla.data.sampling import draw_seed
 from dla.models import create_model
 from dla.tasks.optimizers import Optimizer, images_a_step, make_optimizer, scaled_rate
-from dla.tasks.schedules import Schedule, rate_factor
+from dla.tasks.schedules import Schedule, rate_factor, settings
 from dla.tasks.showcase import say
 from dla.weights import load_weights, packaged_options
 
@@ -83,17 +83,14 @@ class Task(LightningModule):
         super().__init__()
         if batch_base is not None and batch_base < 1:
             raise ValueError(f"batch_base is {batch_base}; expected a number of images, or null to take lr as it is")
+        for name, number in {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}.items():
+            if number < 0:
+                raise ValueError(f"{name} is {number}; expected a number of at least 0")
         self.network = f"{backbone}+{structure}" if backbone else network
         self.num_classes, self.options = num_classes, packaged_options(self.network) | (options or {})
         self.optimizer, self.lr, self.batch_base = optimizer, lr, batch_base
         self.momentum, self.weight_decay, self.decay_norms = momentum, weight_decay, decay_norms
-        self.schedule: dict[str, Any] = {
-            "schedule": schedule,
-            "power": power,
-            "milestones": milestones or [],
-            "gamma": gamma,
-            "warmup": warmup,
-        }
+        self.schedule = settings(schedule=schedule, power=power, milestones=milestones, gamma=gamma, warmup=warmup)
         model: Any = create_model(
             self.network,
             pretrained="." in self.network,

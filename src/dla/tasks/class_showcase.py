@@ -2,6 +2,7 @@
 
 import csv
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def draw_confusion(path: Path, confusion: Int64[Tensor, "k k"], classes: Sequenc
         for row, column in np.ndindex(count, count):
             color = "white" if parts[row, column] > 0.5 else "black"
             axes.text(column, row, str(int(confusion[row, column])), ha="center", va="center", color=color)
-    with atomic_write(path) as partial:
+    with atomic_write(path) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names in a script that its font lacks
         figure.savefig(partial)
 
 

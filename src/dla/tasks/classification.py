@@ -60,6 +60,8 @@ class ClassificationTask(Task):
         cutmix: float = 0.0,
         **settings: Any,
     ) -> None:
+        if num_classes < 2:
+            raise ValueError(f"the data has {num_classes} class; a classifier tells at least 2 apart")
         if settings.get("backbone"):
             settings["options"] = {"head": "classifier", **(settings.get("options") or {})}
         super().__init__(network=network, num_classes=num_classes, **settings)

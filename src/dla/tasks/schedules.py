@@ -2,9 +2,27 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 Schedule = Literal["poly", "cosine", "step", "constant"]
+
+
+def settings(
+    *, schedule: Schedule, power: float, milestones: Sequence[int] | None, gamma: float, warmup: int
+) -> dict[str, Any]:
+    """Keywords of `rate_factor`, checked.
+
+    Raises:
+        ValueError: the step schedule has no milestones, another has some, or the warm-up is negative.
+    """
+    if (schedule == "step") != bool(milestones):
+        raise ValueError(
+            f"schedule is {schedule} and milestones {milestones}: the step schedule needs the epochs at which the rate "
+            "falls, such as [30, 60, 90], and the others take none"
+        )
+    if warmup < 0:
+        raise ValueError(f"warmup is {warmup}; expected a number of epochs, 0 for none")
+    return {"schedule": schedule, "power": power, "milestones": milestones or [], "gamma": gamma, "warmup": warmup}
 
 
 def rate_factor(
