@@ -107,7 +107,7 @@ def test_real_small_images(real_data):
             right += int(predictor.classify(read_image(path)).argmax()) == number
             counted += 1
     assert counted == 200
-    assert right / counted > 0.83  # the card says 0.895 over all 5,000
+    assert right / counted > 0.83  # the card says 0.883 over all 5,000
 
 
 def digest_of_pixels(path):
