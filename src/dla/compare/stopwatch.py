@@ -35,7 +35,8 @@ class Stopwatch(Callback):
             ValueError: the data has other classes, or images of another size, than the study says.
         """
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        for name, found in (("classes", data.num_classes), ("image_size", data.crop)):
+        has = {"classes": data.num_classes, "image_size": getattr(data, "crop", self.said["image_size"])}
+        for name, found in has.items():
             if found != self.said[name]:
                 raise ValueError(f"the study says {name}: {self.said[name]}, and its data has {found}: mend the study")
         if trainer.is_global_zero:
