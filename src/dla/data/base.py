@@ -36,13 +36,9 @@ class SetData(LightningDataModule, Generic[Set]):
 
     def __init__(self, *, batch_size: int, val_batch_size: int, workers: int, seed: int = 0, repeat: int = 1) -> None:
         super().__init__()
-        whole = {"batch_size": batch_size, "val_batch_size": val_batch_size, "repeat": repeat}
-        for name, number, least in (
-            *((name, n, 1) for name, n in whole.items()),
-            ("workers", workers, 0),
-            ("seed", seed, 0),
-        ):
-            if number < least:
+        at_least_1 = {"batch_size": batch_size, "val_batch_size": val_batch_size, "repeat": repeat}
+        for name, number in {**at_least_1, "workers": workers, "seed": seed}.items():
+            if number < (least := int(name in at_least_1)):
                 raise ValueError(f"{name} is {number}; expected a number of at least {least}")
         self.batch_size, self.val_batch_size = batch_size, val_batch_size
         self.workers, self.seed, self.repeat = workers, seed, repeat
