@@ -27,6 +27,9 @@ class SetData(LightningDataModule, Generic[Set]):
         workers: Processes that load the data; 0 loads in the main process.
         seed: Seed of order and augmentation, at least 0.
         repeat: How often one epoch goes through the training images, augmented differently each time.
+
+    Raises:
+        ValueError: a number is below its least, 1, or 0 of `workers` and `seed`; it is named.
     """
 
     classes: tuple[str, ...]

@@ -75,7 +75,7 @@ def read_cifar(root: str | Path, split: Split, *, count: int = 10) -> ImageArray
 
     Raises:
         FileNotFoundError: `root` holds neither layout, or a file of it is missing.
-        ValueError: a file is cut short, or an image is of another size.
+        ValueError: a file is cut short, an image is of another size, or no class has ten images to train.
     """
     classes = cifar_classes(root, count)
     part = "test" if split == "test" else "train"

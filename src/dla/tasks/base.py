@@ -49,6 +49,9 @@ class Task(LightningModule):
         milestones: Epochs at which the step schedule multiplies the rate with gamma.
         gamma: See milestones.
         warmup: Epochs over which the rate rises at the start.
+
+    Raises:
+        ValueError: a number is out of its range, or the schedule and its milestones do not fit; the message says which.
     """
 
     kind: str  # what a checkpoint says it does: "segmentation", "boundaries" or "classification"
