@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dla.deploy import ENGINES
-from dla.deploy.engines import TORCH
 
 PLAIN = "plain"  # the network itself, called as it is in evaluation mode; what the engines are compared with
-STEM = "+stem"  # behind an engine's name, with the fused stem
-INFERENCE_ENGINES = (PLAIN, *ENGINES, *(name + STEM for name in TORCH))
+AUTOTUNED = "max-autotune"  # the network as it is through `torch.compile(mode="max-autotune")`
+INFERENCE_ENGINES = (PLAIN, AUTOTUNED, *ENGINES)
 INFERENCE, TRAINING, PEAK = "inference", "training", "peak"
 
 

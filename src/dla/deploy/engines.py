@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from dla.deploy import runtimes
 from dla.deploy.errors import DeployError
 from dla.deploy.fold import folded
-from dla.deploy.fused_stem import with_fused_stem
 from dla.deploy.outputs import TOLERANCE, TOLERANCES, Run, check, difference, flat, like
 from dla.deploy.torch_engines import compiled, eager
 
@@ -49,25 +48,23 @@ def optimize(
     threads: int | None = None,
     calibration: Iterable[Float[Tensor, "_ c h w"]] | None = None,
     fold: bool = True,
-    fused_stem: bool = False,
     tolerance: float | None = None,
 ) -> Deployed:
     """Make a copy of `model` as fast as `engine` can run it on images of the shape of `example`.
 
     Batch norm is folded, PyTorch gets channels last in memory, and the other engines get the network by a file that is
-    gone afterwards. In float32 the result for `example` is compared with the network's.
+    gone afterwards. On a GPU "eager" is one CUDA graph, in 16 bits with fused layers. But for int8, the result for
+    `example` is compared with the network's.
 
     Args:
         model: any module that maps images to a tensor, or to a list, tuple or dictionary of tensors.
         engine: "eager" and "compile" run on the model's device, "onnxruntime", "openvino" and "ncnn" on the CPU,
             "tensorrt" on a GPU by ONNX Runtime; all but the first two need the extra [export].
-        example: normalised images.
+        example: normalised images. In bfloat16 or float16 the network becomes so, too, but for ONNX Runtime and others.
         precision: "float32", or "int8" in ONNX Runtime and OpenVINO.
         threads: of the engine, which decides for None.
         calibration: for int8, batches of normalised images of the shape of `example`; some hundred images are enough.
         fold: fold batch norm beforehand; False gives the engine the network as it is, to compare with.
-        fused_stem: run a DLA network's stem and first two stages as one operation, by Triton, on a GPU in 16 bits;
-            "eager" and "compile" alone. Its speed was not measured yet.
         tolerance: of the comparison, in the network's largest output; by default 1e-4, and 1e-2 or 5e-2 for networks
             in float16 or bfloat16.
 
@@ -75,17 +72,16 @@ def optimize(
         DeployError: the engine is not installed, cannot take the network, or computes something else.
         ValueError: an argument makes no sense.
     """
-    _check_arguments(engine, precision, threads, calibration, fused_stem)
+    _check_arguments(engine, precision, threads, calibration)
     if engine not in TORCH and example.dtype != torch.float32:
         raise ValueError(f"{engine} takes images in float32, not {example.dtype}: give model.float(), example.float()")
     whole = copy.deepcopy(model).eval()
     ready = folded(model) if fold else whole
-    if fused_stem:
-        ready = with_fused_stem(ready)
+    ready = copy.deepcopy(ready).to(example.dtype)  # after folding, which rounds less in the network's own precision
     if engine not in TORCH:
         whole, ready, example = whole.cpu(), ready.cpu(), example.cpu()
     with torch.inference_mode():
-        answer = whole(example)
+        answer = whole(example.to(next((p.dtype for p in whole.parameters()), example.dtype)))
     if engine in TORCH:
         run = TORCH[engine](ready, example, threads)
     else:
@@ -96,11 +92,9 @@ def optimize(
     return Deployed(run, answer, engine=engine, precision=precision, shape=tuple(example.shape))
 
 
-def _check_arguments(engine: str, precision: str, threads: int | None, calibration: Any, fused_stem: bool) -> None:
+def _check_arguments(engine: str, precision: str, threads: int | None, calibration: Any) -> None:
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
-    if fused_stem and engine not in TORCH:
-        raise ValueError(f"fused_stem runs in {' and '.join(TORCH)}, not in {engine}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, or None, not {threads}")
     if precision not in ("float32", "int8"):

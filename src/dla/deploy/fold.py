@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dla.aggregation import Node
+from dla.kernels.image_conv import ImageConv2d
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
@@ -29,8 +30,8 @@ def folded(model: nn.Module) -> nn.Module:
 
 def _fold(parent: nn.Module, first: str, conv: nn.Module, second: str, norm: nn.Module) -> bool:
     # By their very types: timm derives classes that change the weights or add an activation.
-    if type(conv) is not nn.Conv2d or type(norm) not in NORMS or norm.running_mean is None:
+    if type(conv) not in (nn.Conv2d, ImageConv2d) or type(norm) not in NORMS or norm.running_mean is None:
         return False
-    setattr(parent, first, fuse_conv_bn_eval(conv, norm))  # type: ignore[arg-type]
+    setattr(parent, first, fuse_conv_bn_eval(conv, norm))  # type: ignore[type-var, arg-type]
     setattr(parent, second, nn.Identity())
     return True

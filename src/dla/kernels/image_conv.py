@@ -1,0 +1,106 @@
+"""Convolutions of images, of which cudnn makes poor use of a GPU: few channels leave its matrix units idle.
+
+`ImageConv2d` is a `Conv2d` that takes the kernels where they can run, for training and inference.
+"""
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
+
+from dla.kernels.packing import filled, packed, unpacked
+
+CHANNELS = 4  # of the kernels' images, zeros among them: 8 bytes
+PIXELS = 2  # neighbouring positions that are computed together
+HALF = (torch.float16, torch.bfloat16)
+LARGEST = 7  # window whose gradient fits into a multiprocessor
+WIDEST = 64  # channels of the result
+HAS_TRITON = find_spec("triton") is not None
+
+
+class ImageConv2d(nn.Conv2d):
+    """`nn.Conv2d`, computed by other kernels where images of up to 4 channels keep their size.
+
+    That is on a GPU with Triton, in float16 or bfloat16 (under autocast its type counts), with a square window of 1,
+    3, 5 or 7, stride 1, no bias and a power of 2 of channels, up to 64; it is convolved as by `nn.Conv2d` otherwise.
+    The kernels' result is channels last in memory.
+    """
+
+    def forward(self, x: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b k _ _"]:
+        """Images -> maps."""
+        dtype = _computed_in(x)
+        if not (self._fits() and self._takes(x, dtype)):
+            return super().forward(x)
+        return image_convolution(x.to(dtype), self.weight.to(dtype))
+
+    def _fits(self) -> bool:
+        side, outputs = self.kernel_size[0], self.out_channels
+        shape = (side, side), (1, 1), (side // 2, side // 2), (1, 1), 1, "zeros", None
+        own = self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.padding_mode, self.bias
+        narrow = self.in_channels <= CHANNELS and outputs <= WIDEST and outputs & (outputs - 1) == 0
+        return own == shape and side % 2 == 1 and side <= LARGEST and narrow
+
+    def _takes(self, x: Tensor, dtype: torch.dtype) -> bool:
+        """Whether the kernels compute these images; if not, `Conv2d` does, or says what is wrong with them."""
+        runs = HAS_TRITON and x.is_cuda and self.weight.is_cuda and not torch.compiler.is_exporting()
+        typed = x.dtype == self.weight.dtype or (
+            torch.is_autocast_enabled("cuda") and x.dtype in (torch.float32, *HALF)
+        )
+        return runs and typed and dtype in HALF and x.dim() == 4 and x.shape[1] == self.in_channels and x.numel() > 0
+
+
+def _computed_in(x: Tensor) -> torch.dtype:
+    autocast = torch.is_autocast_enabled(x.device.type)
+    return torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
+
+
+@torch.library.custom_op("dla::image_convolution", mutates_args=(), device_types="cuda")
+def image_convolution(image: Tensor, weight: Tensor) -> Tensor:
+    """Convolve images (b, c, h, w) by a weight (o, c, k, k) of the same type, with padding of k // 2."""
+    from dla.kernels import rows  # here, because not every torch comes with Triton
+
+    weights = packed(weight, CHANNELS, PIXELS)
+    return rows.convolve(filled(image, CHANNELS), weights, None, channels=len(weight), pixels=PIXELS)
+
+
+@torch.library.custom_op("dla::image_convolution_weight_gradient", mutates_args=(), device_types="cuda")
+def image_convolution_weight_gradient(image: Tensor, gradient: Tensor, window: int) -> Tensor:
+    """Gradient of the weight of `image_convolution`, (o, c, k, k), from that of its result, (b, o, h, w)."""
+    from dla.kernels import rows
+
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
+    packed = rows.weight_gradient(filled(image, CHANNELS), gradient, window=window, pixels=PIXELS)
+    shape = (gradient.shape[1], image.shape[1], window, window)
+    return unpacked(packed, shape, CHANNELS, PIXELS).to(image.dtype).contiguous()
+
+
+@image_convolution.register_fake
+def _(image: Tensor, weight: Tensor) -> Tensor:
+    shape = (image.shape[0], weight.shape[0], *image.shape[2:])
+    return torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=torch.channels_last)
+
+
+@image_convolution_weight_gradient.register_fake
+def _(image: Tensor, gradient: Tensor, window: int) -> Tensor:
+    return image.new_empty((gradient.shape[1], image.shape[1], window, window))
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)  # the image as it was given: filling it up once more takes less than keeping that
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    image, weight = ctx.saved_tensors
+    window = weight.shape[-1]
+    of_image = of_weight = None
+    if ctx.needs_input_grad[0]:
+        of_image = conv2d_input(image.shape, weight, gradient, padding=window // 2)
+    if ctx.needs_input_grad[1]:
+        of_weight = image_convolution_weight_gradient(image, gradient, window)
+    return of_image, of_weight
+
+
+image_convolution.register_autograd(_backward, setup_context=_save)
