@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,16 +83,24 @@ def test_what_an_engine_cannot_do_is_a_row_that_says_why(measured):
 
 
 @pytest.mark.slow
-def test_dense_predictors_and_the_fused_stem(tmp_path):
-    """Which another library's network has not."""
+def test_dense_predictors(tmp_path):
     networks = ["dla46_cup", "torchvision/lraspp_mobilenet_v3_large"]
-    arguments = [*networks, "--engines", "plain,eager+stem", "--training", "2", *SMALL]
+    arguments = [*networks, "--engines", "plain,eager", "--training", "2", *SMALL]
     assert main([*arguments, "--output", str(tmp_path / "out")]) == 0
     found = rows(tmp_path / "out")
     assert {row["size"] for row in found} == {"64x96"}
-    (not_possible,) = [row for row in found if not possible(row)]
-    assert not_possible["engine"] == "eager+stem"
-    assert "no DLA network in it whose stem could be fused" in not_possible["error"]
+    assert all(map(possible, found))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_the_network_through_max_autotune(tmp_path):
+    arguments = ["dla46_c", "--engines", "plain,max-autotune", *SMALL, "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    plain, tuned = rows(tmp_path / "out")
+    assert (tuned["engine"], tuned["error"]) == ("max-autotune", "")
+    assert float(plain["difference"]) == 0
+    assert float(tuned["difference"]) < 1e-4
 
 
 @pytest.mark.slow

@@ -95,6 +95,18 @@ def test_int8_is_near_and_is_not_float32(engine):
     assert 1e-4 < worst < 0.3
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 5e-2), (torch.float16, 1e-2)])
+@torch.no_grad()
+def test_images_in_16_bits_make_the_network_so(dtype, tolerance):
+    """And they are compared with the network as it is, in float32."""
+    model, images = network("dla46_c", num_classes=5), torch.randn(2, 3, 65, 47)
+    run = optimize(model, example=images.to(dtype))
+    expected, found = model(images), run(images.to(dtype))
+    assert found.dtype == dtype
+    assert 1e-4 < difference([expected], [found]) < tolerance
+    assert next(model.parameters()).dtype == torch.float32
+
+
 def test_networks_in_16_bits():
     """Trained weights, whose outputs folding changes by more than it does random ones'."""
     model = dla.create_model("dla46_cup.camvid", pretrained=True).bfloat16().eval()
@@ -139,9 +151,10 @@ def test_wrong_calibration(engine, calibration, message):
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "ncnn"])
-def test_files_are_in_float32(engine):
-    with pytest.raises(ValueError, match=rf"{engine} takes images in float32, not torch.float64: give model.float"):
-        optimize(nn.Conv2d(3, 3, 1).double(), engine=engine, example=torch.randn(1, 3, 4, 4).double())
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_files_are_in_float32(engine, dtype):
+    with pytest.raises(ValueError, match=rf"{engine} takes images in float32, not {dtype}: give model.float"):
+        optimize(nn.Conv2d(3, 3, 1), engine=engine, example=torch.randn(1, 3, 4, 4).to(dtype))
 
 
 def test_tensorrt_says_what_it_needs():

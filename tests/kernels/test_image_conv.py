@@ -1,14 +1,12 @@
 """Convolutions of images and their gradients are those of PyTorch, and the kernels are there where they can run.
 
-Kernels run in a process of their own, as in tests/deploy/test_stem_kernel.py: interpreted, or on a GPU where there is
-one. Run as a program, this file compares them and prints the differences.
+Kernels run in a process of their own (`own_process`): interpreted, or on a GPU where there is one. Run as a program,
+this file compares them and prints the differences.
 """
 
 import copy
 import json
-import os
 import pickle
-import subprocess
 import sys
 from typing import NamedTuple
 from unittest import mock
@@ -16,6 +14,7 @@ from unittest import mock
 import pytest
 import torch
 import torch.nn.functional as F
+from own_process import difference, in_own_process
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
@@ -50,12 +49,6 @@ ON_GPU = {"large, odd": (33, 3, 223, 181), "of ImageNet": (4, 3, 224, 224)}
 KINDS = ("as it is", "autocast", "compiled")
 PARTS = ("result", "weight", "image")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-
-
-@torch.no_grad()
-def difference(expected: torch.Tensor, found: torch.Tensor) -> float:
-    assert found.shape == expected.shape
-    return float((found.float() - expected.float()).norm() / expected.float().norm())
 
 
 def with_gradients(run, weight, x, gradient) -> list[torch.Tensor]:
@@ -137,24 +130,15 @@ def compile_for_an_h100() -> dict[str, list[int]]:
     return found
 
 
-def in_own_process(what: str) -> dict:
-    mode = {"TRITON_INTERPRET": str(int(what == "interpreted"))}
-    environment = {**os.environ, **mode, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, __file__, what]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def interpreted():
     pytest.importorskip("triton")
-    return in_own_process("interpreted")
+    return in_own_process(__file__, "interpreted")
 
 
 @pytest.fixture(scope="module")
 def on_gpu():
-    return in_own_process("gpu")
+    return in_own_process(__file__, "gpu")
 
 
 @pytest.mark.parametrize("name", [*INTERPRETED, "operation"])
@@ -165,7 +149,7 @@ def test_the_kernels_compute_what_pytorch_does(interpreted, name):
 @pytest.mark.slow
 def test_the_gradient_compiles_for_an_h100_with_wide_loads():
     pytest.importorskip("triton")
-    for products, wide, narrow in in_own_process("compiled").values():
+    for products, wide, narrow in in_own_process(__file__, "compiled").values():
         assert products > 0
         assert wide > 0
         assert narrow == 0

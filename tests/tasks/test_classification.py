@@ -283,7 +283,7 @@ def test_a_checkpoint_of_other_classes_is_refused(run, tmp_path, capsys, change,
 
 
 def test_recomputing_can_be_switched_off(task):
-    assert task.model.memory_efficient
+    assert task.model.memory_efficient is None
     assert not ClassificationTask(network="dla46_c", num_classes=5, memory_efficient=False).model.memory_efficient
     ClassificationTask(network="timm/resnet10t", num_classes=5, memory_efficient=False)
 

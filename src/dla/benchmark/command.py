@@ -38,8 +38,9 @@ what is written:
   DIR/picture.png  images per second, and training memory over the time of a step
 
 engines:
-  plain: the network called as it is; the others are those of dla.deploy.optimize, for our networks and others alike;
-  +stem: with the stem and first two stages as one operation, on a GPU in bfloat16
+  plain: the network called as it is; max-autotune: the same through torch.compile(mode="max-autotune"), which takes
+  minutes; the others are those of dla.deploy.optimize, for our networks and others alike. A network behind whose name
+  engines stand is measured in these alone: timm/dla34=plain,max-autotune
 
 examples:
   dla benchmark dla34 timm/resnet34 --engines plain,compile,onnxruntime,openvino --batch 1,8 --output runs/engines
@@ -93,7 +94,8 @@ def _measured(arguments: argparse.Namespace, command: str) -> Session:
     """
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("there is no GPU that torch can use here: leave out --device cuda")
-    counted = {name: costs(name, arguments.size) for name in [*arguments.models, *arguments.curve]}
+    names = [name for name, _ in arguments.models]
+    counted = {name: costs(name, arguments.size) for name in [*names, *arguments.curve]}
     jobs = _jobs(arguments, counted)
     if not jobs:
         raise ValueError("nothing to measure: name networks, or --curve with networks")
@@ -115,13 +117,14 @@ def _jobs(arguments: argparse.Namespace, counted: Mapping[str, Costs]) -> list[J
     jobs = [
         job(INFERENCE, name, engine, batch)
         for batch in arguments.batch
-        for name in arguments.models
-        for engine in arguments.engines
+        for name, engines in arguments.models
+        for engine in engines or arguments.engines
     ]
     for batch in arguments.training or ([8] if arguments.curve else []):
-        for name in arguments.models if arguments.training else []:
+        for name, _ in arguments.models if arguments.training else []:
             ways = (None, MACS) if counted[name].recomputes else (None,)
             jobs.append(job(TRAINING, name, batch=batch, recompute=ways))
+            jobs += [job(TRAINING, name, batch=batch, compiled=True)] if arguments.compile else []
         jobs += [job(TRAINING, name, batch=batch, recompute=CURVE) for name in arguments.curve]
     return list(dict.fromkeys(jobs))
 
@@ -138,8 +141,9 @@ def _facts(arguments: argparse.Namespace, command: str) -> dict[str, str]:
         "versions": ", ".join(f"{name} {number}" for name, number in versions(PACKAGES).items()),
         "rounds": f"{arguments.rounds} of at least {arguments.seconds:g} s each, alternated; ms is their median, "
         "beside which stand the fastest and the slowest",
-        "training": f"forward, loss, backward and SGD with momentum, {arguments.layout}; memory is counted in "
-        "float32, over 8 images, beside parameters and gradients",
+        "training": f"forward, loss, backward and SGD with momentum, {arguments.layout}; memory is "
+        + ("what a step took at most" if device.type == "cuda" else "counted in float32, over 8 images,")
+        + " beside parameters and gradients",
         "difference": "largest, from the network in float32, relative to its largest output",
     }
 
@@ -153,7 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     whole = partial(number, kind=int)
     add = parser.add_argument
-    add("models", nargs="*", metavar="NETWORK", help="name as in dla34, dla34up, timm/resnet34, torchvision/resnet34")
+    add("models", nargs="*", type=_network, metavar="NETWORK", help="name as in dla34, dla34up, timm/resnet34, "
+        "torchvision/resnet34")  # fmt: skip
     add("--output", required=True, type=Path, metavar="DIR", help="folder to write to; made where it is missing")
     add("--engines", type=_engines, default=("plain", "eager"), metavar="A,B", help=f"{', '.join(INFERENCE_ENGINES)}, "
         "or none; plain,eager")  # fmt: skip
@@ -163,11 +168,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=whole, default=5, help="how often each row is measured; 5")
     add("--seconds", type=partial(number, kind=float), default=0.5, help="that a round lasts at least; 0.5")
     add("--training", type=_numbers, default=[], metavar="8", help="measure training steps of so many images, too")
+    add("--compile", action="store_true", help="measure training steps through torch.compile, too")
     add("--layout", choices=("channels_last", "contiguous"), default="channels_last", help="in memory, of training")
     add("--curve", type=lambda text: text.split(","), default=[], metavar="A,B", help="networks whose training memory "
         "is measured over the time of a step")  # fmt: skip
     add("--device", choices=("cpu", "cuda"), default="cpu", help="cpu")
-    add("--precision", choices=("float32", "bfloat16", "int8"), default="float32", help="float32; bfloat16 is autocast")
+    add(
+        "--precision",
+        choices=("float32", "bfloat16", "int8"),
+        default="float32",
+        help="float32; in bfloat16, training is by autocast",
+    )
     return parser
 
 
@@ -181,6 +192,12 @@ def _size(text: str) -> tuple[int, int]:
     if len(sides) > 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH")
     return sides[0], sides[-1]
+
+
+def _network(text: str) -> tuple[str, Sequence[str] | None]:
+    """NAME, or NAME=A,B with engines of its own."""
+    name, equals, engines = text.partition("=")
+    return name, _engines(engines) if equals else None
 
 
 def _engines(text: str) -> Sequence[str]:

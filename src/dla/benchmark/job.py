@@ -24,8 +24,9 @@ class Job(NamedTuple):
         size: height and width of the images.
         threads: of the processor.
         device: "cpu" or "cuda".
-        precision: "float32", "bfloat16" (autocast) or "int8".
+        precision: "float32", "bfloat16" (of weights and images; in training by autocast) or "int8".
         channels_last: of training, how maps lie in memory; engines decide by themselves.
+        compiled: training goes through `torch.compile`.
     """
 
     work: str
@@ -38,6 +39,7 @@ class Job(NamedTuple):
     device: str = "cpu"
     precision: str = "float32"
     channels_last: bool = True
+    compiled: bool = False
 
 
 class Row(NamedTuple):
@@ -58,6 +60,8 @@ class Row(NamedTuple):
         """The engine; of training, what is kept."""
         if self.job.work == INFERENCE:
             return self.job.engine
+        if self.job.compiled:
+            return "compiled"
         return "all kept" if self.recompute is None else f"recomputing, macs={self.recompute}"
 
 

@@ -51,12 +51,13 @@ def _bars(axes: Any, rows: Sequence[Measured], session: Session) -> None:
 def _training(axes: Any, rows: Sequence[Measured], session: Session) -> None:
     """Memory over the time of a step, a line for each network, through all that it may keep or compute again."""
     for color, name in enumerate(session.costs):
-        own = [row for row in rows if row.row.job.model == name]
+        own = [row for row in rows if row.row.job.model == name and known_fact(row) is not None]
         points = [(1000 * row.seconds / row.row.job.batch, known_fact(row)) for row in own]
         if points:
             axes.plot(*zip(*points, strict=True), "o-", color=f"C{color % 10}", label=name)
         for point, row in zip(points, own, strict=True):
-            label = "all" if row.row.recompute is None else str(row.row.recompute)
+            way = row.row.recompute
+            label = "compiled" if row.row.job.compiled else "all" if way is None else str(way)
             axes.annotate(label, point, xytext=(4, 4), textcoords="offset points", fontsize="small")
     axes.set(xlabel="training step, ms an image", ylabel="training memory, MiB an image", ylim=(0, None))
     axes.set_title("training; all: all is kept; numbers: recomputing(macs=...)", fontsize="medium")

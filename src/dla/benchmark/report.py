@@ -107,17 +107,18 @@ def _cells(measured: Measured, session: Session) -> list[str]:
     if measured.error:
         return [*name, f"not possible: {measured.error.replace('|', ' ')}", *[""] * 5]
     f = figures(measured, session.costs[job.model], session.peak)
-    times = [f"{f.milliseconds:.1f}", f"{f.low:.1f} - {f.high:.1f}", f"{f.images_per_second:.1f}"]
+    times = [f"{f.milliseconds:.4g}", f"{f.low:.4g} - {f.high:.4g}", f"{f.images_per_second:.1f}"]
     known = known_fact(measured)
-    last = f"{known:.1e}" if job.work == INFERENCE else f"{known:.1f}"
+    last = "not counted" if known is None else f"{known:.1e}" if job.work == INFERENCE else f"{known:.1f}"
     return [*name, *times, f"{f.of_matmul:.0%}", f"{f.of_copy:.0%}", last]
 
 
-def known_fact(measured: Measured) -> float:
-    """Of inference the difference from the network; of training MiB an image."""
+def known_fact(measured: Measured) -> float | None:
+    """Of inference the difference from the network; of training MiB an image, where they are known."""
     if measured.row.job.work == INFERENCE:
         return float(measured.facts["difference"])
-    return float(measured.facts["memory"][measured.row.call] / 2**20)
+    memory = measured.facts["memory"][measured.row.call]
+    return None if memory is None else float(memory / 2**20)
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

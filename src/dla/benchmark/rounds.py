@@ -58,7 +58,9 @@ def measure(jobs: Sequence[Job], rounds: int, seconds: float, console: Console) 
     peak = jobs[0]._replace(work=PEAK, model="", engine="", recompute=(None, None))  # two calls
     everything = [peak, *jobs]
     # The processes end first: threads that wait for one then stop, even when the block is interrupted.
-    with ThreadPoolExecutor(cores()) as pool, _processes(everything) as processes:
+    # On a GPU one after another: engines choose kernels by their time. Libraries are imported by all at once.
+    workers = 1 if peak.device == "cuda" else cores()
+    with ThreadPoolExecutor(workers) as pool, _processes(everything) as processes:
         prepared = {job: pool.submit(process.prepare, job) for job, process in processes.items()}
         for _ in track(as_completed(prepared.values()), "preparing", len(prepared), console=console):
             pass

@@ -36,12 +36,13 @@ def _replaced(module: nn.Module) -> nn.Module:
         setattr(module, name, _replaced(child))
     if isinstance(module, nn.Sequential):
         _join_activations(module)
-    if type(module) is Residual and (last := _convolution(module.body[-1])) is not None:
+    rectified = isinstance(getattr(module, "activation", None), nn.ReLU)
+    if type(module) is Residual and rectified and (last := _convolution(module.body[-1])) is not None:
         return GPUResidual(module, last)
-    if type(module) is Node and module.conv.bias is not None and isinstance(module.activation, nn.ReLU):
+    if type(module) is Node and rectified and module.conv.bias is not None:
         return GPUNode(module)
     if type(module) is nn.MaxPool2d and repr(module) == repr(nn.MaxPool2d(2, 2, ceil_mode=True)):
-        return GPUPool()
+        return module if module.return_indices else GPUPool()
     return module
 
 
@@ -56,7 +57,7 @@ def _join_activations(layers: nn.Sequential) -> None:
 
 def _convolution(module: nn.Module) -> nn.Conv2d | None:
     """The convolution, with a bias, that `module` is or that alone computes something in it."""
-    layers = [layer for layer in module.modules() if not isinstance(layer, nn.Sequential | nn.Identity)]
+    layers = [layer for layer in module.modules() if type(layer) not in (nn.Sequential, nn.Identity)]
     if len(layers) != 1 or type(layers[0]) not in (nn.Conv2d, ImageConv2d):
         return None
     conv = cast(nn.Conv2d, layers[0])

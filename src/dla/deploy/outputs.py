@@ -14,6 +14,7 @@ Metadata = Mapping[str, str]
 """Facts that an exported file carries, as texts by their names."""
 TOLERANCE = 1e-4  # of float32, relative to the largest output
 TOLERANCES = {torch.float16: 1e-2, torch.bfloat16: 5e-2}  # of networks in 16 bits, where folding alone rounds otherwise
+TF32 = 1e-2  # of a GPU's convolutions in float32, which multiply numbers of 10 bits unless told otherwise
 
 
 def flat(output: Any) -> list[Tensor]:
@@ -56,6 +57,13 @@ def difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
         raise DeployError(f"outputs have shapes {shapes[1]} where the network's have {shapes[0]}: report this as a bug")
     pairs = [(a.float().cpu(), b.float().cpu()) for a, b in zip(expected, found, strict=True)]
     return max(float((a - b).abs().max() / a.abs().max().clamp(min=1e-30)) for a, b in pairs)
+
+
+def tolerance_for(example: Tensor) -> float:
+    """What may be lost on images like these."""
+    if example.is_cuda and example.dtype == torch.float32 and torch.backends.cudnn.allow_tf32:
+        return TF32
+    return TOLERANCES.get(example.dtype, TOLERANCE)
 
 
 def check(found: float, where: str, tolerance: float = TOLERANCE) -> None:

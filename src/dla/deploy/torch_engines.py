@@ -20,7 +20,7 @@ def eager(model: nn.Module, example: Tensor, threads: int | None) -> Run:
         return _run(model, threads)
     if example.dtype in HALF and HAS_TRITON:
         model = for_gpu(model)
-    return captured(model, example)
+    return Captured(model, example)
 
 
 def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
@@ -38,38 +38,50 @@ def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
     return run
 
 
-@torch.inference_mode()
-def captured(model: nn.Module, example: Tensor) -> Run:
+class Captured:
     """A model on a GPU as one CUDA graph: for small batches, launching the layers takes longer than what they do.
 
     Raises:
-        DeployError: it does what a graph cannot hold, such as waiting for the GPU.
+        DeployError: the model does what a graph cannot hold, such as waiting for the GPU.
     """
-    images, graph = example.contiguous(memory_format=torch.channels_last).clone(), torch.cuda.CUDAGraph()
-    try:
-        with _fastest_convolutions():
-            _warm_up(model, images)
-            with torch.cuda.graph(graph):
-                outputs = flat(model(images))
-    except RuntimeError as error:
-        raise DeployError(f"the network cannot become a CUDA graph ({error}): use the engine compile") from error
 
     @torch.inference_mode()
-    def run(given: Tensor) -> list[Tensor]:
-        images.copy_(given)
-        graph.replay()
-        return [output.clone() for output in outputs]  # the next call overwrites them
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        self.model = model  # whose weights the graph reads where they lie
+        self.images = example.contiguous(memory_format=torch.channels_last).clone()
+        self.graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.device_of(example), _fastest_convolutions():
+                _warm_up(model, self.images)
+                with torch.cuda.graph(self.graph):
+                    self.outputs = flat(model(self.images))
+        except RuntimeError as error:
+            raise DeployError(f"the network cannot become a CUDA graph ({error}): use the engine compile") from error
 
-    return run
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """All outputs, copied, since the next call overwrites them."""
+        self.images.copy_(images)
+        self.graph.replay()
+        return [output.clone() for output in self.outputs]
 
 
 def _warm_up(model: nn.Module, images: Tensor) -> None:
-    """Calls in a stream of their own, as CUDA asks for before a graph is captured."""
-    stream = torch.cuda.Stream()
+    """Calls in a stream of their own, as CUDA asks for before a graph is captured.
+
+    Raises:
+        RuntimeError: the model waits for the GPU; begun within a graph, that would leave CUDA in disorder.
+    """
+    stream, before = torch.cuda.Stream(), torch.cuda.get_sync_debug_mode()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(3):
+        model(images)
+        model(images)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
             model(images)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
     torch.cuda.current_stream().wait_stream(stream)
 
 

@@ -31,9 +31,9 @@ class ImageConv2d(nn.Conv2d):
 
     def forward(self, x: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b k _ _"]:
         """Images -> maps."""
-        dtype = _computed_in(x)
-        if not (self._fits() and self._takes(x, dtype)):
+        if not (x.is_cuda and self._fits() and self._takes(x)):
             return super().forward(x)
+        dtype = _computed_in(x)
         return image_convolution(x.to(dtype), self.weight.to(dtype))
 
     def _fits(self) -> bool:
@@ -43,18 +43,30 @@ class ImageConv2d(nn.Conv2d):
         narrow = self.in_channels <= CHANNELS and outputs <= WIDEST and outputs & (outputs - 1) == 0
         return own == shape and side % 2 == 1 and side <= LARGEST and narrow
 
-    def _takes(self, x: Tensor, dtype: torch.dtype) -> bool:
+    def _takes(self, x: Tensor) -> bool:
         """Whether the kernels compute these images; if not, `Conv2d` does, or says what is wrong with them."""
-        runs = HAS_TRITON and x.is_cuda and self.weight.is_cuda and not torch.compiler.is_exporting()
+        runs = HAS_TRITON and self.weight.is_cuda and not torch.compiler.is_exporting() and _modern(x.device)
         typed = x.dtype == self.weight.dtype or (
             torch.is_autocast_enabled("cuda") and x.dtype in (torch.float32, *HALF)
         )
-        return runs and typed and dtype in HALF and x.dim() == 4 and x.shape[1] == self.in_channels and x.numel() > 0
+        return (
+            runs
+            and typed
+            and _computed_in(x) in HALF
+            and x.dim() == 4
+            and x.shape[1] == self.in_channels
+            and x.numel() > 0
+        )
+
+
+def _modern(device: torch.device) -> bool:
+    """Whether the GPU multiplies matrices in 16 bits of both kinds; the compiler takes no older one."""
+    absent = not torch.cuda.is_available()  # but in a fake mode
+    return torch.compiler.is_compiling() or absent or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _computed_in(x: Tensor) -> torch.dtype:
-    autocast = torch.is_autocast_enabled(x.device.type)
-    return torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
+    return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
 
 
 @torch.library.custom_op("dla::image_convolution", mutates_args=(), device_types="cuda")

@@ -25,7 +25,8 @@ def combine(
             weights = tl.load(source, mask=(inputs < channels[i])[:, None] & (outputs < n)[None, :], other=0.0)
             total = tl.dot(values, weights, total, input_precision="ieee")
         weight += channels[i] * n
-    total = tl.maximum(total + tl.load(bias + outputs, mask=outputs < n, other=0.0)[None, :], 0.0)
+    total += tl.load(bias + outputs, mask=outputs < n, other=0.0)[None, :]
+    total = tl.maximum(total, 0.0, propagate_nan=tl.PropagateNan.ALL)
     inside = (place < positions)[:, None] & (outputs < n)[None, :]
     tl.store(out + place[:, None] * n + outputs[None, :], total.to(out.dtype.element_ty), mask=inside)
 
@@ -40,7 +41,8 @@ def pool(image, out, numbers, height, width, out_height, out_width, channels: tl
     inside = index < numbers
     low: tl.constexpr = float("-inf")
     right, below = inside & (x + 1 < width), inside & (y + 1 < height)
-    upper = tl.maximum(tl.load(source, inside, low), tl.load(source + channels, right, low))
+    nan: tl.constexpr = tl.PropagateNan.ALL
+    upper = tl.maximum(tl.load(source, inside, low), tl.load(source + channels, right, low), propagate_nan=nan)
     source += width * channels
-    lower = tl.maximum(tl.load(source, below, low), tl.load(source + channels, below & right, low))
-    tl.store(out + index, tl.maximum(upper, lower), mask=inside)
+    lower = tl.maximum(tl.load(source, below, low), tl.load(source + channels, below & right, low), propagate_nan=nan)
+    tl.store(out + index, tl.maximum(upper, lower, propagate_nan=nan), mask=inside)

@@ -39,7 +39,7 @@ def convolve(
     if bias is not None:
         total += tl.load(bias + outputs)[None, :]
     if relu:
-        total = tl.maximum(total, 0.0)
+        total = tl.maximum(total, 0.0, propagate_nan=tl.PropagateNan.ALL)
     column = (group * pixels - before)[:, None] * channels + outputs[None, :]
     inside = (index < images)[:, None] & (column >= 0) & (column < out_width * channels)
     inside = inside & (outputs < pixels * channels)[None, :]

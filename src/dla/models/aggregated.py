@@ -12,7 +12,7 @@ from dla.checkpointing import checkpointed
 from dla.models.depth import groups_within, undecayed_within
 from dla.models.features import Features
 from dla.models.heads import Classifier, ClassifierHead, Pool
-from dla.recompute import recomputing
+from dla.recompute import efficient, recomputing
 
 
 class Aggregated(nn.Module):
@@ -26,7 +26,7 @@ class Aggregated(nn.Module):
     def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.grad_checkpointing = False
-        self.memory_efficient = True
+        self.memory_efficient: bool | None = None
         self.pretrained_cfg: dict[str, Any] = {}
         self.backbone = backbone
         self.decoder: Any = decoder
@@ -55,7 +55,7 @@ class Aggregated(nn.Module):
         height, width = x.shape[-2:]
         stride = self.out_stride  # below, not -(-height // stride), which ONNX and ncnn would round towards zero
         size = ((height + stride - 1) // stride, (width + stride - 1) // stride)
-        with recomputing(self.memory_efficient):
+        with recomputing(efficient(self.memory_efficient, x)):
             maps = self.backbone(x)
             if self.grad_checkpointing and torch.is_grad_enabled():
                 return checkpointed(self.decoder, maps, size, run=self.decoder.steps)
@@ -78,7 +78,7 @@ class Aggregated(nn.Module):
         self.grad_checkpointing = enable
         self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]
 
-    def set_memory_efficient(self, enable: bool = True) -> None:
+    def set_memory_efficient(self, enable: bool | None = True) -> None:
         """See `DLA.set_memory_efficient`; it holds for decoder and head too, and for backbones that are not ours."""
         self.memory_efficient = enable
         if isinstance(self.backbone, Features):

@@ -16,12 +16,17 @@ BlockFactory = Callable[..., nn.Module]
 
 
 def conv_norm(
-    in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    layer: type[nn.Conv2d] = nn.Conv2d,
 ) -> nn.Sequential:
     """Convolution that keeps the size up to its stride, and batch norm."""
-    conv = nn.Conv2d(
-        in_channels, out_channels, kernel, stride, kernel // 2 * dilation, dilation=dilation, groups=groups, bias=False
-    )
+    padding = kernel // 2 * dilation
+    conv = layer(in_channels, out_channels, kernel, stride, padding, dilation=dilation, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 

@@ -22,7 +22,7 @@ from dla.models.blocks import conv_norm
 from dla.models.deformable import DeformableConv
 from dla.models.dense import DLAUp, Size
 from dla.models.upsample import LearnedUpsample
-from dla.recompute import recomputing
+from dla.recompute import efficient, recomputing
 
 DETECTION = {"hm": 80, "wh": 2, "reg": 2}  # of COCO: a heatmap per class, the box's size, the centre's offset
 PRIOR = -2.19  # a heatmap's bias at the start: sigmoid(-2.19) = 0.1
@@ -108,7 +108,7 @@ class CenterNet(nn.Module):
         head_channels: int = 256,
     ) -> None:
         super().__init__()
-        self.memory_efficient = True
+        self.memory_efficient: bool | None = None
         self.pretrained_cfg: dict[str, Any] = {}
         self.backbone = backbone
         self.decoder = decoder
@@ -124,7 +124,7 @@ class CenterNet(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         """Maps (b, channels, ceil(h / 4), ceil(w / 4)) by their heads' names; heatmaps before the sigmoid."""
-        with recomputing(self.memory_efficient):
+        with recomputing(efficient(self.memory_efficient, x)):
             fused = self.forward_features(x)
             return {name: head(fused) for name, head in self.heads.items()}
 
@@ -132,7 +132,7 @@ class CenterNet(nn.Module):
         """See `DLA.set_grad_checkpointing`; the decoder is not checkpointed."""
         self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]
 
-    def set_memory_efficient(self, enable: bool = True) -> None:
+    def set_memory_efficient(self, enable: bool | None = True) -> None:
         """See `DLA.set_memory_efficient`; it holds for the decoder and the heads too."""
         self.memory_efficient = enable
         self.backbone.set_memory_efficient(enable)  # type: ignore[operator]

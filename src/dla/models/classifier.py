@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from dla.backbones import FeatureSpec, take_indices
 from dla.checkpointing import checkpointed
+from dla.kernels.image_conv import ImageConv2d
 from dla.models.blocks import BlockFactory, conv_norm
 from dla.models.depth import Matcher, stage_groups
 from dla.models.heads import Classifier, ClassifierHead, Pool
 from dla.models.norms import NormLayer, with_norms
 from dla.models.stage import STRUCTURES, Stage
-from dla.recompute import recomputing
+from dla.recompute import efficient, recomputing
 
 
 class DLA(Classifier):
@@ -70,14 +71,15 @@ class DLA(Classifier):
         self.drop_rate = drop_rate
         self.global_pool: Pool = global_pool
         self.grad_checkpointing = False
-        self.memory_efficient = True
+        self.memory_efficient: bool | None = None
         self.pretrained_cfg: dict[str, Any] = {}
         self.num_features = self.head_hidden_size = channels[-1]
         undilated = [max(1, 2**i * stem_stride // 4) for i in range(6)]
         strides = [min(stride, output_stride) for stride in undilated]
         self.feature_specs = [FeatureSpec(c, s) for c, s in zip(channels, strides, strict=True)]
 
-        self.stem = nn.Sequential(conv_norm(in_chans, channels[0], 7 if stem_stride == 4 else 3), nn.ReLU(inplace=True))
+        side = 7 if stem_stride == 4 else 3
+        self.stem = nn.Sequential(conv_norm(in_chans, channels[0], side, layer=ImageConv2d), nn.ReLU(inplace=True))
         self.stages = nn.Sequential(
             *(nn.Sequential(conv_norm(channels[0], channels[i], 3, strides[i]), nn.ReLU(inplace=True)) for i in (0, 1))
         )
@@ -129,7 +131,7 @@ class DLA(Classifier):
         take = take_indices(len(self.stages), indices)
         last = max(take) + 1 if stop_early and take else len(self.stages)
         maps = []
-        with recomputing(self.memory_efficient):
+        with recomputing(efficient(self.memory_efficient, x)):
             x = self._run(self.stem, x)
             for i, stage in enumerate(self.stages[:last]):
                 x = self._run(stage, x)
@@ -173,8 +175,8 @@ class DLA(Classifier):
         """Keep only the stages' inputs for the backward pass and compute the rest again: less memory, more time."""
         self.grad_checkpointing = enable
 
-    def set_memory_efficient(self, enable: bool = True) -> None:
-        """Keep convolutions' results alone for the backward pass (`dla.recomputing`); on unless switched off."""
+    def set_memory_efficient(self, enable: bool | None = True) -> None:
+        """Keep convolutions' results alone for the backward pass (`dla.recomputing`); None: on a CPU, not on a GPU."""
         self.memory_efficient = enable
 
     def _run(self, module: nn.Module, x: Tensor) -> Tensor:

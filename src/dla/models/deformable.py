@@ -34,4 +34,13 @@ class DeformableConv(nn.Module):
         offsets, weights = self.offsets(x).split([2 * TAPS, TAPS], dim=1)
         device = "cpu" if x.is_meta else x.device.type  # autocast knows no meta device
         with torch.autocast(device, enabled=False):  # the operator has no bfloat16
+            if self.conv.weight.dtype == torch.bfloat16:
+                return self._wide(x, offsets, weights.sigmoid())
             return self.conv(*(value.to(self.conv.weight.dtype) for value in (x, offsets, weights.sigmoid())))
+
+    def _wide(self, x: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+        """A network in bfloat16, computed in float32."""
+        from torchvision.ops import deform_conv2d
+
+        values = (value.float() for value in (x, offsets, self.conv.weight, self.conv.bias))
+        return deform_conv2d(*values, padding=1, mask=weights.float()).to(x.dtype)

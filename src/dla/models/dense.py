@@ -13,7 +13,7 @@ from dla.models.blocks import conv_norm
 from dla.models.classifier import initialise
 from dla.models.heads import DenseHead
 from dla.models.upsample import LearnedUpsample
-from dla.recompute import recomputing
+from dla.recompute import efficient, recomputing
 
 Size = tuple[int, int]
 node3x3 = partial(Node, kernel_size=3)
@@ -145,7 +145,7 @@ class DensePredictor(Aggregated):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Logits (b, classes, h, w)."""
-        with recomputing(self.memory_efficient):
+        with recomputing(efficient(self.memory_efficient, x)):
             return self.head(self.forward_features(x), x.shape[-2:])
 
     def get_classifier(self) -> nn.Module:

@@ -46,6 +46,6 @@ class Features(nn.Module):
         """See `DLA.set_grad_checkpointing`."""
         self.body.set_grad_checkpointing(enable)
 
-    def set_memory_efficient(self, enable: bool = True) -> None:
+    def set_memory_efficient(self, enable: bool | None = True) -> None:
         """See `DLA.set_memory_efficient`."""
         self.body.set_memory_efficient(enable)

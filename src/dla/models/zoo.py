@@ -37,7 +37,7 @@ def create_model(
     *,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
-    memory_efficient: bool = True,
+    memory_efficient: bool | None = None,
     **options: Any,
 ) -> nn.Module:
     """Build a network by name: "dla34" classifies; "dla34up" and "dla34ida" give logits of every pixel.
@@ -57,7 +57,7 @@ def create_model(
         features_only: for a classifier's name, a module that gives a list of maps instead.
         out_indices: with `features_only`, which stages' maps (0 to 5, by default 1 to 5).
         memory_efficient: ours train in half the memory and compute cheap results again (`dla.recomputing`); False keeps
-            all, which is a little faster.
+            all, which is a little faster; None is True on a CPU and False on a GPU, where it costs more.
         options: of `DLA` (num_classes, in_chans, output_stride, stem_stride, structure, drop_rate, drop_path_rate,
             global_pool, norm_layer) and width, by which all channels are multiplied; a dense predictor takes
             num_classes (default 19), in_chans, output_stride, drop_path_rate, norm_layer and out_stride, the stride at
@@ -71,8 +71,8 @@ def create_model(
         TypeError: an option is unknown.
     """
     model: Any = _create(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
-    if not memory_efficient and hasattr(model, "set_memory_efficient"):
-        model.set_memory_efficient(False)
+    if memory_efficient is not None and hasattr(model, "set_memory_efficient"):
+        model.set_memory_efficient(memory_efficient)
     return model
 
 

@@ -1,5 +1,5 @@
 """Training in less memory: what convolutions give is kept for the backward pass, what is cheap to compute is not."""
 
-from dla.recompute.recording import recomputing
+from dla.recompute.recording import efficient, recomputing
 
-__all__ = ["recomputing"]
+__all__ = ["efficient", "recomputing"]

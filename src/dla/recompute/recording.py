@@ -96,6 +96,15 @@ def recomputing(enable: bool = True, *, macs: int = MACS) -> AbstractContextMana
     return _recording(macs)
 
 
+def efficient(choice: bool | None, images: Tensor) -> bool:
+    """Whether a network of ours recomputes in training on these images: None leaves it to where they are.
+
+    On a GPU it keeps all, because noting recipes takes the processor longer than the GPU takes for small batches, and
+    computing again a tenth of the step for large ones (benchmarks/README.md).
+    """
+    return not images.is_cuda if choice is None else choice
+
+
 def _others_save() -> bool:
     traced = torch._C._is_tracing() or torch._C._functorch.maybe_current_level() is not None
     allowed = torch._C._autograd._saved_tensors_hooks_is_enabled()  # type: ignore[attr-defined]

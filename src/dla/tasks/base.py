@@ -33,8 +33,8 @@ class Task(LightningModule):
         new_head: Do not take the head from these weights, because the classes are others.
         drop_path_rate: Stochastic depth of the last block.
         grad_checkpointing: Less memory for more time.
-        memory_efficient: Our networks compute again what is cheap (`dla.recomputing`); false keeps all, which is faster
-            for small images in bfloat16.
+        memory_efficient: Our networks compute again what is cheap (`dla.recomputing`) and train in half the memory;
+            false keeps all, which is faster; null is true on a CPU and false on a GPU, where it costs more.
         optimizer: sgd, as the authors trained; adamw, which gets further in a short run (lr 0.003); or lamb, for large
             batches.
         lr: Learning rate of the first epoch.
@@ -70,7 +70,7 @@ class Task(LightningModule):
         new_head: bool = False,
         drop_path_rate: float = 0.0,
         grad_checkpointing: bool = False,
-        memory_efficient: bool = True,
+        memory_efficient: bool | None = None,
         optimizer: Optimizer = "sgd",
         lr: float = 0.01,
         batch_base: int | None = None,
