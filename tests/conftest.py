@@ -9,9 +9,12 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Not in what runs at every operation of training: it has no shapes to check, and would take most of the tests' time.
-UNCHECKED = {"recompute"}
+# Nor in kernels, of which Triton reads the source.
+UNCHECKED = {"recompute", "kernels"}
 SOURCE = Path(__file__).parents[1] / "src" / "dla"
-CHECKED = sorted(f"dla.{path.stem}" for path in SOURCE.iterdir() if path.stem[0] != "_" and path.stem not in UNCHECKED)
+NAMES = [f"dla.{path.stem}" for path in SOURCE.iterdir() if path.stem[0] != "_" and path.stem not in UNCHECKED]
+KERNELS = [f"dla.kernels.{path.stem}" for path in SOURCE.glob("kernels/[a-z]*.py") if not path.stem.endswith("_kernel")]
+CHECKED = sorted(NAMES + KERNELS)
 install_import_hook(CHECKED, "typeguard.typechecked")
 
 

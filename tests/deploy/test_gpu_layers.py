@@ -184,7 +184,7 @@ def test_a_graph_keeps_its_weights():
         mock.patch("torch.cuda.CUDAGraph"),
         mock.patch("torch.cuda.graph", nullcontext),
         mock.patch("torch.cuda.device_of", nullcontext),
-        mock.patch.multiple("torch.cuda", Stream=mock.DEFAULT, current_stream=mock.DEFAULT, stream=nullcontext),
+        mock.patch.object(torch_engines, "_warm_up"),
     ):
         run = torch_engines.Captured(model, torch.randn(1, 3, 4, 4))
     del model

@@ -45,7 +45,7 @@ class ImageConv2d(nn.Conv2d):
 
     def _takes(self, x: Tensor) -> bool:
         """Whether the kernels compute these images; if not, `Conv2d` does, or says what is wrong with them."""
-        runs = HAS_TRITON and self.weight.is_cuda and not torch.compiler.is_exporting() and _modern(x.device)
+        runs = HAS_TRITON and self.weight.is_cuda and not _exporting() and _modern(x.device)
         typed = x.dtype == self.weight.dtype or (
             torch.is_autocast_enabled("cuda") and x.dtype in (torch.float32, *HALF)
         )
@@ -57,6 +57,11 @@ class ImageConv2d(nn.Conv2d):
             and x.shape[1] == self.in_channels
             and x.numel() > 0
         )
+
+
+def _exporting() -> bool:
+    """Whether a program is made that has to run without this package; torch.compile of PyTorch 2.11 says so always."""
+    return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
 
 
 def _modern(device: torch.device) -> bool:
