@@ -7,6 +7,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 import dla
 from dla.recompute.recipe import Geometry, Kept, Place, Recipe, evaluate
@@ -242,3 +243,17 @@ def test_a_tensor_twice_in_one_operation():
         return torch.autograd.grad(out.square().sum(), weight)[0]
 
     torch.testing.assert_close(gradient(True), gradient(False), rtol=1e-9, atol=1e-9)
+
+
+def test_by_default_a_gpu_keeps_all():
+    with FakeTensorMode():
+        gpu = torch.empty(1, 3, 8, 8, device="cuda")
+    assert [dla.recompute.efficient(choice, gpu) for choice in (None, True, False)] == [False, True, False]
+    assert [dla.recompute.efficient(choice, torch.empty(1)) for choice in (None, True, False)] == [True, True, False]
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_classifiers_are_traced_by_fx():
+    model, x = dla.create_model("dla46_c").eval(), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.fx.symbolic_trace(model)(x), model(x))

@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 
 from dla.benchmark import main
+from dla.benchmark.costs import Costs
+from dla.benchmark.job import Job, Row
+from dla.benchmark.report import Session, tables
+from dla.benchmark.rounds import Measured, Peak
 
 SMALL = ["--size", "64x96", "--threads", "1", "--rounds", "2", "--seconds", "0.02"]
 
@@ -72,6 +76,13 @@ def test_the_table_says_on_what_and_how(measured):
     assert "| dla46_c | 1,301,400 | 0.071 G |" in table
     assert table.count("| dla46_c | eager | 3 |") == 1
     assert (measured / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_long_calls_have_no_powers_of_ten():
+    job = Job("inference", "dla34", "plain")
+    row = Measured(Row(job), [12.3456, 0.00123456, 100.0], {"difference": 0.0})
+    cells = tables(Session([row], Peak(1e12, 1e12), {"dla34": Costs(1, 1, 1, 1, True)}, {}))[-1].split(" | ")
+    assert cells[3:5] == ["12350", "1.235 - 100000"]
 
 
 def test_what_an_engine_cannot_do_is_a_row_that_says_why(measured):
@@ -148,6 +159,9 @@ def test_fewer_bits(engine, precision, tmp_path):
     [
         (["dla35"], "unknown model 'dla35'"),
         ([], "nothing to measure"),
+        (["dla46_c=none"], "nothing to measure"),
+        (["dla46_c", "--compile"], "--compile is of training steps: name networks, and give --training 8, too"),
+        (["--curve", "dla46_c", "--training", "2", "--compile"], "--compile is of training steps"),
         (["dla46_c", "--device", "cuda"], "no GPU that torch can use"),
     ],
 )
@@ -167,7 +181,8 @@ def test_a_folder_that_cannot_be_made(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--engines", "tensorflow"], "unknown engine tensorflow; choose of plain, eager"),
+        (["--engines", "tensorflow"], "unknown engine tensorflow; choose of plain, max-autotune, eager"),
+        (["timm/resnet10t=plain,tensorflow"], "unknown engine tensorflow; choose of plain"),
         (["--size", "64x64x3"], "'64x64x3' is not HEIGHTxWIDTH"),
         (["--size", "64x"], "'' is not a positive whole number"),
     ],

@@ -107,6 +107,29 @@ def test_images_in_16_bits_make_the_network_so(dtype, tolerance):
     assert next(model.parameters()).dtype == torch.float32
 
 
+def test_a_network_in_16_bits_becomes_what_its_images_are():
+    model, images = network("dla46_c", num_classes=5).bfloat16(), torch.randn(1, 3, 65, 47)
+    for engine in ("eager", "onnxruntime"):
+        assert optimize(model, engine=engine, example=images)(images).dtype == torch.float32
+
+
+class Bytes(nn.Module):
+    """Makes numbers from 0 to 1 of bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x.float() / 255)
+
+
+@torch.no_grad()
+def test_images_of_whole_numbers():
+    model, images = Bytes().eval(), torch.randint(256, (1, 3, 9, 7), dtype=torch.uint8)
+    torch.testing.assert_close(optimize(model, example=images)(images), model(images))
+
+
 def test_networks_in_16_bits():
     """Trained weights, whose outputs folding changes by more than it does random ones'."""
     model = dla.create_model("dla46_cup.camvid", pretrained=True).bfloat16().eval()

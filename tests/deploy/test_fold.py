@@ -63,6 +63,9 @@ class Scaled(nn.Conv2d):
         return self._conv_forward(x, 2 * self.weight, self.bias)
 
 
+ACTIVATION = nn.ReLU()
+
+
 @pytest.mark.parametrize(
     "pair",
     [
@@ -71,6 +74,7 @@ class Scaled(nn.Conv2d):
         [Scaled(3, 4, 3), nn.BatchNorm2d(4)],
         [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)],
         [nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)],
+        [ACTIVATION, nn.Conv2d(3, 4, 3), ACTIVATION, nn.BatchNorm2d(4)],
     ],
 )
 @torch.no_grad()

@@ -11,10 +11,11 @@ import timm
 import torch
 from disturbed import disturb
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 import dla
-from dla.deploy import DeployError, folded, optimize, torch_engines
-from dla.deploy.gpu_layers import ConvReLU, FewChannels, GPUNode, GPUPool, GPUResidual, for_gpu
+from dla.deploy import DeployError, folded, for_gpu, optimize, torch_engines
+from dla.deploy.gpu_layers import ConvReLU, FewChannels, GPUNode, GPUPool, GPUResidual
 from dla.deploy.outputs import TOLERANCES, difference, flat
 from dla.kernels.image_conv import ImageConv2d
 from dla.models.blocks import Residual, basic
@@ -70,6 +71,11 @@ def test_layers_of_ones_own(affine):
     layers = nn.Sequential(nn.Conv2d(3, 8, 3), norm, nn.ReLU(), nn.MaxPool2d(2, 2), nn.Conv2d(8, 9, 1, 2), nn.ReLU6())
     assert changed_by(disturb(layers)) < 1e-5
     assert changed_by(disturb(nn.Sequential(nn.Conv2d(3, 8, 3, bias=True), nn.ReLU()))) < 1e-5
+
+
+def test_a_layer_that_stands_there_twice():
+    pool = nn.AvgPool2d(2)
+    assert changed_by(nn.Sequential(pool, nn.Conv2d(3, 8, 3), pool, nn.ReLU())) < 1e-5
 
 
 def test_dla34_has_no_other_layers_left():
@@ -191,6 +197,19 @@ def test_a_graph_keeps_its_weights():
     gc.collect()
     assert weight() is not None
     assert run(torch.randn(1, 3, 4, 4))[0].shape == (1, 3, 4, 4)
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_gpus_without_the_kernels_get_no_layers_of_theirs(modern):
+    with FakeTensorMode():
+        example = torch.empty(1, 3, 8, 8, dtype=torch.half, device="cuda")
+    with (
+        mock.patch.object(torch_engines, "Captured") as captured,
+        mock.patch.object(torch_engines, "HAS_TRITON", True),
+        mock.patch.object(torch_engines, "modern", return_value=modern),
+    ):
+        torch_engines.eager(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), example, None)
+    assert count(captured.call_args.args[0], ConvReLU) == modern
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dla.deploy import DeployError
-from dla.deploy.outputs import check, difference, flat, like, names
+from dla.deploy.outputs import TF32, TOLERANCE, check, difference, flat, like, names, tolerance_for
 
 A, B = torch.tensor([1.0, -4.0]), torch.tensor([[2.0]])
 
@@ -33,6 +33,21 @@ def test_what_is_no_tensor_is_refused():
 def test_the_difference_is_in_the_largest_value_of_its_tensor():
     assert difference([A, B], [A + 0.4, B]) == pytest.approx(0.1)
     assert difference([100 * A, B], [100 * A, B - 0.5]) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("engine", "dtype", "expected"),
+    [
+        ("onnxruntime", torch.float32, TOLERANCE),
+        ("tensorrt", torch.float32, TF32),
+        ("eager", torch.float16, 1e-2),
+        ("eager", torch.bfloat16, 5e-2),
+        ("eager", torch.float64, TOLERANCE),
+    ],
+)
+def test_tolerances(engine, dtype, expected):
+    """Images for TensorRT lie on the processor, but it computes on a GPU."""
+    assert tolerance_for(torch.empty(1, dtype=dtype), engine) == expected
 
 
 def test_other_shapes_are_an_error():

@@ -235,6 +235,27 @@ def test_pooling(interpreted, name):
     assert interpreted["pool"][name] == 0
 
 
+@pytest.mark.parametrize("call", ["convolve", "weight_gradient", "combine", "pool"])
+def test_they_run_on_the_gpu_of_their_maps(call):
+    """Triton's own choice is the current one, to which the maps may not belong."""
+    pytest.importorskip("triton")
+    from dla.kernels import gradient_kernel, maps, maps_kernel, rows, rows_kernel
+
+    x, weight = torch.randn(1, 4, 5, 6), packed(torch.randn(16, 4, 3, 3), 4, 2)
+    kernels, run = {
+        "convolve": (rows_kernel, lambda: rows.convolve(x, weight, None, channels=16)),
+        "weight_gradient": (gradient_kernel, lambda: rows.weight_gradient(x, x, window=3, programs=1)),
+        "combine": (maps_kernel, lambda: maps.combine([x], torch.randn(4, 16), torch.randn(16), maps.SMALL)),
+        "pool": (maps_kernel, lambda: maps.pool(x)),
+    }[call]
+    order = mock.MagicMock()
+    with mock.patch("torch.cuda.device_of", order.device_of), mock.patch.object(kernels, call, order.kernel):
+        run()
+    names = [name for name, _, _ in order.mock_calls]
+    launch = "kernel.__getitem__()"
+    assert names.index("device_of().__enter__") < names.index(launch) < names.index("device_of().__exit__")
+
+
 @pytest.mark.slow
 def test_they_compile_for_an_h100_with_wide_loads():
     pytest.importorskip("triton")

@@ -219,9 +219,10 @@ def test_other_images_stay_with_conv2d(monkeypatch):
         assert conv(torch.empty(0, 3, 4, 5, dtype=torch.bfloat16, device="cuda")).shape == (0, 16, 4, 5)
         with pytest.raises(RuntimeError, match="channels"):
             by_kernels(conv, shape=(2, 4, 19, 23))
-        monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
-        assert not by_kernels(conv)
-        monkeypatch.undo()
+        for module, tracing in ((torch.compiler, "is_exporting"), (torch.jit, "is_tracing")):
+            monkeypatch.setattr(module, tracing, lambda: True)
+            assert not by_kernels(conv)
+            monkeypatch.undo()
         monkeypatch.setattr(image_conv, "HAS_TRITON", False)
         assert not by_kernels(conv)
 
@@ -255,6 +256,14 @@ def test_on_a_cpu_it_is_conv2d():
     again = pickle.loads(pickle.dumps(conv))
     assert torch.equal(again(x), conv(x))
     assert repr(again) == f"Image{plain}"
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@torch.no_grad()
+def test_it_is_traced_by_fx_and_compiled_as_conv2d():
+    conv, x = ImageConv2d(3, 16, 7, padding=3, bias=False), torch.randn(2, 3, 9, 11)
+    assert torch.equal(torch.fx.symbolic_trace(conv)(x), conv(x))
+    assert torch.equal(torch.compile(conv, backend="eager", fullgraph=True)(x), conv(x))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,19 @@ def test_deformable_convolution_in_mixed_precision():
 
 
 @torch.no_grad()
+def test_deformable_convolution_in_bfloat16():
+    torch.manual_seed(0)
+    layer = DeformableConv(8, 6)
+    for value in layer.parameters():
+        value.normal_(std=0.1)
+    x = torch.randn(1, 8, 10, 9)
+    expected = layer(x)
+    out = layer.bfloat16()(x.bfloat16())
+    assert out.dtype == torch.bfloat16
+    assert (out - expected).abs().max() < 2e-2 * expected.abs().max()
+
+
+@torch.no_grad()
 def test_exports():
     model = dla.create_model("dla34_centernet", heads={"hm": 3}, head_channels=8).eval()
     x = torch.randn(1, 3, 70, 61)

@@ -94,6 +94,8 @@ def _measured(arguments: argparse.Namespace, command: str) -> Session:
     """
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("there is no GPU that torch can use here: leave out --device cuda")
+    if arguments.compile and not (arguments.training and arguments.models):
+        raise ValueError("--compile is of training steps: name networks, and give --training 8, too")
     names = [name for name, _ in arguments.models]
     counted = {name: costs(name, arguments.size) for name in [*names, *arguments.curve]}
     jobs = _jobs(arguments, counted)
@@ -118,7 +120,7 @@ def _jobs(arguments: argparse.Namespace, counted: Mapping[str, Costs]) -> list[J
         job(INFERENCE, name, engine, batch)
         for batch in arguments.batch
         for name, engines in arguments.models
-        for engine in engines or arguments.engines
+        for engine in (arguments.engines if engines is None else engines)
     ]
     for batch in arguments.training or ([8] if arguments.curve else []):
         for name, _ in arguments.models if arguments.training else []:

@@ -107,10 +107,15 @@ def _cells(measured: Measured, session: Session) -> list[str]:
     if measured.error:
         return [*name, f"not possible: {measured.error.replace('|', ' ')}", *[""] * 5]
     f = figures(measured, session.costs[job.model], session.peak)
-    times = [f"{f.milliseconds:.4g}", f"{f.low:.4g} - {f.high:.4g}", f"{f.images_per_second:.1f}"]
+    times = [_rounded(f.milliseconds), f"{_rounded(f.low)} - {_rounded(f.high)}", f"{f.images_per_second:.1f}"]
     known = known_fact(measured)
     last = "not counted" if known is None else f"{known:.1e}" if job.work == INFERENCE else f"{known:.1f}"
     return [*name, *times, f"{f.of_matmul:.0%}", f"{f.of_copy:.0%}", last]
+
+
+def _rounded(milliseconds: float) -> str:
+    """With four digits, none of them a power of 10."""
+    return f"{float(f'{milliseconds:.4g}'):.10g}"
 
 
 def known_fact(measured: Measured) -> float | None:

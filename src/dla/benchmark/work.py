@@ -103,20 +103,22 @@ def _training(job: Job) -> Work:
 
     step(None)  # before anything is counted, since it shows what cannot be trained
     steps: list[Callable[[], Any]] = [partial(step, way) for way in job.recompute]
-    return Work(steps, {"memory": _memory(job, make, steps)})
-
-
-def _memory(job: Job, make: Callable[[], nn.Module], steps: Sequence[Callable[[], Any]]) -> Sequence[float | None]:
-    """Bytes an image of each way to train: what a GPU took at most beyond what lay there, else what is counted."""
     if job.device == "cuda":
-        return [_taken(step) / job.batch for step in steps]
+        return Work(steps, {"memory": [_taken(step, model) / job.batch for step in steps]})
+    return Work(steps, {"memory": _counted(job, make)})
+
+
+def _counted(job: Job, make: Callable[[], nn.Module]) -> Sequence[float | None]:
+    """Bytes an image of each way to train."""
     if job.compiled:
         return [None]
     return [training_memory(make, job.size, recompute=way) for way in job.recompute]
 
 
-def _taken(step: Callable[[], Any]) -> int:
+def _taken(step: Callable[[], Any], model: nn.Module) -> int:
+    """Bytes that a GPU took at most beyond what lay there; at the peak, early in the backward pass, no gradients do."""
     step()
+    model.zero_grad()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     step()

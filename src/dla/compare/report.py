@@ -52,7 +52,7 @@ def heading(study: Study, finished: Sequence[Run], command: str) -> list[str]:
         + (f", {_said(machines, 'val_images')} images" if machines else "")
         + ", by which the best epoch is chosen too; mean ± standard deviation over seeds",
         f"- MACs and memory: of one image of {study.image_size}x{study.image_size}; memory is what a training step "
-        "needs in float32 beside parameters and gradients, our networks recomputing as they do by default",
+        "needs in float32 beside parameters and gradients, our networks recomputing as they do by default but on a GPU",
     ]
     if machines:
         speed = f"{_said(machines, 'device')}, threads: {_said(machines, 'threads')}, {_said(machines, 'precision')}"

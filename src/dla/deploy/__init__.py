@@ -7,6 +7,6 @@ logits = fast(images)
 from dla.deploy.engines import ENGINES, Deployed, optimize
 from dla.deploy.errors import DeployError
 from dla.deploy.fold import folded
-from dla.deploy.gpu_layers import for_gpu
+from dla.deploy.gpu import for_gpu
 
 __all__ = ["ENGINES", "DeployError", "Deployed", "folded", "for_gpu", "optimize"]

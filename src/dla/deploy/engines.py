@@ -65,8 +65,8 @@ def optimize(
         threads: of the engine, which decides for None.
         calibration: for int8, batches of normalised images of the shape of `example`; some hundred images are enough.
         fold: fold batch norm beforehand; False gives the engine the network as it is, to compare with.
-        tolerance: of the comparison, in the network's largest output; by default 1e-4, 1e-2 in float16 and on a GPU
-            whose convolutions use TF32, and 5e-2 in bfloat16.
+        tolerance: of the comparison, in the network's largest output; by default 1e-4, 1e-2 in float16, in TensorRT and
+            on a GPU whose convolutions use TF32, and 5e-2 in bfloat16; that of the network's own type, if larger.
 
     Raises:
         DeployError: the engine is not installed, cannot take the network, or computes something else.
@@ -76,20 +76,28 @@ def optimize(
     if engine not in TORCH and example.dtype != torch.float32:
         raise ValueError(f"{engine} takes images in float32, not {example.dtype}: give model.float(), example.float()")
     whole = copy.deepcopy(model).eval()
-    ready = folded(model) if fold else whole
-    ready = copy.deepcopy(ready).to(example.dtype)  # after folding, which rounds less in the network's own precision
+    ready = copy.deepcopy(folded(model) if fold else whole)
+    if example.is_floating_point():
+        ready.to(example.dtype)  # after folding, which rounds less in the network's own precision
     if engine not in TORCH:
         whole, ready, example = whole.cpu(), ready.cpu(), example.cpu()
+    own = _in_own_precision(whole, example)
     with torch.inference_mode():
-        answer = whole(example.to(next((p.dtype for p in whole.parameters()), example.dtype)))
+        answer = whole(own)
     if engine in TORCH:
         run = TORCH[engine](ready, example, threads)
     else:
         run = runtimes.engine(engine, ready, example, threads=threads, calibration=calibration)
     if precision == "float32":
-        allowed = tolerance_for(example) if tolerance is None else tolerance
+        allowed = max(tolerance_for(images, engine) for images in (example, own)) if tolerance is None else tolerance
         check(difference(flat(answer), run(example)), engine, allowed)
     return Deployed(run, answer, engine=engine, precision=precision, shape=tuple(example.shape))
+
+
+def _in_own_precision(model: nn.Module, images: Tensor) -> Tensor:
+    """Images in the type of the network's weights; whole numbers stay, of which the network itself makes others."""
+    own = next((p.dtype for p in model.parameters()), images.dtype)
+    return images.to(own) if images.is_floating_point() else images
 
 
 def _check_arguments(engine: str, precision: str, threads: int | None, calibration: Any) -> None:

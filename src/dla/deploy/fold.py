@@ -21,7 +21,7 @@ def folded(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model).eval()
     for module in list(model.modules()):
         if isinstance(module, nn.Sequential):
-            for (first, conv), (second, norm) in pairwise(list(module.named_children())):
+            for (first, conv), (second, norm) in pairwise(list(module._modules.items())):  # shared ones, too
                 _fold(module, first, conv, second, norm)
         elif isinstance(module, Node) and _fold(module, "conv", module.conv, "norm", module.norm):
             module.form = "concat"  # the only one that adds the bias; every engine is as fast with it

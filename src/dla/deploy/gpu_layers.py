@@ -8,9 +8,7 @@
 Elsewhere than on a GPU the modules compute the same by PyTorch's own operations, layer by layer.
 """
 
-import copy
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -26,36 +24,7 @@ FEW, NARROW = 16, 64  # inputs and outputs, up to which a convolution is one of 
 LARGEST = 7  # of its windows
 
 
-def for_gpu(model: nn.Module) -> nn.Module:
-    """A copy of `model`, folded (`dla.deploy.folded`), with such layers wherever it has what they replace."""
-    return _replaced(copy.deepcopy(model))
-
-
-def _replaced(module: nn.Module) -> nn.Module:
-    for name, child in list(module.named_children()):
-        setattr(module, name, _replaced(child))
-    if isinstance(module, nn.Sequential):
-        _join_activations(module)
-    rectified = isinstance(getattr(module, "activation", None), nn.ReLU)
-    if type(module) is Residual and rectified and (last := _convolution(module.body[-1])) is not None:
-        return GPUResidual(module, last)
-    if type(module) is Node and rectified and module.conv.bias is not None:
-        return GPUNode(module)
-    if type(module) is nn.MaxPool2d and repr(module) == repr(nn.MaxPool2d(2, 2, ceil_mode=True)):
-        return module if module.return_indices else GPUPool()
-    return module
-
-
-def _join_activations(layers: nn.Sequential) -> None:
-    parts = [(name, layer) for name, layer in layers.named_children() if not isinstance(layer, nn.Identity)]
-    for (first, layer), (second, activation) in pairwise(parts):
-        conv = _convolution(layer)
-        if conv is not None and type(activation) is nn.ReLU:
-            layers._modules[first] = FewChannels(conv) if FewChannels.takes(conv) else ConvReLU(conv)
-            layers._modules[second] = nn.Identity()
-
-
-def _convolution(module: nn.Module) -> nn.Conv2d | None:
+def convolution_of(module: nn.Module) -> nn.Conv2d | None:
     """The convolution, with a bias, that `module` is or that alone computes something in it."""
     layers = [layer for layer in module.modules() if type(layer) not in (nn.Sequential, nn.Identity)]
     if len(layers) != 1 or type(layers[0]) not in (nn.Conv2d, ImageConv2d):
@@ -77,7 +46,7 @@ def conv_relu(conv: nn.Conv2d, x: Tensor, added: Tensor | None = None) -> Tensor
 
 
 def _bias(conv: nn.Conv2d) -> Tensor:
-    assert conv.bias is not None  # since `_convolution` gives no other
+    assert conv.bias is not None  # since `convolution_of` gives no other
     return conv.bias.detach()
 
 
@@ -139,7 +108,7 @@ class GPUResidual(nn.Module):
     def __init__(self, block: Residual, last: nn.Conv2d) -> None:
         super().__init__()
         self.body, self.last, self.shortcut = block.body[:-1], last, block.shortcut
-        if (project := _convolution(self.shortcut[1])) is not None:
+        if (project := convolution_of(self.shortcut[1])) is not None:
             last.bias = nn.Parameter(_bias(last) + _bias(project))
             project.bias = None
 

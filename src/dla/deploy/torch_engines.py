@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from dla.deploy.errors import DeployError
-from dla.deploy.gpu_layers import for_gpu
+from dla.deploy.gpu import for_gpu
 from dla.deploy.outputs import Run, flat
-from dla.kernels.image_conv import HALF, HAS_TRITON
+from dla.kernels.image_conv import HALF, HAS_TRITON, modern
 
 
 def eager(model: nn.Module, example: Tensor, threads: int | None) -> Run:
@@ -18,7 +18,7 @@ def eager(model: nn.Module, example: Tensor, threads: int | None) -> Run:
     model = model.to(memory_format=torch.channels_last)
     if not example.is_cuda:
         return _run(model, threads)
-    if example.dtype in HALF and HAS_TRITON:
+    if example.dtype in HALF and HAS_TRITON and modern(example.device):
         model = for_gpu(model)
     return Captured(model, example)
 

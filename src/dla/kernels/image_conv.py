@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn.grad import conv2d_input
 
 from dla.kernels.packing import filled, packed, unpacked
@@ -31,7 +32,7 @@ class ImageConv2d(nn.Conv2d):
 
     def forward(self, x: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b k _ _"]:
         """Images -> maps."""
-        if not (x.is_cuda and self._fits() and self._takes(x)):
+        if isinstance(x, Proxy) or not (x.is_cuda and self._fits() and self._takes(x)):  # a Proxy is that of torch.fx
             return super().forward(x)
         dtype = _computed_in(x)
         return image_convolution(x.to(dtype), self.weight.to(dtype))
@@ -45,7 +46,7 @@ class ImageConv2d(nn.Conv2d):
 
     def _takes(self, x: Tensor) -> bool:
         """Whether the kernels compute these images; if not, `Conv2d` does, or says what is wrong with them."""
-        runs = HAS_TRITON and self.weight.is_cuda and not _exporting() and _modern(x.device)
+        runs = HAS_TRITON and self.weight.is_cuda and not _exporting() and modern(x.device)
         typed = x.dtype == self.weight.dtype or (
             torch.is_autocast_enabled("cuda") and x.dtype in (torch.float32, *HALF)
         )
@@ -61,11 +62,14 @@ class ImageConv2d(nn.Conv2d):
 
 def _exporting() -> bool:
     """Whether a program is made that has to run without this package; torch.compile of PyTorch 2.11 says so always."""
-    return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+    exported = torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+    return exported or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
-def _modern(device: torch.device) -> bool:
-    """Whether the GPU multiplies matrices in 16 bits of both kinds; the compiler takes no older one."""
+def modern(device: torch.device) -> bool:
+    """Whether it is one of NVIDIA's that multiplies matrices in 16 bits of both kinds; Triton takes no older one."""
+    if torch.version.hip is not None:
+        return False
     absent = not torch.cuda.is_available()  # but in a fake mode
     return torch.compiler.is_compiling() or absent or torch.cuda.get_device_capability(device) >= (8, 0)
 

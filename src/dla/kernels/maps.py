@@ -45,10 +45,11 @@ def combine(
     tiling = tiling or _suited(positions, n, out.device)
     block_n = min(tiling.outputs, power_of_2(n))
     grid = (triton.cdiv(n, block_n), triton.cdiv(positions, tiling.positions))
-    maps_kernel.combine[grid](
-        tuple(maps), weight, bias, out, positions, channels=tuple(x.shape[1] for x in maps), n=n,
-        block=tiling.positions, block_k=tiling.inputs, block_n=block_n, stages=4, num_warps=4,
-    )  # fmt: skip
+    with torch.cuda.device_of(out):  # not always the current one, on which Triton runs
+        maps_kernel.combine[grid](
+            tuple(maps), weight, bias, out, positions, channels=tuple(x.shape[1] for x in maps), n=n,
+            block=tiling.positions, block_k=tiling.inputs, block_n=block_n, stages=4, num_warps=4,
+        )  # fmt: skip
     return out
 
 
@@ -64,5 +65,6 @@ def pool(x: Float[Tensor, "b c h w"], block: int = 1024) -> Float[Tensor, "b c _
     sides = (height + 1) // 2, (width + 1) // 2
     out = channels_last(x, channels, sides)
     grid = (triton.cdiv(out.numel(), block),)
-    maps_kernel.pool[grid](x, out, out.numel(), height, width, *sides, channels=channels, block=block)
+    with torch.cuda.device_of(out):
+        maps_kernel.pool[grid](x, out, out.numel(), height, width, *sides, channels=channels, block=block)
     return out

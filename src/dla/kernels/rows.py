@@ -39,11 +39,12 @@ def convolve(
     out = channels_last(image, channels, sides)
     groups = (sides[1] + pixels - 1 + window // 2 % pixels) // pixels
     grid = (triton.cdiv(images * sides[0] * groups, block),)
-    rows_kernel.convolve[grid](
-        image, weight, bias, out, images, height, width, *sides, channels,
-        window=window, stride=stride, pixels=pixels, step=step, row_inputs=(window + pixels - 1) * step, k=k, n=n,
-        relu=relu, block=block, stages=2, num_warps=4 if block * n <= 2048 else 8,
-    )  # fmt: skip
+    with torch.cuda.device_of(image):  # not always the current one, on which Triton runs
+        rows_kernel.convolve[grid](
+            image, weight, bias, out, images, height, width, *sides, channels,
+            window=window, stride=stride, pixels=pixels, step=step, row_inputs=(window + pixels - 1) * step, k=k, n=n,
+            relu=relu, block=block, stages=2, num_warps=4 if block * n <= 2048 else 8,
+        )  # fmt: skip
     return out
 
 
@@ -72,9 +73,10 @@ def weight_gradient(
     if programs is None:
         programs = 2 * torch.cuda.get_device_properties(image.device).multi_processor_count
     partial = torch.empty((programs, rows_filled * k, n), dtype=torch.float32, device=image.device)
-    gradient_kernel.weight_gradient[(programs,)](
-        image, gradient, partial, images, height, width, channels=channels, window=window, pixels=pixels, step=step,
-        row_inputs=row_inputs, rows=rows_filled, k=k, n=n, block=block, stages=3,
-        num_warps=8 if n > 64 else 4,  # as many as hold the sum in registers
-    )  # fmt: skip
+    with torch.cuda.device_of(image):
+        gradient_kernel.weight_gradient[(programs,)](
+            image, gradient, partial, images, height, width, channels=channels, window=window, pixels=pixels, step=step,
+            row_inputs=row_inputs, rows=rows_filled, k=k, n=n, block=block, stages=3,
+            num_warps=8 if n > 64 else 4,  # as many as hold the sum in registers
+        )  # fmt: skip
     return partial.sum(0).view(rows_filled, k, n)[:window]

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+from torch.fx import Proxy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dla.recompute.notes import Notes, fills
@@ -102,7 +103,9 @@ def efficient(choice: bool | None, images: Tensor) -> bool:
     On a GPU it keeps all, because noting recipes takes the processor longer than the GPU takes for small batches, and
     computing again a tenth of the step for large ones (benchmarks/README.md).
     """
-    return not images.is_cuda if choice is None else choice
+    if choice is None:
+        return isinstance(images, Proxy) or not images.is_cuda  # a Proxy is that of torch.fx, which trains nothing
+    return choice
 
 
 def _others_save() -> bool:

@@ -1,0 +1,40 @@
+"""A folded network with the layers of `dla.deploy.gpu_layers` in the place of its own."""
+
+import copy
+from itertools import pairwise
+
+from torch import nn
+
+from dla.aggregation import Node
+from dla.deploy.gpu_layers import ConvReLU, FewChannels, GPUNode, GPUPool, GPUResidual, convolution_of
+from dla.models.blocks import Residual
+
+
+def for_gpu(model: nn.Module) -> nn.Module:
+    """A copy of `model`, folded (`dla.deploy.folded`), with layers for a GPU wherever it has what they replace."""
+    return _replaced(copy.deepcopy(model))
+
+
+def _replaced(module: nn.Module) -> nn.Module:
+    for name, child in list(module.named_children()):
+        setattr(module, name, _replaced(child))
+    if isinstance(module, nn.Sequential):
+        _join_activations(module)
+    rectified = isinstance(getattr(module, "activation", None), nn.ReLU)
+    if type(module) is Residual and rectified and (last := convolution_of(module.body[-1])) is not None:
+        return GPUResidual(module, last)
+    if type(module) is Node and rectified and module.conv.bias is not None:
+        return GPUNode(module)
+    if type(module) is nn.MaxPool2d and repr(module) == repr(nn.MaxPool2d(2, 2, ceil_mode=True)):
+        return module if module.return_indices else GPUPool()
+    return module
+
+
+def _join_activations(layers: nn.Sequential) -> None:
+    # Not `named_children`, which leaves out what stands there a second time.
+    parts = [(name, layer) for name, layer in layers._modules.items() if not isinstance(layer, nn.Identity)]
+    for (first, layer), (second, activation) in pairwise(parts):
+        conv = convolution_of(layer)
+        if conv is not None and type(activation) is nn.ReLU:
+            layers._modules[first] = FewChannels(conv) if FewChannels.takes(conv) else ConvReLU(conv)
+            layers._modules[second] = nn.Identity()
