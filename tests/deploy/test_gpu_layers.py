@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import warnings
 import weakref
 from contextlib import nullcontext
 from unittest import mock
@@ -14,7 +15,7 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 import dla
-from dla.deploy import DeployError, folded, for_gpu, optimize, torch_engines
+from dla.deploy import DeployError, cuda_graph, folded, for_gpu, optimize, torch_engines
 from dla.deploy.gpu_layers import ConvReLU, FewChannels, GPUNode, GPUPool, GPUResidual
 from dla.deploy.outputs import TOLERANCES, difference, flat
 from dla.kernels.image_conv import ImageConv2d
@@ -190,9 +191,9 @@ def test_a_graph_keeps_its_weights():
         mock.patch("torch.cuda.CUDAGraph"),
         mock.patch("torch.cuda.graph", nullcontext),
         mock.patch("torch.cuda.device_of", nullcontext),
-        mock.patch.object(torch_engines, "_warm_up"),
+        mock.patch.object(cuda_graph, "_warm_up"),
     ):
-        run = torch_engines.Captured(model, torch.randn(1, 3, 4, 4))
+        run = cuda_graph.Captured(model, torch.randn(1, 3, 4, 4))
     del model
     gc.collect()
     assert weight() is not None
@@ -210,6 +211,23 @@ def test_gpus_without_the_kernels_get_no_layers_of_theirs(modern):
     ):
         torch_engines.eager(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), example, None)
     assert count(captured.call_args.args[0], ConvReLU) == modern
+
+
+def test_waiting_is_refused_within_the_block_alone():
+    def set_mode(mode: int | str) -> None:
+        modes.append(mode)
+        if mode == "error":
+            warnings.warn("a prototype", stacklevel=1)  # as PyTorch does
+
+    modes: list[int | str] = []
+    with (
+        mock.patch("torch.cuda.get_sync_debug_mode", return_value=0),
+        mock.patch("torch.cuda.set_sync_debug_mode", set_mode),
+        pytest.raises(RuntimeError, match="waits"),
+        cuda_graph._refusing_to_wait(),
+    ):
+        raise RuntimeError("waits")
+    assert modes == ["error", 0]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dla.deploy.errors import DeployError
+from dla.deploy.cuda_graph import Captured
 from dla.deploy.gpu import for_gpu
 from dla.deploy.outputs import Run, flat
 from dla.kernels.image_conv import HALF, HAS_TRITON, modern
@@ -36,64 +36,6 @@ def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
     run = _run(_copied(fast) if example.is_cuda else fast, threads)
     run(example)
     return run
-
-
-class Captured:
-    """A model on a GPU as one CUDA graph: for small batches, launching the layers takes longer than what they do.
-
-    Raises:
-        DeployError: the model does what a graph cannot hold, such as waiting for the GPU.
-    """
-
-    @torch.inference_mode()
-    def __init__(self, model: nn.Module, example: Tensor) -> None:
-        self.model = model  # whose weights the graph reads where they lie
-        self.images = example.contiguous(memory_format=torch.channels_last).clone()
-        self.graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.device_of(example), _fastest_convolutions():
-                _warm_up(model, self.images)
-                with torch.cuda.graph(self.graph):
-                    self.outputs = flat(model(self.images))
-        except RuntimeError as error:
-            raise DeployError(f"the network cannot become a CUDA graph ({error}): use the engine compile") from error
-
-    @torch.inference_mode()
-    def __call__(self, images: Tensor) -> list[Tensor]:
-        """All outputs, copied, since the next call overwrites them."""
-        self.images.copy_(images)
-        self.graph.replay()
-        return [output.clone() for output in self.outputs]
-
-
-def _warm_up(model: nn.Module, images: Tensor) -> None:
-    """Calls in a stream of their own, as CUDA asks for before a graph is captured.
-
-    Raises:
-        RuntimeError: the model waits for the GPU; begun within a graph, that would leave CUDA in disorder.
-    """
-    stream, before = torch.cuda.Stream(), torch.cuda.get_sync_debug_mode()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        model(images)
-        model(images)
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            model(images)
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
-    torch.cuda.current_stream().wait_stream(stream)
-
-
-@contextmanager
-def _fastest_convolutions() -> Iterator[None]:
-    """cudnn tries its algorithms in the block, and takes the fastest."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
 
 
 def _copied(model: Callable[[Tensor], Any]) -> Callable[[Tensor], list[Tensor]]:
