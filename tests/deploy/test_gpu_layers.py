@@ -200,17 +200,16 @@ def test_a_graph_keeps_its_weights():
     assert run(torch.randn(1, 3, 4, 4))[0].shape == (1, 3, 4, 4)
 
 
-@pytest.mark.parametrize("modern", [True, False])
-def test_gpus_without_the_kernels_get_no_layers_of_theirs(modern):
+@pytest.mark.parametrize("run", [True, False])
+def test_gpus_without_the_kernels_get_no_layers_of_theirs(run):
     with FakeTensorMode():
         example = torch.empty(1, 3, 8, 8, dtype=torch.half, device="cuda")
     with (
         mock.patch.object(torch_engines, "Captured") as captured,
-        mock.patch.object(torch_engines, "HAS_TRITON", True),
-        mock.patch.object(torch_engines, "modern", return_value=modern),
+        mock.patch.object(torch_engines, "kernels_run_on", return_value=run),
     ):
         torch_engines.eager(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), example, None)
-    assert count(captured.call_args.args[0], ConvReLU) == modern
+    assert count(captured.call_args.args[0], ConvReLU) == run
 
 
 def test_waiting_is_refused_within_the_block_alone():

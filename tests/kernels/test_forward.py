@@ -209,17 +209,6 @@ def compile_for_an_h100() -> dict[str, dict[str, list[int]]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def interpreted():
-    pytest.importorskip("triton")
-    return in_own_process(__file__, "interpreted")
-
-
-@pytest.fixture(scope="module")
-def on_gpu():
-    return in_own_process(__file__, "gpu")
-
-
 @pytest.mark.parametrize("name", CONVOLVED)
 def test_convolutions_with_few_channels(interpreted, name):
     assert interpreted["convolve"][name] < (1e-3 if name == "float16" else 1e-6)

@@ -130,17 +130,6 @@ def compile_for_an_h100() -> dict[str, list[int]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def interpreted():
-    pytest.importorskip("triton")
-    return in_own_process(__file__, "interpreted")
-
-
-@pytest.fixture(scope="module")
-def on_gpu():
-    return in_own_process(__file__, "gpu")
-
-
 @pytest.mark.parametrize("name", [*INTERPRETED, "operation"])
 def test_the_kernels_compute_what_pytorch_does(interpreted, name):
     assert max(interpreted[name]) < 1e-6

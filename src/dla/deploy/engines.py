@@ -76,7 +76,7 @@ def optimize(
     if engine not in TORCH and example.dtype != torch.float32:
         raise ValueError(f"{engine} takes images in float32, not {example.dtype}: give model.float(), example.float()")
     whole = copy.deepcopy(model).eval()
-    ready = copy.deepcopy(folded(model) if fold else whole)
+    ready = folded(model) if fold else copy.deepcopy(whole)
     if example.is_floating_point():
         ready.to(example.dtype)  # after folding, which rounds less in the network's own precision
     if engine not in TORCH:

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from dla.aggregation import Node
 from dla.kernels.image_conv import ImageConv2d
-from dla.kernels.packing import filled, packed
-from dla.models.blocks import Pooled, Residual
+from dla.kernels.packing import filled, narrow, packed
+from dla.models.blocks import Pooled, Residual, with_pooled
 
-FEW, NARROW = 16, 64  # inputs and outputs, up to which a convolution is one of few channels
-LARGEST = 7  # of its windows
+FEW = 16  # inputs, up to which a convolution is one of few channels
 
 
 def convolution_of(module: nn.Module) -> nn.Conv2d | None:
@@ -79,11 +78,7 @@ class FewChannels(ConvReLU):
     @staticmethod
     def takes(conv: nn.Conv2d) -> bool:
         """Whether it is one that this computes."""
-        side, stride = conv.kernel_size[0], conv.stride[0]
-        own = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
-        usual = (side, side), (stride, stride), (side // 2, side // 2), (1, 1), 1
-        small = conv.in_channels <= FEW and conv.out_channels <= NARROW and side <= LARGEST and stride <= 2
-        return own == usual and small and side % 2 == 1
+        return narrow(conv, FEW, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """As `ConvReLU`."""
@@ -115,7 +110,7 @@ class GPUResidual(nn.Module):
     def forward(self, x: Tensor | Pooled) -> Tensor:
         """As `Residual`."""
         pool, project = self.shortcut
-        whole, pooled = x if isinstance(x, Pooled) else (x, pool(x))
+        whole, pooled = with_pooled(x, pool)
         return conv_relu(self.last, self.body(whole), project(pooled))
 
 

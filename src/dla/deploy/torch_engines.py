@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dla.deploy.cuda_graph import Captured
 from dla.deploy.gpu import for_gpu
 from dla.deploy.outputs import Run, flat
-from dla.kernels.image_conv import HALF, HAS_TRITON, modern
+from dla.kernels.image_conv import HALF, kernels_run_on
 
 
 def eager(model: nn.Module, example: Tensor, threads: int | None) -> Run:
@@ -18,7 +18,7 @@ def eager(model: nn.Module, example: Tensor, threads: int | None) -> Run:
     model = model.to(memory_format=torch.channels_last)
     if not example.is_cuda:
         return _run(model, threads)
-    if example.dtype in HALF and HAS_TRITON and modern(example.device):
+    if example.dtype in HALF and kernels_run_on(example.device):
         model = for_gpu(model)
     return Captured(model, example)
 

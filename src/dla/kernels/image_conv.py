@@ -12,13 +12,11 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.grad import conv2d_input
 
-from dla.kernels.packing import filled, packed, unpacked
+from dla.kernels.packing import filled, narrow, packed, unpacked
 
 CHANNELS = 4  # of the kernels' images, zeros among them: 8 bytes
 PIXELS = 2  # neighbouring positions that are computed together
 HALF = (torch.float16, torch.bfloat16)
-LARGEST = 7  # window whose gradient fits into a multiprocessor
-WIDEST = 64  # channels of the result
 HAS_TRITON = find_spec("triton") is not None
 
 
@@ -38,15 +36,12 @@ class ImageConv2d(nn.Conv2d):
         return image_convolution(x.to(dtype), self.weight.to(dtype))
 
     def _fits(self) -> bool:
-        side, outputs = self.kernel_size[0], self.out_channels
-        shape = (side, side), (1, 1), (side // 2, side // 2), (1, 1), 1, "zeros", None
-        own = self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.padding_mode, self.bias
-        narrow = self.in_channels <= CHANNELS and outputs <= WIDEST and outputs & (outputs - 1) == 0
-        return own == shape and side % 2 == 1 and side <= LARGEST and narrow
+        outputs = self.out_channels
+        return narrow(self, CHANNELS, stride=1) and self.bias is None and outputs & (outputs - 1) == 0
 
     def _takes(self, x: Tensor) -> bool:
         """Whether the kernels compute these images; if not, `Conv2d` does, or says what is wrong with them."""
-        runs = HAS_TRITON and self.weight.is_cuda and not _exporting() and modern(x.device)
+        runs = self.weight.is_cuda and not _exporting() and kernels_run_on(x.device)
         typed = x.dtype == self.weight.dtype or (
             torch.is_autocast_enabled("cuda") and x.dtype in (torch.float32, *HALF)
         )
@@ -66,9 +61,9 @@ def _exporting() -> bool:
     return exported or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
-def modern(device: torch.device) -> bool:
-    """Whether it is one of NVIDIA's that multiplies matrices in 16 bits of both kinds; Triton takes no older one."""
-    if torch.version.hip is not None:
+def kernels_run_on(device: torch.device) -> bool:
+    """Whether Triton is there, and the GPU is NVIDIA's and multiplies matrices in 16 bits of both kinds."""
+    if not HAS_TRITON or torch.version.hip is not None:
         return False
     absent = not torch.cuda.is_available()  # but in a fake mode
     return torch.compiler.is_compiling() or absent or torch.cuda.get_device_capability(device) >= (8, 0)

@@ -1,11 +1,26 @@
-"""Images and weights as the kernels for few channels read them."""
+"""Which convolutions the kernels for few channels compute, and images and weights as they read them."""
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from dla.kernels.memory import power_of_2
+
+LARGEST = 7  # window whose gradient fits into a multiprocessor
+WIDEST = 64  # channels of the result
+
+
+def narrow(conv: nn.Conv2d, inputs: int, stride: int) -> bool:
+    """Whether `conv` has at most so many inputs and such a stride, at most `WIDEST` outputs, and a usual window.
+
+    That is a square one of an odd side of at most `LARGEST`, padded with zeros by half of it, in one piece.
+    """
+    side, step = conv.kernel_size[0], conv.stride[0]
+    own = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode
+    usual = (side, side), (step, step), (side // 2, side // 2), (1, 1), 1, "zeros"
+    small = conv.in_channels <= inputs and conv.out_channels <= WIDEST and side <= LARGEST and step <= stride
+    return own == usual and small and side % 2 == 1
 
 
 def filled(image: Float[Tensor, "b c h w"], channels: int) -> Float[Tensor, "b k h w"]:

@@ -56,6 +56,11 @@ class Pooled(NamedTuple):
     pooled: Tensor
 
 
+def with_pooled(x: Tensor | Pooled, pool: nn.Module) -> Pooled:
+    """A block's input as both maps; it is pooled where nobody has done so."""
+    return x if isinstance(x, Pooled) else Pooled(x, pool(x))
+
+
 class Residual(nn.Module):
     """`relu(body(x) + shortcut(x))`, the form that all three blocks share."""
 
@@ -69,7 +74,7 @@ class Residual(nn.Module):
     def forward(self, x: Tensor | Pooled) -> Tensor:
         """(b, in_channels, h, w) -> (b, out_channels, ceil(h / stride), ceil(w / stride))."""
         pool, project = self.shortcut
-        whole, pooled = x if isinstance(x, Pooled) else (x, pool(x))
+        whole, pooled = with_pooled(x, pool)
         out = self.drop_path(self.body(whole))
         out += project(pooled)  # in place: batch norm does not need its result
         return self.activation(out)
