@@ -1,15 +1,28 @@
-"""Files of ncnn: any batch, one size."""
+"""Files of ncnn: any batch, one size, with Winograd's transform only where maps are large."""
 
 import pytest
 import torch
 from disturbed import disturb
 
 import dla
-from dla.deploy import DeployError, ncnn
+from dla.deploy import DeployError, ncnn, optimize
+from dla.deploy.ncnn_graph import spare_winograd
 from dla.deploy.outputs import difference
 from dla.export import export
 
 pytestmark = pytest.mark.usefixtures("unchecked_shapes")
+GRAPH = """7767517
+8 9
+Input      in0   0 1 in0
+Convolution  a   1 1 in0 1 0=512 1=3 11=3 6=1048576
+Split      s     1 2 1 2 3
+Convolution  b   1 1 2 4 0=512 1=3 6=1048576
+Convolution  c   1 1 3 5 0=512 1=1 6=1048576
+Convolution  d   1 1 4 6 0=512 1=3 6=1048576 31=1
+Convolution  e   1 1 6 7 0=512 1=3 6=1048575
+ConvolutionDepthWise g 1 1 7 8 0=512 1=3 6=1048576 7=8
+BinaryOp   f     2 1 8 5 out0 0=0
+"""
 
 
 @torch.no_grad()
@@ -21,3 +34,31 @@ def test_ncnn_takes_any_batch_of_one_size(tmp_path):
     with pytest.raises(DeployError, match="one image size, and crash at others: leave out --dynamic"):
         export(model, tmp_path / "other.ncnn.param", format="ncnn", shape=(1, 3, 33, 47), dynamic=True)
     assert {path.name for path in tmp_path.iterdir()} == {"model.ncnn.param", "model.ncnn.bin"}
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+@torch.no_grad()
+def test_images_of_a_batch_run_beside_each_other(batch):
+    torch.manual_seed(0)
+    model, x = disturb(dla.create_model("dla46_c", num_classes=3)), torch.randn(batch, 3, 49, 34)
+    run = optimize(model, engine="ncnn", example=x, threads=3)
+    for _ in range(3):
+        images = torch.randn_like(x)
+        assert difference([model(images)], [run(images)]) < 1e-4
+
+
+def test_small_maps_of_many_weights_do_without_winograd():
+    lines = spare_winograd(GRAPH, {"1": 65, "4": 64, "5": 1, "6": 1, "7": 1, "8": 1}.__getitem__).splitlines()
+    expected = GRAPH.splitlines()
+    expected[5] += " 31=64"
+    assert lines == expected
+
+
+def test_the_file_says_so(tmp_path):
+    torch.manual_seed(0)
+    export(disturb(dla.create_model("dla34")), tmp_path / "m.ncnn.param", format="ncnn", shape=(1, 3, 128, 128))
+    layers = [line.split() for line in (tmp_path / "m.ncnn.param").read_text().splitlines()[2:]]
+    marked = [layer for layer in layers if "31=64" in layer]
+    assert len(marked) == 4  # all convolutions of 3x3 in stage 6
+    assert all("0=512" in layer and "1=3" in layer for layer in marked)
+    assert any(layer[0] == "PixelShuffle" for layer in layers)  # of the stem, at half the resolution

@@ -1,12 +1,12 @@
 """A folded network with the layers of `dla.deploy.gpu_layers` in the place of its own."""
 
 import copy
-from itertools import pairwise
 
 from torch import nn
 
 from dla.aggregation import Node
-from dla.deploy.gpu_layers import ConvReLU, FewChannels, GPUNode, GPUPool, GPUResidual, convolution_of
+from dla.deploy.gpu_layers import ConvReLU, FewChannels, GPUNode, GPUPool, GPUResidual
+from dla.deploy.joined import convolution_of, join_activations
 from dla.models.blocks import Residual
 
 
@@ -19,7 +19,7 @@ def _replaced(module: nn.Module) -> nn.Module:
     for name, child in list(module.named_children()):
         setattr(module, name, _replaced(child))
     if isinstance(module, nn.Sequential):
-        _join_activations(module)
+        join_activations(module, lambda conv: FewChannels(conv) if FewChannels.takes(conv) else ConvReLU(conv))
     rectified = isinstance(getattr(module, "activation", None), nn.ReLU)
     if type(module) is Residual and rectified and (last := convolution_of(module.body[-1])) is not None:
         return GPUResidual(module, last)
@@ -28,13 +28,3 @@ def _replaced(module: nn.Module) -> nn.Module:
     if type(module) is nn.MaxPool2d and repr(module) == repr(nn.MaxPool2d(2, 2, ceil_mode=True)):
         return module if module.return_indices else GPUPool()
     return module
-
-
-def _join_activations(layers: nn.Sequential) -> None:
-    # Not `named_children`, which leaves out what stands there a second time.
-    parts = [(name, layer) for name, layer in layers._modules.items() if not isinstance(layer, nn.Identity)]
-    for (first, layer), (second, activation) in pairwise(parts):
-        conv = convolution_of(layer)
-        if conv is not None and type(activation) is nn.ReLU:
-            layers._modules[first] = FewChannels(conv) if FewChannels.takes(conv) else ConvReLU(conv)
-            layers._modules[second] = nn.Identity()

@@ -9,28 +9,18 @@ Elsewhere than on a GPU the modules compute the same by PyTorch's own operations
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dla.aggregation import Node
-from dla.kernels.image_conv import ImageConv2d
+from dla.deploy.joined import convolution_of
 from dla.kernels.packing import filled, narrow, packed
 from dla.models.blocks import Pooled, Residual, with_pooled
 
 FEW = 16  # inputs, up to which a convolution is one of few channels
-
-
-def convolution_of(module: nn.Module) -> nn.Conv2d | None:
-    """The convolution, with a bias, that `module` is or that alone computes something in it."""
-    layers = [layer for layer in module.modules() if type(layer) not in (nn.Sequential, nn.Identity)]
-    if len(layers) != 1 or type(layers[0]) not in (nn.Conv2d, ImageConv2d):
-        return None
-    conv = cast(nn.Conv2d, layers[0])
-    usual = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-    return conv if usual and conv.bias is not None else None
 
 
 def conv_relu(conv: nn.Conv2d, x: Tensor, added: Tensor | None = None) -> Tensor:

@@ -2,14 +2,19 @@
 
 import subprocess
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dla.deploy.coarse import coarse
 from dla.deploy.errors import DeployError
+from dla.deploy.ncnn_graph import spare_winograd
 from dla.deploy.outputs import Metadata, Run, flat
 
 HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
@@ -18,19 +23,20 @@ HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_
 def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metadata: Metadata) -> None:
     """Write graph and weights, by pnnx; there is no place for metadata.
 
+    The graph says where to convolve at half the resolution (`dla.deploy.coarse`), and where to leave Winograd's
+    transform.
+
     Raises:
-        DeployError: another size is asked for than that of `example`, or pnnx does not know an operation.
+        DeployError: another size is asked for than that of `example`, or pnnx or ncnn do not know an operation.
     """
     if dynamic:
         raise DeployError("ncnn files are of one image size, and crash at others: leave out --dynamic, and give --size")
     with TemporaryDirectory() as folder:
         traced = Path(folder) / "model.pt"
-        _trace(model, example[:1]).save(traced)
-        shape = f"inputshape={list(example[:1].shape)}".replace(" ", "")
-        _convert(traced, shape)
-        for suffix in (".param", ".bin"):
-            written = (traced.parent / f"model.ncnn{suffix}").read_bytes()
-            path.with_suffix(suffix).write_bytes(written)
+        _trace(coarse(model), example[:1]).save(traced)
+        graph = _convert(traced, f"inputshape={list(example[:1].shape)}".replace(" ", ""))
+        path.write_text(spare_winograd(graph.read_text(), _counter(graph, example[0])))
+        path.with_suffix(".bin").write_bytes(graph.with_suffix(".bin").read_bytes())
 
 
 def _trace(model: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
@@ -54,7 +60,8 @@ def _trace(model: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
     return traced
 
 
-def _convert(traced: Path, shape: str) -> None:
+def _convert(traced: Path, shape: str) -> Path:
+    """The graph, beside the traced network."""
     import pnnx
 
     # Its program and not its function, which writes to the terminal whatever it does.
@@ -63,32 +70,63 @@ def _convert(traced: Path, shape: str) -> None:
     graph = traced.parent / "model.ncnn.param"
     if result.returncode or not graph.exists():
         raise DeployError(f"pnnx cannot convert the network to ncnn: {result.stderr.strip()[-500:]}")
+    return graph
 
 
-def load(path: Path, *, threads: int | None = None) -> Run:
-    """A net that runs the images of a batch one after another.
+def _net(path: Path, threads: int) -> Any:
+    """The network of a file, which computes in float32."""
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads  # before loading, which lays out weights for them
+    for name in HALF:
+        setattr(net.opt, name, False)
+    if net.load_param(str(path)) or net.load_model(str(path.with_suffix(".bin"))):
+        raise DeployError(f"ncnn cannot load {path}: it lacks a layer of the network; use --format onnx")
+    return net
+
+
+def _given(net: Any, image: Tensor) -> Any:
+    """An extractor, which computes what is asked of it for this image."""
+    import ncnn
+
+    extractor = net.create_extractor()
+    extractor.input(net.input_names()[0], ncnn.Mat(image.contiguous().numpy()))
+    return extractor
+
+
+def _counter(graph: Path, image: Tensor) -> Callable[[str], int]:
+    """What counts the positions of the map of a name."""
+    extractor = _given(_net(graph, threads=1), image)
+    extractor.set_light_mode(False)  # keeps the maps, since all are asked for
+
+    def positions(name: str) -> int:
+        found = extractor.extract(name)[1]
+        return int(found.w * found.h)
+
+    return positions
+
+
+def load(path: Path, *, threads: int | None = None, batch: int = 1) -> Run:
+    """A net that runs images one after another, or beside each other where `batch`, of those to come, is larger than 1.
 
     Raises:
         DeployError: the file holds a layer that ncnn does not have.
     """
     import ncnn
 
-    net = ncnn.Net()
-    for name in HALF:
-        setattr(net.opt, name, False)
-    if threads:
-        net.opt.num_threads = threads
-    if net.load_param(str(path)) or net.load_model(str(path.with_suffix(".bin"))):
-        raise DeployError(f"ncnn cannot load {path}: it lacks a layer of the network; use --format onnx")
-    inputs, outputs = net.input_names(), net.output_names()
+    threads = threads or ncnn.get_physical_big_cpu_count()
+    beside = min(batch, threads)
+    net, workers = _net(path, threads // beside), ThreadPoolExecutor(beside)
+    outputs = net.output_names()
 
     def one(image: Tensor) -> list[Tensor]:
-        with net.create_extractor() as extractor:
-            extractor.input(inputs[0], ncnn.Mat(image.contiguous().numpy()))
+        with _given(net, image) as extractor:
             # Copied, since the extractor owns the memory.
             return [torch.from_numpy(np.array(extractor.extract(name)[1])) for name in outputs]
 
     def run(images: Tensor) -> list[Tensor]:
-        return [torch.stack(values) for values in zip(*map(one, images), strict=True)]
+        results = workers.map(one, images) if beside > 1 else map(one, images)
+        return [torch.stack(values) for values in zip(*results, strict=True)]
 
     return run

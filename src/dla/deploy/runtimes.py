@@ -76,6 +76,8 @@ def engine(
             runtime.quantize(whole, checked(calibration, example.shape), path)
         if name == "tensorrt":
             return onnx.load(path, threads=threads, provider=onnx.TENSORRT)
+        if name == "ncnn":
+            return runtime.load(path, threads=threads, batch=len(example))
         return runtime.load(path, threads=threads)
 
 

@@ -1,0 +1,29 @@
+"""Folded convolutions and the activations behind them, found, and replaced by one layer."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import cast
+
+from torch import nn
+
+from dla.kernels.image_conv import ImageConv2d
+
+
+def convolution_of(module: nn.Module) -> nn.Conv2d | None:
+    """The convolution, with a bias, that `module` is or that alone computes something in it."""
+    layers = [layer for layer in module.modules() if type(layer) not in (nn.Sequential, nn.Identity)]
+    if len(layers) != 1 or type(layers[0]) not in (nn.Conv2d, ImageConv2d):
+        return None
+    conv = cast(nn.Conv2d, layers[0])
+    usual = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+    return conv if usual and conv.bias is not None else None
+
+
+def join_activations(layers: nn.Sequential, join: Callable[[nn.Conv2d], nn.Module | None]) -> None:
+    """Put `join(convolution)` in the place of a convolution and the ReLU behind it, unless it is None."""
+    # Not `named_children`, which leaves out what stands there a second time.
+    parts = [(name, layer) for name, layer in layers._modules.items() if not isinstance(layer, nn.Identity)]
+    for (first, layer), (second, activation) in pairwise(parts):
+        conv = convolution_of(layer)
+        if conv is not None and type(activation) is nn.ReLU and (joined := join(conv)) is not None:
+            layers._modules[first], layers._modules[second] = joined, nn.Identity()

@@ -1,0 +1,64 @@
+"""Convolutions of images at half the resolution give what they gave at the whole."""
+
+import copy
+
+import pytest
+import torch
+from disturbed import disturb
+from torch import nn
+
+import dla
+from dla.deploy import folded
+from dla.deploy.coarse import CoarseConvReLU, coarse
+from dla.deploy.outputs import difference
+from dla.kernels.image_conv import ImageConv2d
+
+pytestmark = pytest.mark.usefixtures("unchecked_shapes")
+
+
+@pytest.mark.parametrize("size", [(14, 22), (13, 22), (14, 21), (1, 1), (8, 3)], ids=str)
+@pytest.mark.parametrize("window", [5, 7])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@torch.no_grad()
+def test_the_function_is_the_same(channels, window, size):
+    layers = nn.Sequential(nn.Conv2d(channels, 6, window, padding=window // 2), nn.ReLU())
+    found = coarse(layers)
+    assert [type(layer) for layer in found] == [CoarseConvReLU, nn.Identity]
+    x = torch.randn(2, channels, *size)
+    assert found(x).shape == layers(x).shape
+    assert difference([layers(x)], [found(x)]) < 1e-6
+
+
+@torch.no_grad()
+def test_the_stem_of_our_networks_is_one():
+    torch.manual_seed(0)
+    model = folded(disturb(dla.create_model("dla46_c", num_classes=3)))
+    before = copy.deepcopy(model.state_dict())
+    found, x = coarse(model), torch.randn(2, 3, 49, 34)
+    assert sum(isinstance(layer, CoarseConvReLU) for layer in found.modules()) == 1
+    assert difference([model(x)], [found(x)]) < 1e-5
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.Conv2d(5, 8, 7, padding=3),
+        nn.Conv2d(3, 8, 7, stride=2, padding=3),
+        nn.Conv2d(3, 8, 7),
+        nn.Conv2d(3, 8, 7, padding=3, bias=False),
+        nn.Conv2d(3, 9, 7, padding=3, groups=3),
+        nn.Conv2d(3, 8, 7, padding=3, padding_mode="reflect"),
+        nn.Conv2d(3, 8, 5, padding=4, dilation=2),
+        nn.Conv2d(3, 8, (5, 7), padding=(2, 3)),
+    ],
+    ids=str,
+)
+def test_others_stay(conv):
+    assert type(coarse(nn.Sequential(conv, nn.ReLU()))[0]) is nn.Conv2d
+
+
+def test_without_an_activation_it_stays():
+    conv = ImageConv2d(3, 8, 7, padding=3)
+    assert type(coarse(nn.Sequential(conv, nn.Sigmoid()))[0]) is ImageConv2d
