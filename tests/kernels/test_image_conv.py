@@ -18,6 +18,7 @@ from own_process import difference, in_own_process
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
+import dla
 from dla.kernels import image_conv
 from dla.kernels.image_conv import ImageConv2d
 from dla.kernels.packing import filled, packed, unpacked
@@ -236,15 +237,47 @@ def test_autocast_gets_the_kernels_too():
         assert by_kernels(conv, torch.bfloat16)
 
 
-def test_on_a_cpu_it_is_conv2d():
+def copies(**options: object) -> tuple[ImageConv2d, nn.Conv2d]:
     conv, plain = ImageConv2d(3, 16, 7, padding=3, bias=False), nn.Conv2d(3, 16, 7, padding=3, bias=False)
     plain.load_state_dict(conv.state_dict())
-    x, gradient = torch.randn(2, 3, 9, 11), torch.randn(2, 16, 9, 11)
-    found, expected = (with_gradients(module, module.weight, x, gradient) for module in (conv, plain))
-    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    return conv.to(**options), plain.to(**options)
+
+
+def test_on_a_cpu_it_is_conv2d():
+    conv, plain = copies()
+    x = torch.randn(2, 3, 9, 11)
+    assert torch.equal(conv.eval()(x), plain(x))
+    assert conv(x).is_contiguous()
     again = pickle.loads(pickle.dumps(conv))
     assert torch.equal(again(x), conv(x))
     assert repr(again) == f"Image{plain}"
+
+
+@pytest.mark.skipif(not image_conv.HAS_ONEDNN, reason="needs PyTorch with oneDNN")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_in_training_on_a_cpu_the_maps_are_channels_last(dtype):
+    conv, plain = copies(dtype=dtype)
+    x, gradient = torch.randn(2, 3, 9, 11, dtype=dtype), torch.randn(2, 16, 9, 11, dtype=dtype)
+    found, expected = (with_gradients(module, module.weight, x, gradient) for module in (conv, plain))
+    torch.testing.assert_close(found, expected)
+    assert found[0].is_contiguous(memory_format=torch.channels_last)
+    assert found[1].is_contiguous()  # as the weight, which optimizers want
+    assert conv(x[0]).shape == (16, 9, 11)
+
+
+@pytest.mark.skipif(not image_conv.HAS_ONEDNN, reason="needs PyTorch with oneDNN")
+@pytest.mark.parametrize("name", ["dla34", "dla60x_c", "dla34up", "dla34ida"])
+def test_so_are_all_maps_of_a_network_in_training(name):
+    model, layouts = dla.create_model(name), []
+
+    def note(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        layouts.append(output.is_contiguous(memory_format=torch.channels_last))
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(note)
+    model(torch.randn(2, 3, 64, 96))
+    assert all(layouts)
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
