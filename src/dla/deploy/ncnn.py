@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dla.deploy.coarse import coarse
 from dla.deploy.errors import DeployError
 from dla.deploy.ncnn_graph import spare_winograd
+from dla.deploy.ncnn_layers import for_ncnn
 from dla.deploy.outputs import Metadata, Run, flat
 
 HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
@@ -23,8 +23,7 @@ HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_
 def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metadata: Metadata) -> None:
     """Write graph and weights, by pnnx; there is no place for metadata.
 
-    The graph says where to convolve at half the resolution (`dla.deploy.coarse`), and where to leave Winograd's
-    transform.
+    The graph has the layers of `dla.deploy.ncnn_layers`, and says where to leave Winograd's transform.
 
     Raises:
         DeployError: another size is asked for than that of `example`, or pnnx or ncnn do not know an operation.
@@ -33,7 +32,7 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
         raise DeployError("ncnn files are of one image size, and crash at others: leave out --dynamic, and give --size")
     with TemporaryDirectory() as folder:
         traced = Path(folder) / "model.pt"
-        _trace(coarse(model), example[:1]).save(traced)
+        _trace(for_ncnn(model), example[:1]).save(traced)
         graph = _convert(traced, f"inputshape={list(example[:1].shape)}".replace(" ", ""))
         path.write_text(spare_winograd(graph.read_text(), _counter(graph, example[0])))
         path.with_suffix(".bin").write_bytes(graph.with_suffix(".bin").read_bytes())

@@ -1,4 +1,4 @@
-"""Convolutions of images at half the resolution give what they gave at the whole."""
+"""Layers for ncnn give what the folded network gives, and take the place of what they know alone."""
 
 import copy
 
@@ -9,9 +9,10 @@ from torch import nn
 
 import dla
 from dla.deploy import folded
-from dla.deploy.coarse import CoarseConvReLU, coarse
+from dla.deploy.ncnn_layers import CoarseConvReLU, Interpolated, for_ncnn
 from dla.deploy.outputs import difference
 from dla.kernels.image_conv import ImageConv2d
+from dla.models.upsample import FixedUpsample
 
 pytestmark = pytest.mark.usefixtures("unchecked_shapes")
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("unchecked_shapes")
 @torch.no_grad()
 def test_the_function_is_the_same(channels, window, size):
     layers = nn.Sequential(nn.Conv2d(channels, 6, window, padding=window // 2), nn.ReLU())
-    found = coarse(layers)
+    found = for_ncnn(layers)
     assert [type(layer) for layer in found] == [CoarseConvReLU, nn.Identity]
     x = torch.randn(2, channels, *size)
     assert found(x).shape == layers(x).shape
@@ -34,7 +35,7 @@ def test_the_stem_of_our_networks_is_one():
     torch.manual_seed(0)
     model = folded(disturb(dla.create_model("dla46_c", num_classes=3)))
     before = copy.deepcopy(model.state_dict())
-    found, x = coarse(model), torch.randn(2, 3, 49, 34)
+    found, x = for_ncnn(model), torch.randn(2, 3, 49, 34)
     assert sum(isinstance(layer, CoarseConvReLU) for layer in found.modules()) == 1
     assert difference([model(x)], [found(x)]) < 1e-5
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -56,9 +57,31 @@ def test_the_stem_of_our_networks_is_one():
     ids=str,
 )
 def test_others_stay(conv):
-    assert type(coarse(nn.Sequential(conv, nn.ReLU()))[0]) is nn.Conv2d
+    assert type(for_ncnn(nn.Sequential(conv, nn.ReLU()))[0]) is nn.Conv2d
 
 
 def test_without_an_activation_it_stays():
     conv = ImageConv2d(3, 8, 7, padding=3)
-    assert type(coarse(nn.Sequential(conv, nn.Sigmoid()))[0]) is ImageConv2d
+    assert type(for_ncnn(nn.Sequential(conv, nn.Sigmoid()))[0]) is ImageConv2d
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 8])
+@pytest.mark.parametrize("less", [0, 1, -3], ids=["whole", "cropped", "beyond"])
+@torch.no_grad()
+def test_interpolation_is_the_transposed_convolution(factor, less):
+    layers = nn.ModuleList([FixedUpsample(factor)])
+    found, x = for_ncnn(layers)[0], torch.randn(2, 5, 3, 4)
+    assert isinstance(found, Interpolated)
+    size = 3 * factor - less, 4 * factor - less
+    assert found(x, size).shape == (2, 5, *size)
+    torch.testing.assert_close(found(x, size), layers[0](x, size))
+
+
+@torch.no_grad()
+def test_dense_predictors_interpolate():
+    torch.manual_seed(0)
+    model = folded(disturb(dla.create_model("dla46_cup", num_classes=3)))
+    found, x = for_ncnn(model), torch.randn(2, 3, 49, 34)
+    assert sum(isinstance(layer, Interpolated) for layer in found.modules()) == 1
+    assert difference([model(x)], [found(x)]) < 1e-5
+    assert type(for_ncnn(nn.Sequential(FixedUpsample(1)))[0]) is FixedUpsample
