@@ -36,6 +36,16 @@ def test_ncnn_takes_any_batch_of_one_size(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"model.ncnn.param", "model.ncnn.bin"}
 
 
+@torch.no_grad()
+def test_images_may_lie_as_they_like():
+    torch.manual_seed(0)
+    model, x = disturb(dla.create_model("dla46_c", num_classes=3)), torch.randn(1, 3, 49, 34)
+    run = optimize(model, engine="ncnn", example=x.contiguous(memory_format=torch.channels_last))
+    for _ in range(3):
+        images = torch.randn(1, 49, 34, 3).permute(0, 3, 1, 2)
+        assert difference([model(images)], [run(images)]) < 1e-4
+
+
 @pytest.mark.parametrize("batch", [2, 5])
 @torch.no_grad()
 def test_images_of_a_batch_run_beside_each_other(batch):

@@ -1,4 +1,4 @@
-"""ncnn files, for small devices: NAME.ncnn.param, the graph, and NAME.ncnn.bin, the weights. One size of image."""
+"""ncnn files: NAME.ncnn.param, the graph, and NAME.ncnn.bin, the weights. One size of image."""
 
 import subprocess
 import warnings
@@ -90,7 +90,8 @@ def _given(net: Any, image: Tensor) -> Any:
     import ncnn
 
     extractor = net.create_extractor()
-    extractor.input(net.input_names()[0], ncnn.Mat(image.contiguous().numpy()))
+    # Cloned, since it would only refer to the array's memory, which nobody else may hold.
+    extractor.input(net.input_names()[0], ncnn.Mat(image.contiguous().numpy()).clone())
     return extractor
 
 
@@ -107,7 +108,12 @@ def _counter(graph: Path, image: Tensor) -> Callable[[str], int]:
 
 
 def load(path: Path, *, threads: int | None = None, batch: int = 1) -> Run:
-    """A net that runs images one after another, or beside each other where `batch`, of those to come, is larger than 1.
+    """A net that runs images one after another, or some beside each other.
+
+    Args:
+        path: of the graph.
+        threads: for all that runs at once; ncnn decides for None.
+        batch: images that will come at once; as many as there are threads run beside each other, each in its share.
 
     Raises:
         DeployError: the file holds a layer that ncnn does not have.
