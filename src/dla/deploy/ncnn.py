@@ -89,9 +89,9 @@ def _given(net: Any, image: Tensor) -> Any:
     """An extractor, which computes what is asked of it for this image."""
     import ncnn
 
-    extractor = net.create_extractor()
-    # Cloned, since it would only refer to the array's memory, which nobody else may hold.
-    extractor.input(net.input_names()[0], ncnn.Mat(image.contiguous().numpy()).clone())
+    extractor, numbers = net.create_extractor(), image.contiguous().numpy()
+    # Cloned, since it only refers to the array's memory, which may be gone when something is asked for.
+    extractor.input(net.input_names()[0], ncnn.Mat(numbers).clone())
     return extractor
 
 
