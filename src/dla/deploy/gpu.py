@@ -1,23 +1,19 @@
 """A folded network with the layers of `dla.deploy.gpu_layers` in the place of its own."""
 
-import copy
-
 from torch import nn
 
 from dla.aggregation import Node
 from dla.deploy.gpu_layers import ConvReLU, FewChannels, GPUNode, GPUPool, GPUResidual
-from dla.deploy.joined import convolution_of, join_activations
+from dla.deploy.replace import convolution_of, join_activations, replaced
 from dla.models.blocks import Residual
 
 
 def for_gpu(model: nn.Module) -> nn.Module:
     """A copy of `model`, folded (`dla.deploy.folded`), with layers for a GPU wherever it has what they replace."""
-    return _replaced(copy.deepcopy(model))
+    return replaced(model, _for_gpu)
 
 
-def _replaced(module: nn.Module) -> nn.Module:
-    for name, child in list(module.named_children()):
-        setattr(module, name, _replaced(child))
+def _for_gpu(module: nn.Module) -> nn.Module:
     if isinstance(module, nn.Sequential):
         join_activations(module, lambda conv: FewChannels(conv) if FewChannels.takes(conv) else ConvReLU(conv))
     rectified = isinstance(getattr(module, "activation", None), nn.ReLU)

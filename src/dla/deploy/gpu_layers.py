@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dla.aggregation import Node
-from dla.deploy.joined import convolution_of
+from dla.deploy.replace import convolution_of
 from dla.kernels.packing import filled, narrow, packed
 from dla.models.blocks import Pooled, Residual, with_pooled
 

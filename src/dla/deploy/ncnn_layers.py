@@ -7,14 +7,12 @@ For the former ncnn first copies the window of every position. Half the resoluti
 are hardly larger; for 7x7 that is worth a third more multiplications.
 """
 
-import copy
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.deploy.joined import join_activations
+from dla.deploy.replace import join_activations, replaced
 from dla.kernels.packing import narrow
 from dla.models.upsample import FixedUpsample, fit
 
@@ -64,12 +62,10 @@ class Interpolated(nn.Module):
 
 def for_ncnn(model: nn.Module) -> nn.Module:
     """A copy of `model`, folded (`dla.deploy.folded`), with such layers wherever it has what they replace."""
-    return _replaced(copy.deepcopy(model))
+    return replaced(model, _for_ncnn)
 
 
-def _replaced(module: nn.Module) -> nn.Module:
-    for name, child in list(module.named_children()):
-        setattr(module, name, _replaced(child))
+def _for_ncnn(module: nn.Module) -> nn.Module:
     if isinstance(module, nn.Sequential):
         join_activations(module, lambda conv: CoarseConvReLU(conv) if CoarseConvReLU.takes(conv) else None)
     return Interpolated(module.factor) if type(module) is FixedUpsample and module.factor > 1 else module

@@ -1,5 +1,6 @@
-"""Folded convolutions and the activations behind them, found, and replaced by one layer."""
+"""Layers of a folded network, found, and replaced by others."""
 
+import copy
 from collections.abc import Callable
 from itertools import pairwise
 from typing import cast
@@ -7,6 +8,17 @@ from typing import cast
 from torch import nn
 
 from dla.kernels.image_conv import ImageConv2d
+
+
+def replaced(model: nn.Module, layer: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """A copy of `model` with `layer(module)` in the place of every module, innermost first."""
+    return _replaced(copy.deepcopy(model), layer)
+
+
+def _replaced(module: nn.Module, layer: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    for name, child in list(module.named_children()):
+        setattr(module, name, _replaced(child, layer))
+    return layer(module)
 
 
 def convolution_of(module: nn.Module) -> nn.Conv2d | None:
