@@ -42,8 +42,7 @@ class CoarseConvReLU(nn.Module):
         """Images -> maps of their size."""
         height, width = x.shape[2:]
         sides = self.before, self.before + 1
-        out = F.pixel_shuffle(F.relu(self.conv(F.pad(x, sides * 2))), 2)  # to even sizes
-        return out if out.shape[2:] == x.shape[2:] else out[..., :height, :width]
+        return fit(F.pixel_shuffle(F.relu(self.conv(F.pad(x, sides * 2))), 2), (height, width))  # from even sizes
 
 
 class Interpolated(nn.Module):

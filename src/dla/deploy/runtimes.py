@@ -19,8 +19,8 @@ class Runtime(NamedTuple):
 
     Attributes:
         module: here, with `write(model, example, path, *, dynamic, metadata)`, whose example has at least two images
-            where `dynamic` is set, `load(path, *, threads)` and, where `int8` is set, `quantize(path, calibration,
-            output)`.
+            where `dynamic` is set, `load(path, *, threads)`, which in ncnn also takes `batch`, and, where `int8` is
+            set, `quantize(path, calibration, output)`.
         suffix: of its file.
         packages: that must be installed.
         companion: suffix of a second file beside the first.
