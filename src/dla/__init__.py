@@ -19,7 +19,7 @@ from dla.aggregation import (
     figure1,
 )
 from dla.models import aggregate, create_model, list_models
-from dla.recompute import recomputing
+from dla.recompute import recomputed, recomputing
 from dla.rewire import rewire
 from dla.weights import export_weights, load_weights
 
@@ -38,6 +38,7 @@ __all__ = [
     "figure1",
     "list_models",
     "load_weights",
+    "recomputed",
     "recomputing",
     "rewire",
 ]

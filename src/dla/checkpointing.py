@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
@@ -14,9 +16,10 @@ def checkpointed(module: nn.Module, *inputs: Any, run: Callable[..., Any] | None
 
     `run` is the method of `module` to call where that is not its `forward`.
     """
-    return checkpoint(
-        run or module, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(module))
-    )
+    again = partial(checkpoint, run or module, *inputs, use_reentrant=False)
+    if torch.compiler.is_dynamo_compiling():  # which computes results again, and never writes them to buffers again
+        return again()
+    return again(context_fn=lambda: (nullcontext(), _statistics_kept(module)))
 
 
 @contextmanager

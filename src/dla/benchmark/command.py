@@ -125,8 +125,8 @@ def _jobs(arguments: argparse.Namespace, counted: Mapping[str, Costs]) -> list[J
     for batch in arguments.training or ([8] if arguments.curve else []):
         for name, _ in arguments.models if arguments.training else []:
             ways = (None, MACS) if counted[name].recomputes else (None,)
-            jobs.append(job(TRAINING, name, batch=batch, recompute=ways))
-            jobs += [job(TRAINING, name, batch=batch, compiled=True)] if arguments.compile else []
+            compiled = (False, True) if arguments.compile else (False,)
+            jobs += [job(TRAINING, name, batch=batch, recompute=ways, compiled=through) for through in compiled]
         jobs += [job(TRAINING, name, batch=batch, recompute=CURVE) for name in arguments.curve]
     return list(dict.fromkeys(jobs))
 

@@ -60,9 +60,8 @@ class Row(NamedTuple):
         """The engine; of training, what is kept."""
         if self.job.work == INFERENCE:
             return self.job.engine
-        if self.job.compiled:
-            return "compiled"
-        return "all kept" if self.recompute is None else f"recomputing, macs={self.recompute}"
+        way = "all kept" if self.recompute is None else f"recomputing, macs={self.recompute}"
+        return f"compiled, {way}" if self.job.compiled else way
 
 
 def rows_of(jobs: Sequence[Job]) -> list[Row]:

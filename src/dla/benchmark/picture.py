@@ -57,7 +57,7 @@ def _training(axes: Any, rows: Sequence[Measured], session: Session) -> None:
             axes.plot(*zip(*points, strict=True), "o-", color=f"C{color % 10}", label=name)
         for point, row in zip(points, own, strict=True):
             way = row.row.recompute
-            label = "compiled" if row.row.job.compiled else "all" if way is None else str(way)
+            label = ("compiled, " if row.row.job.compiled else "") + ("all" if way is None else str(way))
             axes.annotate(label, point, xytext=(4, 4), textcoords="offset points", fontsize="small")
     axes.set(xlabel="training step, ms an image", ylabel="training memory, MiB an image", ylim=(0, None))
     axes.set_title("training; all: all is kept; numbers: recomputing(macs=...)", fontsize="medium")

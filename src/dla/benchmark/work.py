@@ -15,7 +15,7 @@ from dla.deploy.engines import TORCH
 from dla.deploy.outputs import difference, flat
 from dla.memory import training_memory
 from dla.models import create_model
-from dla.recompute import recomputing
+from dla.recompute import recomputed
 
 CALIBRATION = 4  # batches of noise from which int8 takes its ranges; speed does not depend on them
 MATRIX, COPY = 2048, 2**26  # numbers: side of the matrices, length of what is copied
@@ -88,30 +88,34 @@ def _training(job: Job) -> Work:
     if job.precision == "int8":
         raise ValueError("training is in float32 or bfloat16")
     layout = torch.channels_last if job.channels_last else torch.contiguous_format
-    make = partial(create_model, job.model, memory_efficient=False)  # `recomputing` around it decides
+    make = partial(create_model, job.model, memory_efficient=False)  # `recomputed` around it decides
     model = make().train().to(job.device, memory_format=layout)  # type: ignore[call-overload]
-    forward = torch.compile(model) if job.compiled else model
     images = _images(job).contiguous(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 
-    def step(recompute: int | None) -> None:
+    def step(forward: Callable[[Tensor], Any]) -> None:
         optimizer.zero_grad()
-        with _autocast(job), recomputing(recompute is not None, macs=recompute or 0):
+        with _autocast(job):
             loss = _loss(forward(images))
         loss.backward()
         optimizer.step()
 
-    step(None)  # before anything is counted, since it shows what cannot be trained
-    steps: list[Callable[[], Any]] = [partial(step, way) for way in job.recompute]
+    step(model)  # before anything is counted, since it shows what cannot be trained
+    steps: list[Callable[[], Any]] = [partial(step, _forward(job, model, way)) for way in job.recompute]
     if job.device == "cuda":
         return Work(steps, {"memory": [_taken(step, model) / job.batch for step in steps]})
     return Work(steps, {"memory": _counted(job, make)})
 
 
+def _forward(job: Job, model: nn.Module, recompute: int | None) -> Callable[[Tensor], Any]:
+    run = recomputed(model, recompute is not None, macs=recompute or 0)
+    return torch.compile(run) if job.compiled else run
+
+
 def _counted(job: Job, make: Callable[[], nn.Module]) -> Sequence[float | None]:
     """Bytes an image of each way to train."""
-    if job.compiled:
-        return [None]
+    if job.compiled:  # then no operation is seen that could be counted
+        return [None] * len(job.recompute)
     return [training_memory(make, job.size, recompute=way) for way in job.recompute]
 
 

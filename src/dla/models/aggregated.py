@@ -12,7 +12,7 @@ from dla.checkpointing import checkpointed
 from dla.models.depth import groups_within, undecayed_within
 from dla.models.features import Features
 from dla.models.heads import Classifier, ClassifierHead, Pool
-from dla.recompute import efficient, recomputing
+from dla.recompute import memory_efficient
 
 
 class Aggregated(nn.Module):
@@ -50,16 +50,16 @@ class Aggregated(nn.Module):
         """The fused map (b, out_channels, ceil(h / out_stride), ceil(w / out_stride))."""
         return self.forward_steps(x)[-1]
 
+    @memory_efficient
     def forward_steps(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """All maps on the way to the fused one, which is the last; `step_specs` says what they are."""
         height, width = x.shape[-2:]
         stride = self.out_stride  # below, not -(-height // stride), which ONNX and ncnn would round towards zero
         size = ((height + stride - 1) // stride, (width + stride - 1) // stride)
-        with recomputing(efficient(self.memory_efficient, x)):
-            maps = self.backbone(x)
-            if self.grad_checkpointing and torch.is_grad_enabled():
-                return checkpointed(self.decoder, maps, size, run=self.decoder.steps)
-            return self.decoder.steps(maps, size)
+        maps = self.backbone(x)
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpointed(self.decoder, maps, size, run=self.decoder.steps)
+        return self.decoder.steps(maps, size)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
         """The fused map; networks with a head give what it makes of that."""

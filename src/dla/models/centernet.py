@@ -22,7 +22,7 @@ from dla.models.blocks import conv_norm
 from dla.models.deformable import DeformableConv
 from dla.models.dense import DLAUp, Size
 from dla.models.upsample import LearnedUpsample
-from dla.recompute import efficient, recomputing
+from dla.recompute import memory_efficient
 
 DETECTION = {"hm": 80, "wh": 2, "reg": 2}  # of COCO: a heatmap per class, the box's size, the centre's offset
 PRIOR = -2.19  # a heatmap's bias at the start: sigmoid(-2.19) = 0.1
@@ -108,6 +108,7 @@ class CenterNet(nn.Module):
         head_channels: int = 256,
     ) -> None:
         super().__init__()
+        self.grad_checkpointing = False
         self.memory_efficient: bool | None = None
         self.pretrained_cfg: dict[str, Any] = {}
         self.backbone = backbone
@@ -122,14 +123,15 @@ class CenterNet(nn.Module):
         size = ((x.shape[-2] + stride - 1) // stride, (x.shape[-1] + stride - 1) // stride)
         return self.decoder(self.backbone(x), size)
 
+    @memory_efficient
     def forward(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         """Maps (b, channels, ceil(h / 4), ceil(w / 4)) by their heads' names; heatmaps before the sigmoid."""
-        with recomputing(efficient(self.memory_efficient, x)):
-            fused = self.forward_features(x)
-            return {name: head(fused) for name, head in self.heads.items()}
+        fused = self.forward_features(x)
+        return {name: head(fused) for name, head in self.heads.items()}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """See `DLA.set_grad_checkpointing`; the decoder is not checkpointed."""
+        self.grad_checkpointing = enable
         self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]
 
     def set_memory_efficient(self, enable: bool | None = True) -> None:

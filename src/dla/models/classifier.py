@@ -15,7 +15,7 @@ from dla.models.depth import Matcher, stage_groups
 from dla.models.heads import Classifier, ClassifierHead, Pool
 from dla.models.norms import NormLayer, with_norms
 from dla.models.stage import STRUCTURES, Stage
-from dla.recompute import efficient, recomputing
+from dla.recompute import memory_efficient
 
 
 class DLA(Classifier):
@@ -111,6 +111,7 @@ class DLA(Classifier):
             for i, spec in enumerate(self.feature_specs)
         ]
 
+    @memory_efficient
     def forward_intermediates(
         self,
         x: Float[Tensor, "b c h w"],
@@ -131,12 +132,11 @@ class DLA(Classifier):
         take = take_indices(len(self.stages), indices)
         last = max(take) + 1 if stop_early and take else len(self.stages)
         maps = []
-        with recomputing(efficient(self.memory_efficient, x)):
-            x = self._run(self.stem, x)
-            for i, stage in enumerate(self.stages[:last]):
-                x = self._run(stage, x)
-                if i in take:
-                    maps.append(x)
+        x = self._run(self.stem, x)
+        for i, stage in enumerate(self.stages[:last]):
+            x = self._run(stage, x)
+            if i in take:
+                maps.append(x)
         return maps if intermediates_only else (x, maps)
 
     def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:

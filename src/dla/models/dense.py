@@ -13,7 +13,7 @@ from dla.models.blocks import conv_norm
 from dla.models.classifier import initialise
 from dla.models.heads import DenseHead
 from dla.models.upsample import LearnedUpsample
-from dla.recompute import efficient, recomputing
+from dla.recompute import memory_efficient
 
 Size = tuple[int, int]
 node3x3 = partial(Node, kernel_size=3)
@@ -143,10 +143,10 @@ class DensePredictor(Aggregated):
         self.num_classes = num_classes
         self.head = DenseHead(self.out_channels, num_classes, self.out_stride)
 
+    @memory_efficient
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Logits (b, classes, h, w)."""
-        with recomputing(efficient(self.memory_efficient, x)):
-            return self.head(self.forward_features(x), x.shape[-2:])
+        return self.head(self.forward_features(x), x.shape[-2:])
 
     def get_classifier(self) -> nn.Module:
         """The last 1x1 convolution."""

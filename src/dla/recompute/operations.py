@@ -13,7 +13,7 @@ aten = torch.ops.aten
 BATCH_NORMS = {aten.native_batch_norm.default, aten.cudnn_batch_norm.default}
 """Each returns the result, and the mean and the inverse standard deviation that it used, of the batch or running."""
 
-REPEATABLE = {
+ELEMENTWISE = {
     aten.add.Tensor,
     aten.add_.Tensor,
     aten.mul.Tensor,
@@ -29,12 +29,16 @@ REPEATABLE = {
     aten.gelu.default,
     aten.leaky_relu.default,
     aten.leaky_relu_.default,
+}
+"""Cheap, a function of their arguments alone, and each number of the result of few of theirs."""
+
+REPEATABLE = ELEMENTWISE | {
     aten.max_pool2d_with_indices.default,
     aten.batch_norm_elemt.default,
     aten.native_group_norm.default,
     aten.native_layer_norm.default,
 }
-"""Cheap, and a function of their arguments alone."""
+"""Cheap, and a function of their arguments alone, too."""
 
 WITHOUT_GRAD = {aten.batch_norm_elemt.default}
 """The last step of batch norm over several processes, which needs none of them; it runs in an autograd function."""
@@ -75,9 +79,14 @@ def step(operation: Any, arguments: Sequence[Any], options: dict[str, Any], out:
         return Step(_pooled, (arguments[0], _narrow(out[1], arguments[0])), {}, out)
     if operation in REPEATABLE:
         return Step(operation, arguments, options, out[:2] if isinstance(out, tuple) else (out,))
-    if operation is aten.convolution.default and _macs(arguments) <= macs:
+    if _cheap_convolution(operation, arguments, macs):
         return Step(operation, arguments, options, (out,))
     return None
+
+
+def fused_again(operation: Any, arguments: Sequence[Any], macs: int) -> bool:
+    """Whether a compiler should compute the results of an operation again; `macs` is that of `step`."""
+    return operation in ELEMENTWISE or _cheap_convolution(operation, arguments, macs)
 
 
 @cache
@@ -120,9 +129,11 @@ def _alike(first: Tensor, second: Any) -> bool:
     return isinstance(second, Tensor) and first.shape == second.shape and first.dtype == second.dtype
 
 
-def _macs(arguments: Sequence[Any]) -> int:
+def _cheap_convolution(operation: Any, arguments: Sequence[Any], macs: int) -> bool:
+    if operation is not aten.convolution.default:
+        return False
     weight, transposed = arguments[1], arguments[6]
-    return 1 << 62 if transposed else weight[0].numel()
+    return not transposed and weight[0].numel() <= macs
 
 
 def _batch_norm(operation: Any, arguments: Sequence[Any], out: Sequence[Tensor]) -> Step:

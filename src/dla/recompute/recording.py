@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.fx import Proxy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dla.recompute.notes import Notes, fills
@@ -84,8 +83,9 @@ def recomputing(enable: bool = True, *, macs: int = MACS) -> AbstractContextMana
     It changes neither results nor random numbers nor running statistics, which the forward pass alone updates;
     gradients agree to rounding. It takes models of any make; what it cannot compute again is kept. Where others decide
     what is saved it does nothing: within itself, gradient checkpointing or other hooks for saved tensors, in
-    torch.func, and where torch compiles or traces. Transforms of torch.func cannot begin within it, nor can parameters
-    be freed before the backward pass, as FSDP does: there, leave it out (`set_memory_efficient(False)`).
+    torch.func, and where torch compiles (for which `recomputed` is made) or traces. Transforms of torch.func cannot
+    begin within it, nor can parameters be freed before the backward pass, as FSDP does: there, leave it out
+    (`set_memory_efficient(False)`).
 
     Args:
         enable: False does nothing.
@@ -95,17 +95,6 @@ def recomputing(enable: bool = True, *, macs: int = MACS) -> AbstractContextMana
     if not enable or not torch.is_grad_enabled() or torch.compiler.is_compiling() or _others_save():
         return nullcontext()
     return _recording(macs)
-
-
-def efficient(choice: bool | None, images: Tensor) -> bool:
-    """Whether a network of ours recomputes in training on these images: None leaves it to where they are.
-
-    On a GPU it keeps all, because noting recipes takes the processor longer than the GPU takes for small batches, and
-    computing again a tenth of the step for large ones (benchmarks/README.md).
-    """
-    if choice is None:
-        return isinstance(images, Proxy) or not images.is_cuda  # a Proxy is that of torch.fx, which trains nothing
-    return choice
 
 
 def _others_save() -> bool:
