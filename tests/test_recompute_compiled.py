@@ -1,0 +1,155 @@
+"""Recomputing and gradient checkpointing through torch.compile: gradients of plain training, from half of what is kept.
+
+In a process of their own: here, the run-time checks of shapes stand in the compiler's way.
+"""
+
+import copy
+import json
+import sys
+from typing import Any
+
+import pytest
+import timm
+import torch
+from own_process import in_own_process
+from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
+
+import dla
+
+BACKEND = "aot_eager_decomp_partition"  # decides what is kept as the usual one does, and generates no code
+OURS = {
+    "classifier": ("dla34", {"width": 0.5}),
+    "grouped, of odd size": ("dla46x_c", {}),
+    "group norm": ("dla46_c", {"norm_layer": "groupnorm"}),
+    "list of maps": ("dla46_c", {"features_only": True}),
+    "dla-up": ("dla46_cup", {"num_classes": 5}),
+    "heads of a detector": ("dla34_centernet", {}),
+}
+SMALL = ("test_resnet+ida", {"num_classes": 5})
+THEIRS = ("test_resnet", "test_convnext", "test_efficientnet")
+
+
+def total(out: Any) -> torch.Tensor:
+    """A weighted sum of all that a network gives, so that no gradient cancels."""
+    parts = list(out.values()) if isinstance(out, dict) else out if isinstance(out, list) else [out]
+    return sum((p * torch.linspace(-1, 1, p.numel(), dtype=p.dtype).view_as(p)).sum() for p in parts)
+
+
+def step(model: nn.Module, x: torch.Tensor, recompute: bool = False, compiled: bool = True) -> dict[str, Any]:
+    """Bytes that a step of a copy keeps for the backward pass, and its gradients and buffers."""
+    torch._dynamo.reset()
+    model = copy.deepcopy(model)
+    kept = []
+    forward = dla.recomputed(model, recompute)
+    forward = torch.compile(forward, backend=BACKEND, fullgraph=True) if compiled else forward
+    with saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        out = forward(x)
+    total(out).backward()
+    sizes = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
+    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers(), x)}
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return {"kept": sum(n for p, n in sizes.items() if p not in own), "grads": gradients, "stats": model.state_dict()}
+
+
+def distance(plain: dict[str, Any], other: dict[str, Any], what: str) -> float:
+    """Between what two steps gave, in the norm of each tensor of the first; where that is zero but for rounding, of all."""
+    largest = max(float(t.double().norm()) for t in plain[what].values())
+    return max(
+        float((t.double() - other[what][name].double()).norm()) / (float(t.double().norm()) + 1e-7 * largest)
+        for name, t in plain[what].items()
+    )
+
+
+def compared(plain: dict[str, Any], other: dict[str, Any], eager: dict[str, Any]) -> dict[str, float]:
+    """How much `other` keeps of what `plain` does, and how far its numbers are from those of `eager`."""
+    distances = {what: distance(eager, other, what) for what in ("grads", "stats")}
+    return {"kept": other["kept"] / plain["kept"], **distances}
+
+
+def recomputes(model: nn.Module) -> dict[str, float]:
+    """A step that recomputes beside one that does not, in a network of ours or of timm."""
+    x = torch.randn(2, 3, 49, 55, dtype=torch.double)
+    model.double().train()
+    ours = hasattr(model, "set_memory_efficient")
+    if ours:
+        model.set_memory_efficient(False)
+    eager, plain = step(model, x, compiled=False), step(model, x)
+    if ours:
+        model.set_memory_efficient(True)
+    return compared(plain, step(model, x, recompute=not ours), eager)
+
+
+def ours() -> dict[str, Any]:
+    """What is compared of our networks."""
+    return {kind: recomputes(dla.create_model(name, **options)) for kind, (name, options) in OURS.items()}
+
+
+def small() -> dict[str, Any]:
+    """What is compared of smaller ones: of timm, and on a backbone of timm, also with other ways to train."""
+    found = {name: recomputes(timm.create_model(name, num_classes=5)) for name in THEIRS}
+    found["aggregated"] = recomputes(dla.create_model(SMALL[0], **SMALL[1]))
+    x = torch.randn(2, 3, 49, 55, dtype=torch.double)
+    model = dla.create_model(SMALL[0], **SMALL[1]).double().train()
+    default = step(model, x)["kept"]
+    model.set_memory_efficient(True)
+    found["default"] = default / step(model, x)["kept"]
+    model.eval()
+    found["evaluation"] = step(model, x)["kept"]
+    program = torch.export.export(model, (x,), strict=True)
+    found["exported"] = sum("checkpoint" in str(node.target) for node in program.graph.nodes)
+    model.set_memory_efficient(False)
+    found["evaluation"] /= step(model, x)["kept"]
+    model.train()
+    eager, plain = step(model, x, compiled=False), step(model, x)
+    model.set_grad_checkpointing()
+    found["checkpointing"] = compared(plain, step(model, x), eager)
+    model.set_memory_efficient(True)
+    found["both"] = compared(plain, step(model, x), eager)
+    return found
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    return in_own_process(__file__, "small")
+
+
+@pytest.fixture(scope="module")
+def found_of_ours() -> dict[str, Any]:
+    return in_own_process(__file__, "ours")
+
+
+def same(result: dict[str, float]) -> bool:
+    return result["grads"] < 1e-5 and result["stats"] < 1e-9
+
+
+@pytest.mark.parametrize("kind", [*THEIRS, "aggregated"])
+def test_the_gradients_of_plain_training_from_about_half_the_maps(found, kind):
+    assert same(found[kind])
+    assert found[kind]["kept"] < 0.6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OURS)
+def test_so_in_our_networks(found_of_ours, kind):
+    assert same(found_of_ours[kind])
+    assert found_of_ours[kind]["kept"] < 0.65
+
+
+@pytest.mark.parametrize("kind", ["checkpointing", "both"])
+def test_gradient_checkpointing_keeps_the_inputs_of_stages(found, kind):
+    assert same(found[kind])
+    assert 0.01 < found[kind]["kept"] < 0.2
+
+
+def test_it_is_the_default(found):
+    assert found["default"] == 1
+
+
+def test_what_is_not_in_training_is_compiled_as_it_stands(found):
+    assert found["evaluation"] == 1
+    assert found["exported"] == 0
+
+
+if __name__ == "__main__":
+    print(json.dumps({"small": small, "ours": ours}[sys.argv[1]]()))
