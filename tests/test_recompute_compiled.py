@@ -6,11 +6,13 @@ In a process of their own: here, the run-time checks of shapes stand in the comp
 import copy
 import json
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from own_process import in_own_process
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -27,6 +29,13 @@ OURS = {
     "heads of a detector": ("dla34_centernet", {}),
 }
 SMALL = ("test_resnet+ida", {"num_classes": 5})
+IN_PLACE = {
+    "an activation": lambda x: x.relu_(),
+    "a sum": lambda x: x.add_(x * 2),
+    "a product, which is not marked": lambda x: x.mul_(0.5),
+    "a slice": lambda x: x[:, 1:3].relu_(),
+    "a slice from another": lambda x: x[:, :2].copy_(x[:, 2:] * 3),
+}
 THEIRS = ("test_resnet", "test_convnext", "test_efficientnet")
 
 
@@ -53,7 +62,7 @@ def step(model: nn.Module, x: torch.Tensor, recompute: bool = False, compiled: b
 
 
 def distance(plain: dict[str, Any], other: dict[str, Any], what: str) -> float:
-    """Between what two steps gave, in the norm of each tensor of the first; where that is zero but for rounding, of all."""
+    """Between two steps, relative to each tensor's norm in the first; where that is rounding, to the largest."""
     largest = max(float(t.double().norm()) for t in plain[what].values())
     return max(
         float((t.double() - other[what][name].double()).norm()) / (float(t.double().norm()) + 1e-7 * largest)
@@ -80,6 +89,24 @@ def recomputes(model: nn.Module) -> dict[str, float]:
     return compared(plain, step(model, x, recompute=not ours), eager)
 
 
+def in_place(write: Callable[[torch.Tensor], Any]) -> float:
+    """How far gradients are from plain ones where `write` changes a tensor that is used by the same name."""
+    torch._dynamo.reset()
+
+    def layers(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        normal = F.batch_norm(F.conv2d(x, weight), None, None, training=True)
+        write(normal)
+        return F.conv2d(normal * normal, weight)
+
+    def gradients(function: Callable[..., torch.Tensor]) -> Sequence[torch.Tensor]:
+        torch.manual_seed(0)
+        leaves = [torch.randn(*size, dtype=torch.double, requires_grad=True) for size in ((2, 4, 5, 7), (4, 4, 1, 1))]
+        return torch.autograd.grad(function(*leaves).square().sum(), leaves)
+
+    both = zip(gradients(layers), gradients(torch.compile(dla.recomputed(layers), backend=BACKEND)), strict=True)
+    return max(float((found - plain).norm() / plain.norm()) for plain, found in both)
+
+
 def ours() -> dict[str, Any]:
     """What is compared of our networks."""
     return {kind: recomputes(dla.create_model(name, **options)) for kind, (name, options) in OURS.items()}
@@ -87,7 +114,8 @@ def ours() -> dict[str, Any]:
 
 def small() -> dict[str, Any]:
     """What is compared of smaller ones: of timm, and on a backbone of timm, also with other ways to train."""
-    found = {name: recomputes(timm.create_model(name, num_classes=5)) for name in THEIRS}
+    found: dict[str, Any] = {name: recomputes(timm.create_model(name, num_classes=5)) for name in THEIRS}
+    found |= {name: in_place(write) for name, write in IN_PLACE.items()}
     found["aggregated"] = recomputes(dla.create_model(SMALL[0], **SMALL[1]))
     x = torch.randn(2, 3, 49, 55, dtype=torch.double)
     model = dla.create_model(SMALL[0], **SMALL[1]).double().train()
@@ -127,6 +155,11 @@ def same(result: dict[str, float]) -> bool:
 def test_the_gradients_of_plain_training_from_about_half_the_maps(found, kind):
     assert same(found[kind])
     assert found[kind]["kept"] < 0.6
+
+
+@pytest.mark.parametrize("kind", IN_PLACE)
+def test_a_tensor_that_is_changed_in_place(found, kind):
+    assert found[kind] < 1e-12
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -229,3 +231,18 @@ def test_a_run_with_a_sampled_annotator_goes_on_bit_for_bit(tmp_path):
 def test_options_that_make_no_sense_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         BoundaryTask(**{"network": "dla46_cida", **options})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_with_side_outputs_learns_the_same(tmp_path):
+    """In small steps, since large ones multiply what rounding differs by; that it differs shows that it compiled."""
+    weights = []
+    for name in ("true", "false"):
+        changes = {"--model.compile": name, "--model.lr": "1e-6", "--trainer.max_epochs": "1"}
+        options = {**TINY, "--trainer.default_root_dir": str(tmp_path / name), **changes}
+        arguments = [f"{key}={value}" for key, value in options.items()]
+        subprocess.run([sys.executable, "-m", "dla", "fit", *arguments], check=True)
+        weights.append(read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"])
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-3)
+    assert not all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())

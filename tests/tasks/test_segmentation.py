@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -302,6 +303,18 @@ def test_two_processes_train_together(tmp_path):
     alone, together = measured(tmp_path), measured(tmp_path, *arguments[:2])
     assert alone == together  # 5 images for 2 processes: none is counted twice
     assert len(alone) == 8
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_learns_the_same(tmp_path):
+    """In small steps, since large ones multiply what rounding differs by; that it differs shows that it compiled."""
+    for name in ("true", "false"):
+        options = (f"--model.compile={name}", "--model.lr=1e-6", "--trainer.max_epochs=1")
+        subprocess.run(command(tmp_path / name, *options), check=True)
+    compiled, plain = (last(tmp_path / name)["state_dict"] for name in ("true", "false"))
+    torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-3)
+    assert not all(torch.equal(compiled[name], tensor) for name, tensor in plain.items())
 
 
 @pytest.mark.slow

@@ -21,8 +21,8 @@ def recomputed(function: Callable[..., T], enable: bool = True, *, macs: int = M
 
         fast = torch.compile(dla.recomputed(model))
 
-    There the compiler computes again what is cheap, fused with the gradients that need it. PyTorch warns once of
-    operations in place: the function must not use a tensor by the name that it had before such an operation.
+    There the compiler computes again what is cheap, fused with the gradients that need it. PyTorch then logs a warning
+    of operations in place, which do no harm: the compiler has replaced them by then.
 
     Args:
         function: a network, or any function of tensors.
@@ -60,8 +60,8 @@ def memory_efficient(forward: Forward[P, T]) -> Forward[P, T]:
 def efficient(choice: bool | None, images: Tensor) -> bool:
     """Whether a network of ours recomputes in training on these images: None leaves it to where they are.
 
-    On a GPU it keeps all unless compiled, because noting recipes takes the processor longer than the GPU takes for small
-    batches, and computing again a tenth of the step for large ones (benchmarks/README.md).
+    On a GPU it keeps all unless compiled, because noting recipes takes the processor longer than the GPU takes for
+    small batches, and computing again a tenth of the step for large ones (benchmarks/README.md).
     """
     if choice is not None:
         return choice

@@ -69,6 +69,7 @@ class BoundaryTask(Task):
             raise ValueError(f"edge_weight is {edge_weight}; expected a number above 0, or null to balance each image")
         self.edge_weight, self.side_weight, self.watch = edge_weight, side_weight, watch
         self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
+        self.steps = torch.compile(self.model.forward_steps) if self.compiles else self.model.forward_steps
         specs = self.model.decoder.step_specs[:-1] if side_weight else []
         self.side_heads = nn.ModuleList(DenseHead(spec.channels, num_classes, spec.stride) for spec in specs)
         measure: dict[str, Any] = {"max_dist": max_dist, "nms": None if nms == "none" else nms}
@@ -81,12 +82,12 @@ class BoundaryTask(Task):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
         """Logits of every pixel: background, boundary."""
-        return self.model(images.contiguous(memory_format=torch.channels_last))
+        return self.run(images)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
         images = batch["image"].contiguous(memory_format=torch.channels_last)
-        *side, last = self.model.forward_steps(images)
+        *side, last = self.steps(images)
         size = images.shape[-2:]
         loss = boundary_loss(self.model.head(last, size), batch["mask"], self.edge_weight)
         if self.side_heads:

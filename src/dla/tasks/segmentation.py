@@ -63,7 +63,7 @@ class SegmentationTask(Task):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
         """Logits of every pixel."""
-        return self.model(images.contiguous(memory_format=torch.channels_last))
+        return self.run(images)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
