@@ -236,13 +236,13 @@ def test_options_that_make_no_sense_are_named(options, message):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_with_side_outputs_learns_the_same(tmp_path):
-    """In small steps, since large ones multiply what rounding differs by; that it differs shows that it compiled."""
+    """To rounding, which norms over a few numbers multiply; that there is a difference shows that it was compiled."""
     weights = []
     for name in ("true", "false"):
         changes = {"--model.compile": name, "--model.lr": "1e-6", "--trainer.max_epochs": "1"}
         options = {**TINY, "--trainer.default_root_dir": str(tmp_path / name), **changes}
         arguments = [f"{key}={value}" for key, value in options.items()]
         subprocess.run([sys.executable, "-m", "dla", "fit", *arguments], check=True)
-        weights.append(read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"])
-    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-3)
-    assert not all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+        state = read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]
+        weights.append(torch.cat([tensor.double().flatten() for tensor in state.values()]))
+    assert 0 < float((weights[0] - weights[1]).norm() / weights[1].norm()) < 1e-2

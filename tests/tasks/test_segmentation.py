@@ -305,16 +305,19 @@ def test_two_processes_train_together(tmp_path):
     assert len(alone) == 8
 
 
+def flat(state: dict[str, torch.Tensor]) -> torch.Tensor:
+    return torch.cat([tensor.double().flatten() for tensor in state.values()])
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_learns_the_same(tmp_path):
-    """In small steps, since large ones multiply what rounding differs by; that it differs shows that it compiled."""
+    """To rounding, which norms over a few numbers multiply; that there is a difference shows that it was compiled."""
     for name in ("true", "false"):
         options = (f"--model.compile={name}", "--model.lr=1e-6", "--trainer.max_epochs=1")
         subprocess.run(command(tmp_path / name, *options), check=True)
-    compiled, plain = (last(tmp_path / name)["state_dict"] for name in ("true", "false"))
-    torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-3)
-    assert not all(torch.equal(compiled[name], tensor) for name, tensor in plain.items())
+    compiled, plain = (flat(last(tmp_path / name)["state_dict"]) for name in ("true", "false"))
+    assert 0 < float((compiled - plain).norm() / plain.norm()) < 1e-2
 
 
 @pytest.mark.slow

@@ -176,7 +176,7 @@ class DLA(Classifier):
         self.grad_checkpointing = enable
 
     def set_memory_efficient(self, enable: bool | None = True) -> None:
-        """Keep convolutions' results alone for the backward pass (`dla.recomputing`); None: on a CPU, not on a GPU."""
+        """Keep convolutions' results alone for the backward pass (`dla.recomputing`); None: but on a GPU, uncompiled."""
         self.memory_efficient = enable
 
     def _run(self, module: nn.Module, x: Tensor) -> Tensor:
