@@ -312,7 +312,7 @@ def flat(state: dict[str, torch.Tensor]) -> torch.Tensor:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_learns_the_same(tmp_path):
-    """To rounding, which norms over a few numbers multiply; that there is a difference shows that it was compiled."""
+    """To rounding, which norms over a few numbers multiply; that there is a difference shows that it compiled."""
     for name in ("true", "false"):
         options = (f"--model.compile={name}", "--model.lr=1e-6", "--trainer.max_epochs=1")
         subprocess.run(command(tmp_path / name, *options), check=True)

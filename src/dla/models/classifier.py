@@ -176,7 +176,10 @@ class DLA(Classifier):
         self.grad_checkpointing = enable
 
     def set_memory_efficient(self, enable: bool | None = True) -> None:
-        """Keep convolutions' results alone for the backward pass (`dla.recomputing`); None: but on a GPU, uncompiled."""
+        """Keep convolutions' results alone for the backward pass (`dla.recomputing`).
+
+        None does so unless the images are on a GPU and the network is not compiled.
+        """
         self.memory_efficient = enable
 
     def _run(self, module: nn.Module, x: Tensor) -> Tensor:
