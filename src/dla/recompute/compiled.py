@@ -14,7 +14,7 @@ from dla.recompute.operations import fused_again
 
 
 def marked(function: Callable[..., Any], macs: int) -> Callable[..., Any]:
-    """`function` of positional arguments, in which what is cheap is marked as to be computed again."""
+    """`function`, in which what is cheap is marked as to be computed again."""
     contexts = partial(create_selective_checkpoint_contexts, partial(_mark, macs))
     return partial(checkpoint, function, use_reentrant=False, context_fn=contexts)
 
