@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from as_one import flat
 from lightning import Trainer
 from PIL import Image
 
@@ -243,6 +244,5 @@ def test_a_compiled_network_with_side_outputs_learns_the_same(tmp_path):
         options = {**TINY, "--trainer.default_root_dir": str(tmp_path / name), **changes}
         arguments = [f"{key}={value}" for key, value in options.items()]
         subprocess.run([sys.executable, "-m", "dla", "fit", *arguments], check=True)
-        state = read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]
-        weights.append(torch.cat([tensor.double().flatten() for tensor in state.values()]))
+        weights.append(flat(read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]))
     assert 0 < float((weights[0] - weights[1]).norm() / weights[1].norm()) < 1e-2

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from as_one import flat
 from lightning import Callback
 
 from dla.checkpoint import read_checkpoint
@@ -303,10 +304,6 @@ def test_two_processes_train_together(tmp_path):
     alone, together = measured(tmp_path), measured(tmp_path, *arguments[:2])
     assert alone == together  # 5 images for 2 processes: none is counted twice
     assert len(alone) == 8
-
-
-def flat(state: dict[str, torch.Tensor]) -> torch.Tensor:
-    return torch.cat([tensor.double().flatten() for tensor in state.values()])
 
 
 @pytest.mark.slow
