@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 from dla import __version__
@@ -47,6 +48,9 @@ COMMANDS = {
 }
 """Module and function of each command but those of Lightning; imported when asked for."""
 
+TRAINING = ("fit", "validate", "test")
+"""Lightning's commands."""
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command that the first word names; the exit code is 0 where all went well."""
@@ -55,20 +59,22 @@ def main(args: Sequence[str] | None = None) -> int:
     if command in COMMANDS:
         module, function = COMMANDS[command]
         return getattr(import_module(module), function)(rest)
-    if command in ("fit", "validate", "test"):
+    if command in TRAINING:
         try:
             from dla.tasks.cli import main as train
         except ModuleNotFoundError as error:
             print(f"dla {command}: {error}; install what training needs by the extra [train]", file=sys.stderr)
             return 1
         return train(args)
-    if command == "--version":
+    if command in ("-V", "--version"):
         print(__version__)
         return 0
-    if command in ("-h", "--help"):
+    if command in ("-h", "--help", "help"):
         print(HELP)
         return 0
-    print(f"dla: {command!r} is not a command\n\n{HELP}", file=sys.stderr)
+    near = get_close_matches(command, [*COMMANDS, *TRAINING], 1, cutoff=0.5)
+    meant = f": did you mean {near[0]}?" if near else "; the commands are listed above"
+    print(f"{HELP}\n\ndla: {command!r} is not a command{meant}", file=sys.stderr)
     return 2
 
 

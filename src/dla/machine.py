@@ -30,6 +30,12 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def gpu_libraries() -> dict[str, str]:
+    """Versions of CUDA, or HIP, and cudnn, with which torch was built."""
+    found = {"CUDA": torch.version.cuda, "HIP": torch.version.hip, "cudnn": torch.backends.cudnn.version()}
+    return {name: str(number) for name, number in found.items() if number}
+
+
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from dla.benchmark import main
+from dla.benchmark.command import _jobs
 from dla.benchmark.costs import Costs
 from dla.benchmark.job import Job, Row
+from dla.benchmark.options import parser
 from dla.benchmark.report import Session, tables
 from dla.benchmark.rounds import Measured, Peak
 
@@ -33,15 +35,17 @@ def possible(row: dict[str, str]) -> bool:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """A benchmark of two engines, of one that is not there, and of training."""
+    """A benchmark of two engines, of one that is not there, of training, and of a network that takes no such images."""
     folder = tmp_path_factory.mktemp("benchmark") / "out"
-    arguments = ["dla46_c", "--engines", "plain,eager,tensorrt", "--batch", "3", "--training", "2"]
+    networks = ["dla46_c", "timm/pit_ti_224=plain"]
+    arguments = [*networks, "--engines", "plain,eager,tensorrt", "--batch", "3", "--training", "2"]
     assert main([*arguments, *SMALL, "--output", str(folder)]) == 0
     return folder
 
 
 def test_every_engine_and_every_way_to_train_is_a_row(measured):
-    found = [(row["work"], row["engine"], row["batch"], row["recompute"]) for row in rows(measured)]
+    ours = [row for row in rows(measured) if row["model"] == "dla46_c"]
+    found = [(row["work"], row["engine"], row["batch"], row["recompute"]) for row in ours]
     engines = [("inference", engine, "3", "") for engine in ("plain", "eager", "tensorrt")]
     assert found == [*engines, ("training", "", "2", ""), ("training", "", "2", "64")]
 
@@ -65,7 +69,7 @@ def test_engines_are_compared_with_the_network(measured):
 
 
 def test_recomputing_needs_less_memory(measured):
-    kept, recomputing = (float(row["memory_mib"]) for row in rows(measured)[-2:])
+    kept, recomputing = (float(row["memory_mib"]) for row in rows(measured) if row["memory_mib"])
     assert recomputing < 0.7 * kept
 
 
@@ -86,11 +90,32 @@ def test_long_calls_have_no_powers_of_ten():
 
 
 def test_what_an_engine_cannot_do_is_a_row_that_says_why(measured):
-    (tensorrt,) = [row for row in rows(measured) if row["error"]]
+    (tensorrt,) = [row for row in rows(measured) if row["error"] and row["model"] == "dla46_c"]
     assert tensorrt["engine"] == "tensorrt"
     assert not tensorrt["milliseconds"]
     assert tensorrt["error"].startswith("DeployError: onnxruntime has no TensorrtExecutionProvider here")
     assert "| dla46_c | tensorrt | 3 | not possible: DeployError" in (measured / "table.md").read_text()
+
+
+def test_a_network_that_takes_no_such_images_is_a_row_too(measured):
+    found = [row for row in rows(measured) if row["model"].startswith("timm/")]
+    assert [row["work"] for row in found] == ["inference", "training"]
+    assert all("must match the size" in row["error"] for row in found)
+    assert "| timm/pit_ti_224 | 4,847,272 | not counted | not counted |" in (measured / "table.md").read_text()
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_before(tmp_path, capsys):
+    (tmp_path / "out" / "results.csv").mkdir(parents=True)
+    assert main(["dla46_c", "--output", str(tmp_path / "out")]) == 2
+    found = capsys.readouterr()
+    assert "results.csv is a folder, and not a file: name another --output" in found.err
+    assert not found.out
+
+
+def test_a_way_to_train_is_measured_once():
+    arguments = parser().parse_args(["dla46_c", "--curve", "dla46_c", "--training", "2", "--compile", "--output", "x"])
+    jobs = _jobs(arguments, {"dla46_c": Costs(1, 1, 1, 1, True)})
+    assert [(job.compiled, len(job.recompute)) for job in jobs if job.work == "training"] == [(True, 2), (False, 8)]
 
 
 @pytest.mark.slow
@@ -181,8 +206,8 @@ def test_a_folder_that_cannot_be_made(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--engines", "tensorflow"], "unknown engine tensorflow; choose of plain, max-autotune, eager"),
-        (["timm/resnet10t=plain,tensorflow"], "unknown engine tensorflow; choose of plain"),
+        (["--engines", "tensorflow"], "unknown engine 'tensorflow'; choose of plain, max-autotune, eager"),
+        (["timm/resnet10t=plain,tensorflow"], "unknown engine 'tensorflow'; choose of plain"),
         (["--size", "64x64x3"], "'64x64x3' is not HEIGHTxWIDTH"),
         (["--size", "64x"], "'' is not a positive whole number"),
     ],

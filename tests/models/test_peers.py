@@ -10,7 +10,6 @@ from torchvision import models
 
 import dla
 from dla.models.small_images import for_small_images
-from dla.models.table import conv_macs
 
 SMALL = [
     "timm/resnet34",
@@ -87,16 +86,6 @@ def test_parameters_are_those_of_the_usual_form_but_for_the_first_convolution():
     usual, small = build("timm/resnet50"), build("timm/resnet50", stem_stride=1)
     count = lambda model: sum(p.numel() for p in model.parameters())  # noqa: E731
     assert count(usual) - count(small) == 64 * 3 * (49 - 9)
-
-
-@pytest.mark.parametrize(
-    ("name", "millions"), [("timm/resnet50", 4089), ("timm/densenet121", 2834), ("torchvision/squeezenet1_1", 349)]
-)
-def test_macs_are_the_known_ones(name, millions):
-    """4.09, 2.83 and 0.35 G are what torchvision's and timm's pages say of 224x224 and 1000 classes."""
-    with torch.device("meta"):
-        model = dla.create_model(name).eval()
-        assert conv_macs(model) / 1e6 == pytest.approx(millions, rel=0.002)
 
 
 @pytest.mark.parametrize(

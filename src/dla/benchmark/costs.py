@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from dla.models import create_model
-from dla.models.table import layer_calls
+from dla.models.counting import macs, parameters
 
 
 class Costs(NamedTuple):
@@ -13,8 +14,8 @@ class Costs(NamedTuple):
 
     Attributes:
         parameters: learned numbers.
-        macs: multiply-accumulates of convolutions and linear layers.
-        weights: numbers that these layers read once a call, however many images it has.
+        macs: multiply-accumulates.
+        weights: numbers that convolutions and linear layers read once a call, however many images it has.
         maps: numbers that they read and write for each image.
         recomputes: the network has `set_memory_efficient`.
     """
@@ -30,19 +31,47 @@ class Costs(NamedTuple):
         return self.weights + batch * self.maps
 
 
+class LayerCall(NamedTuple):
+    """A convolution or linear layer, as it is called for one image.
+
+    Attributes:
+        layer: that is called.
+        moved: numbers of its input and of its result.
+    """
+
+    layer: nn.Module
+    moved: int
+
+
 def costs(name: str, size: tuple[int, int]) -> Costs:
-    """Count what the network `name` costs, without computing.
+    """Count what the network `name` costs, without computing; all but its parameters is 0 where it cannot run.
 
     Raises:
         ValueError: the name is unknown.
     """
     with torch.device("meta"):
         model = create_model(name).eval()
-        calls = layer_calls(model, size)
-        return Costs(
-            parameters=sum(p.numel() for p in model.parameters()),
-            macs=sum(call.macs for call in calls),
-            weights=sum(p.numel() for call in calls for p in call.layer.parameters()),
-            maps=sum(call.reads + call.gives for call in calls),
-            recomputes=hasattr(model, "set_memory_efficient"),
-        )
+        multiplied, calls = _counted(model, size)
+    return Costs(
+        parameters=parameters(model),
+        macs=multiplied,
+        weights=sum(parameters(call.layer) for call in calls),
+        maps=sum(call.moved for call in calls),
+        recomputes=hasattr(model, "set_memory_efficient"),
+    )
+
+
+def _counted(model: nn.Module, size: tuple[int, int]) -> tuple[int, list[LayerCall]]:
+    """Multiply-accumulates, and all calls of layers."""
+    calls: list[LayerCall] = []
+
+    def note(layer: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+        calls.append(LayerCall(layer, inputs[0].numel() + out.numel()))
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(note)
+    try:
+        return macs(model, size), calls
+    except Exception:  # of any kind: its process will meet the same, and its row say so
+        return 0, []

@@ -1,6 +1,7 @@
-"""The pictures: how long networks and engines take, and training memory over the time of a step."""
+"""The pictures: how fast networks and engines are, and training memory over the time of a step."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +10,39 @@ from dla.benchmark.report import Session, figures, known_fact
 from dla.benchmark.rounds import Measured
 from dla.files import atomic_write
 
+NEAR = 0.04  # of the panel: labels of points that lie so near are put together
+POINTS = 14  # rows of a panel of bars that is as high as one of points
+
 
 def draw(path: Path, session: Session) -> None:
-    """Draw what could be measured: bars of images per second for each batch, and training as `_training` does.
+    """Draw what could be measured: bars for each batch, and for networks with a curve memory over time.
 
     Raises:
         ModuleNotFoundError: without matplotlib, which the extra [train] installs.
     """
     from matplotlib.figure import Figure
 
-    rows = [row for row in session.measured if not row.error]
-    inference = [row for row in rows if row.row.job.work == INFERENCE]
-    training = [row for row in rows if row.row.job.work == TRAINING]
-    batches = sorted({row.row.job.batch for row in inference})
-    tallest = max([len(training), *(sum(r.row.job.batch == b for r in inference) for b in batches), 8])
-    panels = max(len(batches) + bool(training), 1)
-    figure = Figure(figsize=(6.5 * panels, 1.5 + 0.28 * tallest), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
-    for panel, batch in zip(axes, batches, strict=False):
-        _bars(panel, [row for row in inference if row.row.job.batch == batch], session)
-        panel.set(xlabel="images per second, slowest to fastest round", title=f"inference, batch {batch}")
-    if training:
-        _training(axes[-1], training, session)
+    panels, tallest = [], 8
+    for rows in _panels(session):
+        curved = [row for row in rows if len(row.row.job.recompute) > len(("kept", "recomputed"))]
+        bars = [row for row in rows if row not in curved]
+        panels += [partial(_bars, rows=bars)] * bool(bars) + [partial(_curve, rows=curved)] * bool(curved)
+        tallest = max(tallest, len(bars), POINTS if curved else 0)
+    figure = Figure(figsize=(6.5 * max(len(panels), 1), 1.5 + 0.28 * tallest), layout="constrained")
+    axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+    for panel, fill in zip(axes, panels, strict=False):
+        fill(panel, session=session)
     figure.suptitle(f"{session.facts['device']}, threads: {session.facts['threads']}")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110)
+
+
+def _panels(session: Session) -> list[list[Measured]]:
+    """The rows that could be measured, of each kind of work and each batch."""
+    rows = [row for row in session.measured if not row.error]
+    kinds = [(work, batch) for work in (INFERENCE, TRAINING) for batch in sorted({r.row.job.batch for r in rows})]
+    sorted_out = [[row for row in rows if (row.row.job.work, row.row.job.batch) == kind] for kind in kinds]
+    return [panel for panel in sorted_out if panel]
 
 
 def _bars(axes: Any, rows: Sequence[Measured], session: Session) -> None:
@@ -44,21 +53,44 @@ def _bars(axes: Any, rows: Sequence[Measured], session: Session) -> None:
         low, high = (1000 * job.batch / ms for ms in (f.high, f.low))
         spread = [[f.images_per_second - low], [high - f.images_per_second]]
         axes.barh(place, f.images_per_second, xerr=spread, capsize=2, color=f"C{models.index(job.model) % 10}")
+        if job.work == TRAINING and (memory := known_fact(row)) is not None:
+            axes.text(0, place, f" {memory:.1f} MiB", va="center", fontsize="small", color="white")
     axes.set_yticks(range(len(rows)), [f"{row.row.job.model}, {row.row.how}" for row in rows], fontsize="small")
     axes.invert_yaxis()
+    inside = "; in the bars, memory an image" if job.work == TRAINING else ""
+    axes.set_title(f"{job.work}, batch {job.batch}{inside}", fontsize="medium")
+    axes.set(xlabel="images per second, slowest to fastest round")
 
 
-def _training(axes: Any, rows: Sequence[Measured], session: Session) -> None:
+def _curve(axes: Any, rows: Sequence[Measured], session: Session) -> None:
     """Memory over the time of a step, a line for each network, through all that it may keep or compute again."""
+    known = [row for row in rows if known_fact(row) is not None]
+    points = [(1000 * row.seconds / row.row.job.batch, float(known_fact(row) or 0)) for row in known]
+    labels = ["all" if row.row.recompute is None else str(row.row.recompute) for row in known]
     for color, name in enumerate(session.costs):
-        own = [row for row in rows if row.row.job.model == name and known_fact(row) is not None]
-        points = [(1000 * row.seconds / row.row.job.batch, known_fact(row)) for row in own]
-        if points:
-            axes.plot(*zip(*points, strict=True), "o-", color=f"C{color % 10}", label=name)
-        for point, row in zip(points, own, strict=True):
-            way = row.row.recompute
-            label = ("compiled, " if row.row.job.compiled else "") + ("all" if way is None else str(way))
-            axes.annotate(label, point, xytext=(4, 4), textcoords="offset points", fontsize="small")
-    axes.set(xlabel="training step, ms an image", ylabel="training memory, MiB an image", ylim=(0, None))
-    axes.set_title("training; all: all is kept; numbers: recomputing(macs=...)", fontsize="medium")
+        if own := [point for point, row in zip(points, known, strict=True) if row.row.job.model == name]:
+            axes.plot(*zip(*own, strict=True), "o-", color=f"C{color % 10}", label=name)
+    axes.set(ylim=(0, None))
+    for point, label in _together(axes, points, labels):
+        axes.annotate(label, point, xytext=(4, 4), textcoords="offset points", fontsize="small")
+    axes.set(xlabel="training step, ms an image", ylabel="training memory, MiB an image")
+    axes.set_title(
+        f"training, batch {rows[0].row.job.batch}; all: is kept; numbers: recomputing(macs=...)", fontsize="medium"
+    )
     axes.legend()
+
+
+def _together(
+    axes: Any, points: Sequence[tuple[float, float]], labels: Sequence[str]
+) -> list[tuple[tuple[float, float], str]]:
+    """Points with labels, one for all that lie near each other."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    found: list[tuple[tuple[float, float], str]] = []
+    for (x, y), label in zip(points, labels, strict=True):
+        for place, ((a, b), others) in enumerate(found):
+            if abs(x - a) < NEAR * (right - left) and abs(y - b) < NEAR * (top - bottom):
+                found[place] = ((a, b), f"{others}, {label}")
+                break
+        else:
+            found.append(((x, y), label))
+    return found

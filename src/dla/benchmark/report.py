@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from dla.benchmark.costs import Costs
@@ -10,6 +11,7 @@ from dla.benchmark.job import INFERENCE, TRAINING, Job
 from dla.benchmark.rounds import Measured, Peak
 from dla.files import atomic_write
 
+TABLE, RESULTS, PICTURE = "table.md", "results.csv", "picture.png"
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a number that is moved
 STEP = 3  # a training step multiplies and moves three times as much: forward, for the maps, and for the weights
 
@@ -66,11 +68,25 @@ def figures(row: Measured, costs: Costs, peak: Peak) -> Figures:
     )
 
 
+def make_folder(folder: Path) -> None:
+    """Make `folder` where it is missing, and see that the report can be written there.
+
+    Raises:
+        OSError: it cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (TABLE, RESULTS, PICTURE):
+        if (folder / name).is_dir():
+            raise IsADirectoryError(f"{folder / name} is a folder, and not a file: name another --output")
+    with TemporaryDirectory(prefix=".writing-", dir=folder):
+        pass
+
+
 def write_report(folder: Path, session: Session) -> None:
     """Write both files into `folder`, which must exist, each whole or not at all."""
-    with atomic_write(folder / "table.md") as temporary:
+    with atomic_write(folder / TABLE) as temporary:
         temporary.write_text("\n".join([*heading(session), "", *tables(session), ""]), encoding="utf-8")
-    with atomic_write(folder / "results.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(folder / RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(_results(session))
 
 
@@ -88,10 +104,7 @@ def heading(session: Session) -> list[str]:
 
 def tables(session: Session) -> list[str]:
     """Lines in Markdown: a table of the networks, one of inference and one of training, where there are any."""
-    networks = [
-        [name, f"{c.parameters:,}", f"{c.macs / 1e9:.3f} G", f"{c.maps * 4 / 2**20:.1f} MiB"]
-        for name, c in session.costs.items()
-    ]
+    networks = [[name, f"{c.parameters:,}", *_counted(c)] for name, c in session.costs.items()]
     lines = _table(["network", "parameters", "MACs", "maps of convolutions"], networks)
     shared = ["network", "how", "batch", "ms", "from - to", "images/s", "of matmul peak", "of copy peak"]
     for work, last in ((INFERENCE, "difference"), (TRAINING, "memory, MiB an image")):
@@ -99,6 +112,12 @@ def tables(session: Session) -> list[str]:
         if rows:
             lines += ["", f"{work.capitalize()}:", "", *_table([*shared, last], [_cells(r, session) for r in rows])]
     return lines
+
+
+def _counted(costs: Costs) -> tuple[str, str]:
+    if not costs.macs:
+        return ("not counted",) * 2
+    return f"{costs.macs / 1e9:.3f} G", f"{costs.maps * 4 / 2**20:.1f} MiB"
 
 
 def _cells(measured: Measured, session: Session) -> list[str]:
@@ -144,7 +163,7 @@ def _results(session: Session) -> list[list[Any]]:
         if not measured.error:
             both = [known_fact(measured), ""] if row.job.work == INFERENCE else ["", known_fact(measured)]
             numbers = [f"{n:.6g}" for n in figures(measured, costs, session.peak)] + both
-        rounds = " ".join(f"{1000 * s:.3f}" for s in measured.rounds)
+        rounds = " ".join(f"{1000 * s:.6g}" for s in measured.rounds)
         facts = ["x".join(map(str, row.job.size)) if name == "size" else getattr(row.job, name) for name in names]
         lines.append([*facts, row.recompute, *numbers, costs.parameters, costs.macs, rounds, measured.error])
     return lines

@@ -9,8 +9,7 @@ from torch import nn
 
 from dla.compare.study import Row, Study
 from dla.memory import training_memory
-from dla.models import create_model
-from dla.models.table import conv_macs
+from dla.models import counting, create_model
 
 STEP = 1e-4  # widths are multiples of it
 
@@ -20,7 +19,7 @@ class Costs(NamedTuple):
 
     Attributes:
         parameters: Learned numbers.
-        macs: Multiply-accumulates of convolutions and the classifier, over one image.
+        macs: Multiply-accumulates over one image.
         memory: Bytes an image that a training step needs beside parameters and gradients, in float32.
     """
 
@@ -34,7 +33,7 @@ def costs(row: Row, study: Study) -> Costs:
     size = (study.image_size, study.image_size)
     with torch.device("meta"):  # counted, not computed
         model = _build(row, study.classes).eval()
-        parameters, macs = _parameters(model), conv_macs(model, size)
+        parameters, macs = counting.parameters(model), counting.macs(model, size)
     return Costs(parameters, macs, training_memory(partial(_build, row, study.classes), size))
 
 
@@ -85,11 +84,7 @@ def _wide(row: Row, width: float) -> Row:
 
 def _count(row: Row, classes: int) -> int:
     with torch.device("meta"):
-        return _parameters(_build(row, classes))
-
-
-def _parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
+        return counting.parameters(_build(row, classes))
 
 
 def _build(row: Row, classes: int) -> nn.Module:

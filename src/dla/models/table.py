@@ -2,54 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from dla.models.counting import macs, parameters
 from dla.models.variants import VARIANTS, build
 from dla.weights import packaged
-
-
-class LayerCall(NamedTuple):
-    """A convolution or linear layer, as it is called for one image.
-
-    Attributes:
-        layer: that is called.
-        reads: numbers of its input.
-        gives: numbers of its result.
-    """
-
-    layer: nn.Conv2d | nn.Linear
-    reads: int
-    gives: int
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates."""
-        return self.gives * self.layer.weight[0].numel()
-
-
-def layer_calls(model: nn.Module, size: tuple[int, int]) -> list[LayerCall]:
-    """All calls of convolutions and linear layers over one image of this height and width."""
-    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    calls: list[LayerCall] = []
-
-    def note(layer: nn.Conv2d | nn.Linear, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
-        calls.append(LayerCall(layer, inputs[0].numel(), out.numel()))
-
-    hooks = [layer.register_forward_hook(note) for layer in layers]
-    weight = layers[0].weight
-    with torch.no_grad():
-        model(torch.zeros(1, weight.shape[1], *size, device=weight.device))
-    for hook in hooks:
-        hook.remove()
-    return calls
-
-
-def conv_macs(model: nn.Module, size: tuple[int, int] = (224, 224)) -> int:
-    """Multiply-accumulates of the convolutions, the classifier among them, over one image of this height and width."""
-    return sum(call.macs for call in layer_calls(model, size))
 
 
 def table() -> str:
@@ -61,7 +20,6 @@ def table() -> str:
             model = build(variant).eval()
         block = getattr(variant.block, "func", variant.block).__name__
         groups = max(m.groups for m in model.modules() if isinstance(m, nn.Conv2d))
-        parameters = sum(p.numel() for p in model.parameters())
         lines.append(
             line.format(
                 name,
@@ -69,8 +27,8 @@ def table() -> str:
                 ",".join(map(str, variant.depths)),
                 ",".join(map(str, variant.channels)),
                 "yes" if variant.residual else "no",
-                f"{parameters:,}",
-                f"{conv_macs(model) / 1e9:.3f} G",
+                f"{parameters(model):,}",
+                f"{macs(model) / 1e9:.3f} G",
             )
         )
     return "\n".join(lines)

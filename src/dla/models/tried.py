@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dla.models.aggregated import Aggregated
 from dla.models.any_backbone import STRUCTURES, aggregate
+from dla.models.counting import macs, parameters
 
 FAMILIES = {
     "ResNet": "resnet18",
@@ -27,21 +28,6 @@ FAMILIES = {
 SIZES = ((64, 64), (70, 97), (33, 47), (224, 224))
 
 
-def parameters(module: nn.Module) -> int:
-    """How many numbers are learned."""
-    return sum(p.numel() for p in module.parameters())
-
-
-def macs(module: nn.Module, size: int, in_chans: int) -> int:
-    """Multiply-accumulates of convolutions, linear layers and attention over one image of `size` squared."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    like = next(module.parameters())
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, in_chans, size, size, dtype=like.dtype, device=like.device))
-    return counter.get_total_flops() // 2
-
-
 def describe(name: str, structures: Sequence[str], out_channels: int, out_stride: int | None, size: int) -> str:
     """The maps of the backbone `name`, and what each structure makes of them and costs."""
     lines: list[str] = []
@@ -49,12 +35,12 @@ def describe(name: str, structures: Sequence[str], out_channels: int, out_stride
         with torch.device("meta"):  # counted, not computed
             model = aggregate(name, structure=structure, out_channels=out_channels, out_stride=out_stride).eval()
         backbone: nn.Module = model.backbone
-        alone = macs(backbone, size, 3)
+        alone = macs(backbone, (size, size))
         if not lines:
             maps = ", ".join(f"{channels} at {stride}" for channels, stride in backbone.feature_specs)  # type: ignore[union-attr]
             lines.append(f"{name}: maps of {maps} (channels at stride)")
             lines.append(f"{'':<9} {parameters(backbone):>12,} parameters {alone / 1e9:>8.3f} G MACs at {size}x{size}")
-        more = macs(model, size, 3) - alone
+        more = macs(model, (size, size)) - alone
         steps = " > ".join(f"{channels} at {stride}" for channels, stride in model.step_specs)
         lines.append(
             f"+{structure:<8} {parameters(model.decoder):>12,} parameters {more / 1e9:>8.3f} G MACs    steps {steps}"

@@ -86,7 +86,8 @@ def _create(
         return _peer(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
     base, _, tag = name.partition(".")
     if base not in list_models():
-        raise ValueError(f"unknown model {name!r}; choose one of {', '.join(list_models())}")
+        others = "; of others, timm/NAME, torchvision/NAME, or NAME+ida for any backbone of timm"
+        raise ValueError(f"unknown model {name!r}; choose one of {', '.join(list_models())}{others}")
     if pretrained and not tag and base not in VARIANTS:
         raise ValueError(f"name the weights to load, one of: {', '.join(packaged())}")
     weights = _weights(base, tag or IMAGENET) if tag or pretrained else None

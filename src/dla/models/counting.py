@@ -1,0 +1,46 @@
+"""What a network costs, counted: its learned numbers, and its multiply-accumulates over one image."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from dla.models.deformable import DeformableConv
+
+
+def parameters(module: nn.Module) -> int:
+    """How many numbers are learned."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def macs(module: nn.Module, size: tuple[int, int] = (224, 224)) -> int:
+    """Multiply-accumulates over one image of this height and width; on PyTorch's meta device nothing is computed.
+
+    Counted are convolutions, also transposed and deformable ones, linear layers, attention and other products of
+    matrices.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)).weight
+    image = torch.zeros(1, first.shape[1], *size, dtype=first.dtype, device=first.device)
+    # In PyTorch's own fast path attention is one operation, which is not counted and cannot run on the meta device.
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_unknown_to_pytorch(module)) as counter:
+            module(image)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return counter.get_total_flops() // 2
+
+
+def _unknown_to_pytorch(module: nn.Module) -> dict[Any, Any]:
+    """Operations of which it does not know how much they multiply, where the network may have them."""
+    if not any(isinstance(part, DeformableConv) for part in module.modules()):
+        return {}
+    return {torch.ops.torchvision.deform_conv2d: _deformable}
+
+
+def _deformable(x: torch.Size, weight: torch.Size, *_: Any, out_shape: torch.Size, **__: Any) -> int:
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])

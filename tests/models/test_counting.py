@@ -1,0 +1,48 @@
+"""Parameters and multiply-accumulates, against what is known of networks and of layers."""
+
+import pytest
+import torch
+from torch import nn
+
+import dla
+from dla.models.counting import macs, parameters
+from dla.models.deformable import DeformableConv
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("timm/resnet50", 4089),
+        ("timm/densenet121", 2834),
+        ("torchvision/squeezenet1_1", 349),
+        ("torchvision/vit_b_16", 17564),
+        ("torchvision/swin_t", 4491),
+        ("timm/swin_tiny_patch4_window7_224", 4491),
+    ],
+)
+def test_macs_are_the_known_ones(name, millions):
+    """What torchvision's and timm's pages say of 224x224 and 1000 classes, attention in it."""
+    with torch.device("meta"):
+        model = dla.create_model(name).eval()
+        assert macs(model) / 1e6 == pytest.approx(millions, rel=0.002)
+
+
+@pytest.mark.parametrize(
+    ("layer", "multiplied"),
+    [
+        (nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2), 6 * 4 * 5 * (2 * 9)),
+        (nn.ConvTranspose2d(4, 4, 4, stride=2, padding=1, groups=4), 4 * 8 * 10 * 16),
+        (DeformableConv(4, 6), 8 * 10 * (4 * 9) * (27 + 6)),
+    ],
+    ids=["grouped", "transposed", "deformable"],
+)
+def test_convolutions(layer, multiplied):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), layer).eval()
+    assert macs(model, (8, 10)) == 8 * 10 * 12 + multiplied
+    assert parameters(layer) == sum(p.numel() for p in layer.parameters())
+
+
+def test_attention_is_as_fast_afterwards():
+    before = torch.backends.mha.get_fastpath_enabled()
+    macs(nn.Sequential(nn.Conv2d(3, 4, 1)), (8, 8))
+    assert torch.backends.mha.get_fastpath_enabled() == before
