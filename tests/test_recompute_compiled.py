@@ -6,6 +6,7 @@ In a process of their own: here, the run-time checks of shapes stand in the comp
 import copy
 import json
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,13 +41,18 @@ IN_PLACE = {
 THEIRS = ("test_resnet", "test_convnext", "test_efficientnet")
 
 
-def step(model: nn.Module, x: torch.Tensor, recompute: bool = False, compiled: bool = True) -> dict[str, Any]:
+def step(
+    model: nn.Module, x: torch.Tensor, recompute: bool = False, compiled: bool = True, broken: bool = False
+) -> dict[str, Any]:
     """Bytes that a step of a copy keeps for the backward pass, and its gradients and buffers."""
     torch._dynamo.reset()
     model = copy.deepcopy(model)
-    kept = []
+    kept, printed = [], []
+    if broken:
+        middle = next(part for name, part in model.named_modules() if name.endswith("layer2"))
+        middle.register_forward_hook(lambda _, __, out: printed.append(float(out.sum())))
     forward = dla.recomputed(model, recompute)
-    forward = torch.compile(forward, backend=BACKEND, fullgraph=True) if compiled else forward
+    forward = torch.compile(forward, backend=BACKEND, fullgraph=not broken) if compiled else forward
     with saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         out = forward(x)
     total(out).backward()
@@ -102,6 +108,16 @@ def in_place(write: Callable[[torch.Tensor], Any]) -> float:
     return max(float((found - plain).norm() / plain.norm()) for plain, found in both)
 
 
+def named() -> float:
+    """What a function gives whose argument is named as one of those of PyTorch's checkpointing."""
+
+    def times(x: torch.Tensor, *, preserve_rng_state: int) -> torch.Tensor:
+        return x * preserve_rng_state
+
+    run = torch.compile(dla.recomputed(times), backend=BACKEND)
+    return float(run(torch.ones(1, requires_grad=True), preserve_rng_state=3).detach())
+
+
 def ours() -> dict[str, Any]:
     """What is compared of our networks."""
     return {kind: recomputes(dla.create_model(name, **options)) for kind, (name, options) in OURS.items()}
@@ -111,10 +127,15 @@ def small() -> dict[str, Any]:
     """What is compared of smaller ones: of timm, and on a backbone of timm, also with other ways to train."""
     found: dict[str, Any] = {name: recomputes(timm.create_model(name, num_classes=5)) for name in THEIRS}
     found |= {name: in_place(write) for name, write in IN_PLACE.items()}
+    found["named"] = named()
     found["aggregated"] = recomputes(dla.create_model(SMALL[0], **SMALL[1]))
     x = torch.randn(2, 3, 49, 55, dtype=torch.double)
     model = dla.create_model(SMALL[0], **SMALL[1]).double().train()
     default = step(model, x)["kept"]
+    with warnings.catch_warnings(record=True) as warned:
+        broken = step(model, x, broken=True)
+    found["warned"] = [str(warning.message) for warning in warned]
+    found["broken"] = compared(step(model, x), broken, step(model, x, compiled=False))
     model.set_memory_efficient(True)
     found["default"] = default / step(model, x)["kept"]
     model.eval()
@@ -168,6 +189,15 @@ def test_so_in_our_networks(found_of_ours, kind):
 def test_gradient_checkpointing_keeps_the_inputs_of_stages(found, kind):
     assert same(found[kind])
     assert 0.01 < found[kind]["kept"] < 0.2
+
+
+def test_a_hook_that_breaks_the_graph(found):
+    assert same(found["broken"])
+    assert any("a network runs uncompiled and keeps all" in warning for warning in found["warned"])
+
+
+def test_arguments_by_name(found):
+    assert found["named"] == 3
 
 
 def test_it_is_the_default(found):

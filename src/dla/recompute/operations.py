@@ -139,8 +139,9 @@ def _cheap_convolution(operation: Any, arguments: Sequence[Any], macs: int) -> b
 def _batch_norm(operation: Any, arguments: Sequence[Any], out: Sequence[Tensor]) -> Step:
     x, weight, bias = arguments[:3]
     training, eps = arguments[5], arguments[-1]
-    if not training:
-        return Step(operation, arguments, {}, tuple(out[:1]))
+    if not training:  # running statistics, copied: the next pass in training mode changes them, which nothing tells
+        running = [None if statistic is None else statistic.clone() for statistic in arguments[3:5]]
+        return Step(operation, [x, weight, bias, *running, *arguments[5:]], {}, tuple(out[:1]))
     return Step(_normalised, (x, weight, bias, out[1], out[2], eps), {}, tuple(out[:1]))
 
 

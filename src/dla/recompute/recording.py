@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import HigherOrderOperator
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -26,6 +27,8 @@ MACS = 64  # see `recomputing`; the knee of the curve of memory against time in 
 class Recording(TorchDispatchMode):
     """Notes, while it is active, how cheap results came about."""
 
+    supports_higher_order_operators = True  # such as torch.cond
+
     def __init__(self, macs: int) -> None:
         super().__init__()
         self.macs = macs
@@ -34,6 +37,8 @@ class Recording(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and note how to run it again."""
         options = kwargs or {}
+        if isinstance(func, HigherOrderOperator):
+            return func(*args, **options)
         changed = written(func, args, options)
         for tensor in changed:
             self.notes.rescue(tensor)
@@ -53,7 +58,7 @@ class Recording(TorchDispatchMode):
         place = self.notes.place(tensor)
         if place is None:
             return Kept(tensor)
-        place.recipe.awaited += 1
+        place.recipe.expect()
         return place
 
     def _wanted(self, func: Any, args: Sequence[Any], changed: Sequence[Tensor]) -> bool:
@@ -83,14 +88,16 @@ def recomputing(enable: bool = True, *, macs: int = MACS) -> AbstractContextMana
     It changes neither results nor random numbers nor running statistics, which the forward pass alone updates;
     gradients agree to rounding. It takes models of any make; what it cannot compute again is kept. Where others decide
     what is saved it does nothing: within itself, gradient checkpointing or other hooks for saved tensors, in
-    torch.func, and where torch compiles (for which `recomputed` is made) or traces. Transforms of torch.func cannot
-    begin within it, nor can parameters be freed before the backward pass, as FSDP does: there, leave it out
+    torch.func, and where torch compiles (for which `recomputed` is made) or traces. What was compiled by itself, such
+    as a stage, runs in it as if it were not: compile the network around it, or leave it out. Transforms of torch.func
+    cannot begin within it, nor can parameters be freed before the backward pass, as FSDP does: there, leave it out
     (`set_memory_efficient(False)`).
 
     Args:
         enable: False does nothing.
         macs: compute convolutions again too, where an element of their result costs at most so many
-            multiply-accumulates: more saves more memory, up to a point, and takes more time. 0 keeps all of them.
+            multiply-accumulates: more saves more memory, up to a point, and takes more time. 0 keeps all of them, which
+            is best for many networks of others (docs/benchmark.md).
     """
     if not enable or not torch.is_grad_enabled() or torch.compiler.is_compiling() or _others_save():
         return nullcontext()
