@@ -16,7 +16,7 @@ def checkpointed(module: nn.Module, *inputs: Any, run: Callable[..., Any] | None
 
     `run` is the method of `module` to call where that is not its `forward`.
     """
-    again = partial(checkpoint, run or module, *inputs, use_reentrant=False)
+    again = partial(checkpoint, module if run is None else run, *inputs, use_reentrant=False)
     if torch.compiler.is_dynamo_compiling():  # which computes results again, and never writes them to buffers again
         return again()
     return again(context_fn=lambda: (nullcontext(), _statistics_kept(module)))

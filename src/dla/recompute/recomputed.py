@@ -22,7 +22,8 @@ def recomputed(function: Callable[..., T], enable: bool = True, *, macs: int = M
         fast = torch.compile(dla.recomputed(model))
 
     There the compiler computes again what is cheap, fused with the gradients that need it. PyTorch then logs a warning
-    of operations in place, which do no harm: the compiler has replaced them by then.
+    of operations in place, which do no harm: the compiler has replaced them by then. Within gradient checkpointing of
+    your own leave it out (`set_memory_efficient(False)`), since it keeps what that drops.
 
     Args:
         function: a network, or any function of tensors.
