@@ -106,7 +106,7 @@ class Place(NamedTuple):
 def evaluate(recipe: Recipe, order: Sequence[Recipe]) -> Results:
     """The results of a recipe, by running those in `order`; what nobody else awaits is dropped after its last use."""
     passing: dict[Recipe, Results] = {}  # results that nobody else awaits, each on its way to what it is for
-    uses = Counter(source for current in order for source in set(current.sources))
+    uses = Counter(source for current in order for source in current.sources)
     for current in order:
         results = _run(current, passing, uses)
         if current.awaited > 0:
@@ -141,9 +141,8 @@ def _run(recipe: Recipe, passing: dict[Recipe, Results], uses: Counter[Recipe]) 
     first = recipe.arguments[0]
     # The memory of a first argument that is needed here for the last time may take the result.
     owned = isinstance(first, Place) and first.view is None and first.recipe in passing and uses[first.recipe] == 1
-    owned = owned and recipe.sources.count(first.recipe) == 1
     values = [_value(argument, passing) for argument in recipe.arguments]
-    for source in set(recipe.sources):
+    for source in recipe.sources:
         uses[source] -= 1
         if not uses[source]:
             passing.pop(source, None)
