@@ -2,7 +2,9 @@
 
 import copy
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -143,6 +145,71 @@ def test_another_shape_is_refused():
         run(torch.randn(2, 3, 33, 33))
 
 
+@pytest.mark.parametrize("engine", RUNTIMES)
+def test_another_type_is_refused(engine):
+    """Some engines would read other numbers than were given, or memory that is not theirs."""
+    run = optimize(nn.Conv2d(3, 3, 1), engine=engine, example=torch.randn(1, 3, 4, 4))
+    for dtype in (torch.float64, torch.float16, torch.uint8):
+        message = rf"made for images in torch.float32, not {dtype}: convert them by .to\(torch.float32\)"
+        with pytest.raises(ValueError, match=message):
+            run(torch.ones(1, 3, 4, 4).to(dtype))
+
+
+@pytest.mark.parametrize("engine", RUNTIMES)
+def test_images_with_gradients_or_turned_in_sign(engine):
+    model, images = nn.Conv2d(3, 3, 1), torch.randn(1, 3, 4, 4)
+    run = optimize(model, engine=engine, example=images.clone().requires_grad_())
+    expected = model(images).detach()
+    torch.testing.assert_close(run(images.clone().requires_grad_()), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(run(torch._neg_view(-images)), expected, rtol=1e-4, atol=1e-4)
+
+
+class InPlace(nn.Module):
+    """Normalises its images where they lie."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x.sub_(0.5).div_(0.25))
+
+
+@pytest.mark.parametrize("engine", RUNTIMES)
+@torch.no_grad()
+def test_a_network_that_changes_its_images_leaves_the_example(engine):
+    model, example = InPlace(), torch.randn(1, 3, 9, 8)
+    before = example.clone()
+    run = optimize(model, engine=engine, example=example)
+    assert torch.equal(example, before)
+    assert difference([model(example.clone())], [run(example.clone())]) < 1e-4
+
+
+@pytest.mark.parametrize("engine", RUNTIMES)
+def test_several_threads_may_call(engine):
+    model, batches = nn.Conv2d(3, 64, 7), torch.randn(40, 1, 3, 64, 64)
+    run = optimize(model, engine=engine, example=batches[0])
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(run, batches))
+    with torch.no_grad():
+        assert difference([model(images) for images in batches], found) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("example", "found"),
+    [
+        ([torch.randn(1, 3, 4, 4)], "list"),
+        (np.zeros((1, 3, 4, 4)), "ndarray"),
+        (torch.randn(3, 4, 4), r"\(3, 4, 4\)"),
+        (torch.randn(0, 3, 4, 4), r"\(0, 3, 4, 4\)"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["eager", "ncnn"])
+def test_what_is_no_example(engine, example, found):
+    with pytest.raises(ValueError, match=rf"a tensor of images \(batch, channels, height, width\), not {found}"):
+        optimize(nn.Conv2d(3, 3, 1), engine=engine, example=example)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -165,6 +232,9 @@ def test_wrong_arguments(options, error, message):
     [
         ([], "calibration has no batch: give some hundred images"),
         ([torch.randn(1, 3, 4, 4), torch.randn(1, 3, 5, 4)], r"batch 2 is \(1, 3, 5, 4\); expected \(1, 3, 4, 4\)"),
+        ([torch.randn(1, 3, 4, 4).double()], "batch 1 is torch.float64; expected a tensor of normalised images in"),
+        ([np.zeros((1, 3, 4, 4))], "batch 1 is ndarray; expected a tensor"),
+        ([torch.full((1, 3, 4, 4), torch.nan)], "batch 1 holds NaN or infinity"),
     ],
 )
 def test_wrong_calibration(engine, calibration, message):
@@ -178,6 +248,18 @@ def test_wrong_calibration(engine, calibration, message):
 def test_files_are_in_float32(engine, dtype):
     with pytest.raises(ValueError, match=rf"{engine} takes images in float32, not {dtype}: give model.float"):
         optimize(nn.Conv2d(3, 3, 1), engine=engine, example=torch.randn(1, 3, 4, 4).to(dtype))
+
+
+class OfItsInputsName(nn.Module):
+    """Has an output of a name that an ONNX file has given already."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"images": x + 1}
+
+
+def test_what_a_runtime_raises_is_explained():
+    with pytest.raises(DeployError, match=r"onnxruntime cannot take the network \(.*images.*: use another engine"):
+        optimize(OfItsInputsName(), engine="onnxruntime", example=torch.randn(1, 3, 4, 4))
 
 
 def test_tensorrt_says_what_it_needs():

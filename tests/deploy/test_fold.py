@@ -6,9 +6,12 @@ import pytest
 import torch
 from disturbed import disturb
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 import dla
-from dla.deploy import folded
+from dla.deploy import folded, for_gpu, optimize
+from dla.deploy.ncnn_layers import for_ncnn
+from dla.deploy.outputs import difference
 
 
 def norms(model: nn.Module) -> int:
@@ -83,3 +86,40 @@ def test_what_cannot_be_folded_stays(pair):
     x = torch.randn(2, 3, 9, 7)
     torch.testing.assert_close(folded(model)(x), model(x))
     assert [type(m) for m in folded(model)] == [type(m) for m in pair]
+
+
+def pruned() -> nn.Module:
+    return prune.l1_unstructured(nn.Conv2d(3, 4, 3), "weight", amount=0.5)
+
+
+def doubled() -> nn.Module:
+    conv = nn.Conv2d(3, 4, 3)
+    conv.register_forward_hook(lambda _, inputs, output: 2 * output)
+    return conv
+
+
+def parametrized() -> nn.Module:
+    return parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+
+
+@pytest.mark.parametrize("make", [pruned, doubled, parametrized])
+@pytest.mark.parametrize("called", [False, True])
+def test_what_is_computed_by_hooks_stays(make, called):
+    """Also before the first call without gradients, until which a pruned weight is no leaf of their graph."""
+    model, x = disturb(nn.Sequential(make(), nn.BatchNorm2d(4), nn.ReLU())), torch.randn(2, 3, 9, 7)
+    with torch.no_grad():
+        expected = model(x) if called else None
+    found = for_ncnn(for_gpu(folded(model)))
+    with torch.no_grad():
+        torch.testing.assert_close(found(x), model(x) if expected is None else expected)
+    assert norms(found) == 1
+
+
+@torch.no_grad()
+def test_what_is_pruned_runs_in_16_bits():
+    """Where the hooks compute the weights anew, in the type that the images have."""
+    model, x = disturb(dla.create_model("dla46_c", num_classes=3)), torch.randn(1, 3, 33, 33)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            prune.l1_unstructured(layer, "weight", amount=0.3)
+    assert difference([model(x)], [optimize(model, example=x.bfloat16())(x.bfloat16())]) < 5e-2

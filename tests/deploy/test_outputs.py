@@ -25,9 +25,13 @@ def test_every_form_comes_back(output, expected):
     assert all(a is b for a, b in zip(flat(again), flat(output), strict=True))
 
 
-def test_what_is_no_tensor_is_refused():
-    with pytest.raises(DeployError, match="returns Tensor, list: a tensor, or a flat list"):
-        flat([A, [B]])
+@pytest.mark.parametrize(
+    ("output", "kinds"),
+    [([A, [B]], "Tensor, list"), (None, "NoneType"), ("text", "str"), ([], "an empty list"), ({}, "an empty dict")],
+)
+def test_what_is_no_tensor_is_refused(output, kinds):
+    with pytest.raises(DeployError, match=f"returns {kinds}: a tensor, or a flat list"):
+        flat(output)
 
 
 def test_the_difference_is_in_the_largest_value_of_its_tensor():
@@ -62,3 +66,11 @@ def test_a_result_that_is_no_number_is_refused():
     for wrong in (A + 0.01, A * float("nan")):
         with pytest.raises(DeployError, match="here differs from the network by"):
             check(difference([A], [wrong]), "here")
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_nan_counts_in_any_output(place):
+    wrong = [A.clone(), B.clone(), A.clone()]
+    wrong[place].view(-1)[0] = float("nan")
+    with pytest.raises(DeployError, match="by nan"):
+        check(difference([A, B, A], wrong), "here")

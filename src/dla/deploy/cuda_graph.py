@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ class Captured:
         self.model = model  # whose weights the graph reads where they lie
         self.images = example.contiguous(memory_format=torch.channels_last).clone()
         self.graph = torch.cuda.CUDAGraph()
+        self.free = Lock()  # since another thread's images would take the place of these
         try:
             with torch.cuda.device_of(example), _fastest_convolutions():
                 _warm_up(model, self.images)
@@ -34,9 +36,10 @@ class Captured:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> list[Tensor]:
         """All outputs, copied, since the next call overwrites them."""
-        self.images.copy_(images)
-        self.graph.replay()
-        return [output.clone() for output in self.outputs]
+        with self.free:
+            self.images.copy_(images)
+            self.graph.replay()
+            return [output.clone() for output in self.outputs]
 
 
 def _warm_up(model: nn.Module, images: Tensor) -> None:

@@ -1,6 +1,5 @@
 """`optimize`: a network in one of six engines, called as the network itself was."""
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +11,7 @@ from dla.deploy import runtimes
 from dla.deploy.errors import DeployError
 from dla.deploy.fold import folded
 from dla.deploy.outputs import Run, check, difference, flat, like, tolerance_for
+from dla.deploy.replace import copied
 from dla.deploy.torch_engines import compiled, eager
 
 TORCH = {"eager": eager, "compile": compiled}
@@ -20,22 +20,30 @@ ENGINES = (*TORCH, *INT8, "ncnn", "tensorrt")
 
 
 class Deployed:
-    """A network in an engine: images of the shape of the example to what the network gives for them.
+    """A network in an engine: images of the example's shape and type to what the network gives for them.
 
     Attributes:
         engine: one of `ENGINES`.
         precision: "float32" or "int8".
         shape: of the images, batch first.
+        dtype: of the images.
     """
 
-    def __init__(self, run: Run, answer: Any, *, engine: str, precision: str, shape: tuple[int, ...]) -> None:
-        self.engine, self.precision, self.shape = engine, precision, shape
+    def __init__(self, run: Run, answer: Any, *, engine: str, precision: str, example: Tensor) -> None:
+        self.engine, self.precision = engine, precision
+        self.shape, self.dtype = tuple(example.shape), example.dtype
         self._run, self._answer = run, answer
 
     def __call__(self, images: Float[Tensor, "b c h w"]) -> Any:
-        """A tensor, or tensors in a list, tuple or dictionary, as from the network."""
+        """A tensor, or tensors in a list, tuple or dictionary, as from the network.
+
+        Raises:
+            ValueError: the images are of another shape or type.
+        """
         if tuple(images.shape) != self.shape:
             raise ValueError(f"made for images of {self.shape}, not {tuple(images.shape)}: optimize for this shape")
+        if images.dtype != self.dtype:  # which some engines would read as if it were theirs
+            raise ValueError(f"made for images in {self.dtype}, not {images.dtype}: convert them by .to({self.dtype})")
         return like(self._answer, self._run(images))
 
 
@@ -73,31 +81,38 @@ def optimize(
         ValueError: an argument makes no sense.
     """
     _check_arguments(engine, precision, threads, calibration)
-    if engine not in TORCH and example.dtype != torch.float32:
-        raise ValueError(f"{engine} takes images in float32, not {example.dtype}: give model.float(), example.float()")
-    whole = copy.deepcopy(model).eval()
-    ready = folded(model) if fold else copy.deepcopy(whole)
+    _check_example(engine, example)
+    whole, ready, example = copied(model), folded(model) if fold else copied(model), example.detach()
     if example.is_floating_point():
         ready.to(example.dtype)  # after folding, which rounds less in the network's own precision
     if engine not in TORCH:
         whole, ready, example = whole.cpu(), ready.cpu(), example.cpu()
     own = _in_own_precision(whole, example)
     with torch.inference_mode():
-        answer = whole(own)
+        answer = whole(own.clone())  # here and below, since a network may change its images in place
+    expected = flat(answer)
     if engine in TORCH:
-        run = TORCH[engine](ready, example, threads)
+        run = TORCH[engine](ready, example.clone(), threads)
     else:
-        run = runtimes.engine(engine, ready, example, threads=threads, calibration=calibration)
+        run = runtimes.engine(engine, ready, example.clone(), threads=threads, calibration=calibration)
     if precision == "float32":
         allowed = max(tolerance_for(images, engine) for images in (example, own)) if tolerance is None else tolerance
-        check(difference(flat(answer), run(example)), engine, allowed)
-    return Deployed(run, answer, engine=engine, precision=precision, shape=tuple(example.shape))
+        check(difference(expected, run(example.clone())), engine, allowed)
+    return Deployed(run, answer, engine=engine, precision=precision, example=example)
 
 
 def _in_own_precision(model: nn.Module, images: Tensor) -> Tensor:
     """Images in the type of the network's weights; whole numbers stay, of which the network itself makes others."""
     own = next((p.dtype for p in model.parameters()), images.dtype)
     return images.to(own) if images.is_floating_point() else images
+
+
+def _check_example(engine: str, example: Any) -> None:
+    if not isinstance(example, Tensor) or example.ndim != 4 or not example.numel():
+        found = tuple(example.shape) if isinstance(example, Tensor) else type(example).__name__
+        raise ValueError(f"example must be a tensor of images (batch, channels, height, width), not {found}")
+    if engine not in TORCH and example.dtype != torch.float32:
+        raise ValueError(f"{engine} takes images in float32, not {example.dtype}: give model.float(), example.float()")
 
 
 def _check_arguments(engine: str, precision: str, threads: int | None, calibration: Any) -> None:

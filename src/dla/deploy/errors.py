@@ -1,5 +1,25 @@
 """What goes wrong between a network and a runtime."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class DeployError(ValueError):
     """A runtime that is missing, cannot take the network, or computes something else; the message says what to do."""
+
+
+def brief(error: Exception) -> str:
+    """What a runtime says, in one line and cut where it goes on for pages."""
+    text = " ".join(str(error).split())
+    return f"{text[:300]} ..." if len(text) > 300 else text
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """What a runtime raises in the block, each in its own way, is a DeployError; wrong values and files stay so."""
+    try:
+        yield
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        raise DeployError(f"{name} cannot take the network ({brief(error)}): use another engine or format") from error

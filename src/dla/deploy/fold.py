@@ -1,12 +1,12 @@
 """Batch norm folded into the convolution before it, which then has a bias: the same function, one pass less."""
 
-import copy
 from itertools import pairwise
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dla.aggregation import Node
+from dla.deploy.replace import copied, hooked
 from dla.kernels.image_conv import ImageConv2d
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -16,9 +16,9 @@ def folded(model: nn.Module) -> nn.Module:
     """A copy of `model` in evaluation mode, with batch norm folded where one stands behind a convolution.
 
     That is in nodes, and wherever both follow each other in an `nn.Sequential`; a norm elsewhere stays as it is, and
-    the engines' own optimisers may still fold it. `model` is not changed.
+    the engines' own optimisers may still fold it. What has hooks stays, too. `model` is not changed.
     """
-    model = copy.deepcopy(model).eval()
+    model = copied(model)
     for module in list(model.modules()):
         if isinstance(module, nn.Sequential):
             for (first, conv), (second, norm) in pairwise(list(module._modules.items())):  # shared ones, too
@@ -31,6 +31,8 @@ def folded(model: nn.Module) -> nn.Module:
 def _fold(parent: nn.Module, first: str, conv: nn.Module, second: str, norm: nn.Module) -> bool:
     # By their very types: timm derives classes that change the weights or add an activation.
     if type(conv) not in (nn.Conv2d, ImageConv2d) or type(norm) not in NORMS or norm.running_mean is None:
+        return False
+    if hooked(conv) or hooked(norm):
         return False
     setattr(parent, first, fuse_conv_bn_eval(conv, norm))  # type: ignore[type-var, arg-type]
     setattr(parent, second, nn.Identity())

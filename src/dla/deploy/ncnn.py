@@ -89,7 +89,7 @@ def _given(net: Any, image: Tensor) -> Any:
     """An extractor, which computes what is asked of it for this image."""
     import ncnn
 
-    extractor, numbers = net.create_extractor(), image.contiguous().numpy()
+    extractor, numbers = net.create_extractor(), image.contiguous().numpy(force=True)
     # Cloned, since it only refers to the array's memory, which may be gone when something is asked for.
     extractor.input(net.input_names()[0], ncnn.Mat(numbers).clone())
     return extractor

@@ -75,7 +75,7 @@ def load(path: Path, *, threads: int | None = None, provider: str = "CPUExecutio
     session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
 
     def run(images: Tensor) -> list[Tensor]:
-        outputs = session.run(None, {INPUT: images.contiguous().numpy()})
+        outputs = session.run(None, {INPUT: images.contiguous().numpy(force=True)})
         return [torch.from_numpy(value) for value in outputs]
 
     return run
@@ -95,7 +95,7 @@ def quantize(path: Path, calibration: Iterable[Tensor], output: Path) -> None:
 
         def get_next(self) -> dict[str, Any] | None:
             image = next(self.images, None)
-            return None if image is None else {INPUT: image.numpy()}
+            return None if image is None else {INPUT: image.numpy(force=True)}
 
     ready = output.with_name(f"ready-{output.name}")
     quant_pre_process(str(path), str(ready), skip_symbolic_shape=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from dla.deploy.errors import DeployError
 from dla.deploy.outputs import Metadata, Run
 
 SECTION = "dla"  # of the runtime information in the file
-SMALLEST = 17  # side of the images in a dynamic file, in pixels
+SMALLEST = 32  # side of the images in a dynamic file, in pixels; classifiers alone would take 17
 
 
 def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metadata: Metadata) -> None:
@@ -58,9 +59,11 @@ def load(path: Path, *, threads: int | None = None) -> Run:
     if threads:
         settings["INFERENCE_NUM_THREADS"] = str(threads)
     request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
+    free = Lock()  # a request is busy while it answers, and several at once would share the same cores
 
     def run(images: Tensor) -> list[Tensor]:
-        results = request.infer([images.contiguous().numpy()], share_inputs=True)
+        with free:
+            results = request.infer([images.contiguous().numpy(force=True)], share_inputs=True)
         return [torch.from_numpy(value) for value in results.values()]
 
     return run
@@ -71,7 +74,7 @@ def quantize(path: Path, calibration: Iterable[Tensor], output: Path) -> None:
     import nncf
     import openvino
 
-    images = nncf.Dataset([image.numpy() for image in calibration])
+    images = nncf.Dataset([image.numpy(force=True) for image in calibration])
     network = openvino.Core().read_model(path)
     kept = network.get_rt_info(SECTION) if network.has_rt_info(SECTION) else None
     quantized = nncf.quantize(network, images, subset_size=images.get_length(), preset=nncf.QuantizationPreset.MIXED)

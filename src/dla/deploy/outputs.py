@@ -21,11 +21,12 @@ def flat(output: Any) -> list[Tensor]:
     """All tensors of a network's output.
 
     Raises:
-        DeployError: it holds something else.
+        DeployError: it holds something else, or nothing.
     """
-    tensors = [output] if isinstance(output, Tensor) else list(output.values() if _named(output) else output)
-    if not all(isinstance(value, Tensor) for value in tensors):
-        kinds = ", ".join(sorted({type(value).__name__ for value in tensors}))
+    values = output.values() if _named(output) else output
+    tensors = list(values) if _named(output) or isinstance(output, list | tuple) else [output]
+    if not tensors or not all(isinstance(value, Tensor) for value in tensors):
+        kinds = ", ".join(sorted({type(value).__name__ for value in tensors})) or f"an empty {type(output).__name__}"
         raise DeployError(f"the network returns {kinds}: a tensor, or a flat list or dictionary of tensors, is needed")
     return tensors
 
@@ -47,7 +48,7 @@ def like(output: Any, tensors: Sequence[Tensor]) -> Any:
 
 
 def difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
-    """The largest absolute difference, in the largest absolute value of the tensor that it is in.
+    """The largest absolute difference, in the largest absolute value of the tensor that it is in; NaN if one is.
 
     Raises:
         DeployError: number or shapes of the tensors differ.
@@ -56,7 +57,8 @@ def difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
     if shapes[0] != shapes[1]:
         raise DeployError(f"outputs have shapes {shapes[1]} where the network's have {shapes[0]}: report this as a bug")
     pairs = [(a.float().cpu(), b.float().cpu()) for a, b in zip(expected, found, strict=True)]
-    return max(float((a - b).abs().max() / a.abs().max().clamp(min=1e-30)) for a, b in pairs)
+    # Not Python's `max`, which drops a NaN that does not come first.
+    return float(torch.stack([(a - b).abs().max() / a.abs().max().clamp(min=1e-30) for a, b in pairs]).max())
 
 
 def tolerance_for(example: Tensor, engine: str) -> float:

@@ -5,9 +5,16 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from dla.kernels.image_conv import ImageConv2d
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode, also where hooks keep weights that gradients go through, as those of pruning do."""
+    tensors = [value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    # By themselves such tensors refuse to be copied; the hooks compute the copy's at its first call.
+    return copy.deepcopy(model, {id(value): value.detach() for value in tensors if not value.is_leaf}).eval()
 
 
 def replaced(model: nn.Module, layer: Callable[[nn.Module], nn.Module]) -> nn.Module:
@@ -21,10 +28,15 @@ def _replaced(module: nn.Module, layer: Callable[[nn.Module], nn.Module]) -> nn.
     return layer(module)
 
 
+def hooked(module: nn.Module) -> bool:
+    """Whether hooks, such as those of pruning, compute its weights or change what goes in or out."""
+    return bool(module._forward_pre_hooks or module._forward_hooks)
+
+
 def convolution_of(module: nn.Module) -> nn.Conv2d | None:
-    """The convolution, with a bias, that `module` is or that alone computes something in it."""
+    """The convolution, with a bias and no hooks, that `module` is or that alone computes something in it."""
     layers = [layer for layer in module.modules() if type(layer) not in (nn.Sequential, nn.Identity)]
-    if len(layers) != 1 or type(layers[0]) not in (nn.Conv2d, ImageConv2d):
+    if len(layers) != 1 or type(layers[0]) not in (nn.Conv2d, ImageConv2d) or any(map(hooked, module.modules())):
         return None
     conv = cast(nn.Conv2d, layers[0])
     usual = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)

@@ -1,16 +1,16 @@
 """The runtimes that read a file, each in a module of its own that is imported when it is asked for."""
 
 import importlib
-import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from dla.deploy import onnx
-from dla.deploy.errors import DeployError
+from dla.deploy.errors import DeployError, brief, explained
 from dla.deploy.outputs import Run
 
 
@@ -25,6 +25,7 @@ class Runtime(NamedTuple):
         packages: that must be installed.
         companion: suffix of a second file beside the first.
         int8: can run in 8 bits.
+        int8_packages: that must be installed for that alone.
     """
 
     module: str
@@ -32,28 +33,40 @@ class Runtime(NamedTuple):
     packages: tuple[str, ...] = ()
     companion: str | None = None
     int8: bool = False
+    int8_packages: tuple[str, ...] = ()
 
 
 RUNTIMES = {
     "onnx": Runtime("dla.deploy.onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), int8=True),
     "openvino": Runtime(
-        "dla.deploy.openvino", ".xml", ("openvino", "onnx", "onnxscript", "nncf"), companion=".bin", int8=True
+        "dla.deploy.openvino",
+        ".xml",
+        ("openvino", "onnx", "onnxscript"),
+        companion=".bin",
+        int8=True,
+        int8_packages=("nncf",),
     ),
     "ncnn": Runtime("dla.deploy.ncnn", ".ncnn.param", ("ncnn", "pnnx"), companion=".bin"),
     "torch-export": Runtime("dla.deploy.torch_export", ".pt2"),
 }
 
 
-def module_of(name: str) -> Any:
-    """The module of a runtime of `RUNTIMES`.
+def module_of(name: str, *, int8: bool = False) -> Any:
+    """The module of a runtime of `RUNTIMES`; with `int8`, what computing in 8 bits needs is asked for, too.
 
     Raises:
-        DeployError: a package is missing.
+        DeployError: a package is missing or broken.
     """
-    for package in RUNTIMES[name].packages:
-        if importlib.util.find_spec(package) is None:
-            raise DeployError(f"{name} needs {package}, which is not installed: install the extra [export]")
-    return importlib.import_module(RUNTIMES[name].module)
+    runtime = RUNTIMES[name]
+    for package in runtime.packages + (runtime.int8_packages if int8 else ()):
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            missing = f"{name} needs {error.name}, which is not installed: install the extra [export]"
+            raise DeployError(missing) from error
+        except Exception as error:  # whatever a damaged installation raises
+            raise DeployError(f"{name} needs {package}, which is broken ({brief(error)}): reinstall it") from error
+    return importlib.import_module(runtime.module)
 
 
 def engine(
@@ -63,12 +76,16 @@ def engine(
 
     Args:
         name: "onnxruntime", "openvino", "ncnn" or "tensorrt".
+
+    Raises:
+        DeployError: it is not installed, or cannot take the network.
+        ValueError: see `checked`.
     """
     if name == "tensorrt":
         onnx.check_provider(onnx.TENSORRT)
     key = "onnx" if name in ("onnxruntime", "tensorrt") else name
-    runtime = module_of(key)
-    with TemporaryDirectory() as folder:
+    runtime = module_of(key, int8=calibration is not None)
+    with TemporaryDirectory() as folder, explained(name):
         path = Path(folder) / f"model{RUNTIMES[key].suffix}"
         runtime.write(model, example, path, dynamic=False, metadata={})
         if calibration is not None:
@@ -89,12 +106,17 @@ def checked(calibration: Iterable[Tensor], shape: Sequence[int] | None) -> Itera
         shape: that they must have; None for any.
 
     Raises:
-        ValueError: there is none, or one has another shape.
+        ValueError: there is none, or one has another shape, is not in float32, or holds what is no number.
     """
     count = 0
     for count, images in enumerate(calibration, start=1):
+        if not isinstance(images, Tensor) or images.dtype != torch.float32:
+            kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise ValueError(f"calibration batch {count} is {kind}; expected a tensor of normalised images in float32")
         if shape is not None and tuple(images.shape) != tuple(shape):
             raise ValueError(f"calibration batch {count} is {tuple(images.shape)}; expected {tuple(shape)}")
+        if not images.isfinite().all():
+            raise ValueError(f"calibration batch {count} holds NaN or infinity; expected numbers: leave it out")
         yield images
     if not count:
         raise ValueError("calibration has no batch: give some hundred images like those to come")

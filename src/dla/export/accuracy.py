@@ -25,11 +25,16 @@ class Calibration:
     """The pictures of a folder as batches of one for the network, at most `count`, evenly chosen by name.
 
     Raises:
-        FileNotFoundError: there is no picture.
+        FileNotFoundError: there is no such folder, or no picture in it.
     """
 
     def __init__(self, predictor: Predictor, folder: str | Path, size: Size, *, count: int = 300) -> None:
-        paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+        root = Path(folder)
+        if not root.is_dir():
+            raise FileNotFoundError(f"{folder} is no folder: name one that holds pictures like those to come")
+        found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        # What is hidden is no picture, such as the ._NAME.jpg that macOS leaves on other disks.
+        paths = sorted(path for path in found if not any(part[0] == "." for part in path.relative_to(root).parts))
         if not paths:
             raise FileNotFoundError(f"no pictures in the folder {folder}, nor in those within: name one that has some")
         self.paths = paths[:: -(-len(paths) // count)]

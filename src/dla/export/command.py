@@ -13,9 +13,10 @@ from dla.deploy.runtimes import RUNTIMES
 from dla.export.accuracy import Calibration, accuracy
 from dla.export.source import load_source, metadata
 from dla.export.write import FORMATS, export
+from dla.interrupts import stopped_like_ctrl_c
 from dla.predictor import Predictor
 
-WRITTEN, FAILED = 0, 2
+WRITTEN, FAILED, INTERRUPTED = 0, 2, 130
 SIZES = {"classification": (224, 224), "segmentation": (512, 512), "boundaries": (512, 512), "detection": (512, 512)}
 
 EXAMPLES = """
@@ -23,7 +24,8 @@ what is written:
   onnx          NAME.onnx, for ONNX Runtime, TensorRT and others
   openvino      NAME.xml and NAME.bin
   ncnn          NAME.ncnn.param and NAME.ncnn.bin, for one size of image; the images of a batch run one by one
-  torch-export  NAME.pt2, which torch.export.load reads without this package
+  torch-export  NAME.pt2, which torch.export.load reads without this package; where the network has deformable
+                convolutions, after `import torchvision`
   Batch norm is folded. Files but ncnn's carry classes, mean, std, size and task, each as JSON, by names such as
   dla.mean: metadata in onnx, rt_info in openvino, extra files in torch-export.
 
@@ -37,7 +39,8 @@ examples:
         --int8 --calibration data/fruit/train --test data/fruit
 
 exit code:
-  0 written and equal to the network within --tolerance; 2 nothing written
+  0 written and equal to the network within --tolerance; 2 nothing written, and the message says why; 130 interrupted
+  by Ctrl-C or SIGTERM, nothing written
 """
 
 
@@ -50,11 +53,15 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         _check_arguments(arguments)
-        _export(arguments)
-    except (ValueError, OSError) as error:
+        with stopped_like_ctrl_c():
+            _export(arguments)
+    except KeyboardInterrupt:
+        print("dla export: interrupted; nothing is written", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:  # the last two where images are too large
         print(f"dla export: error: {error}", file=sys.stderr)
         return FAILED
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         print(f"dla export: error: {error}; install what measuring needs by the extra [train]", file=sys.stderr)
         return FAILED
     return WRITTEN
@@ -70,7 +77,6 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     predictor = load_source(arguments.model)
     size = tuple(arguments.size) if arguments.size else _size(predictor)
-    channels = next(p for p in predictor.model.parameters() if p.ndim == 4).shape[1]
     calibration = Calibration(predictor, arguments.calibration, size) if arguments.int8 else None
     measure = accuracy(predictor, arguments.test, size, void=arguments.void) if arguments.test else None
     if measure:
@@ -85,7 +91,7 @@ def _export(arguments: argparse.Namespace) -> None:
         predictor.model,
         arguments.output,
         format=arguments.format,
-        shape=(1, channels, *size),
+        shape=(1, len(predictor.mean), *size),
         dynamic=arguments.dynamic,
         metadata=metadata(arguments.model, predictor, size),
         calibration=calibration,

@@ -1,6 +1,7 @@
 """What `dla export` takes: packaged weights, a checkpoint, or the name of an untrained network."""
 
 import json
+from pathlib import Path
 
 import dla
 from dla.models import DensePredictor
@@ -12,11 +13,14 @@ from dla.weights.hub import imagenet_cfg
 def load_source(name: str) -> Predictor:
     """The network of packaged weights or of a checkpoint; or, by a name of `dla.create_model`, an untrained one.
 
+    A file wins over the name of an untrained network.
+
     Raises:
         CheckpointError: see `load_predictor`.
         ValueError: there is neither such a name nor such a file.
     """
-    if name not in dla.list_models() and "+" not in name:
+    known = name in dla.list_models() or ("+" in name and not name.endswith(".ckpt"))
+    if not known or Path(name).is_file():
         return load_predictor(name)
     model = dla.create_model(name).eval()
     cfg = imagenet_cfg()

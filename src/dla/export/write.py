@@ -1,29 +1,23 @@
 """A network to a file of another runtime; the file is run there and compared before it takes its place."""
 
-import copy
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dla.deploy import DeployError, folded
-from dla.deploy.outputs import TOLERANCE, Metadata, Run, check, difference, flat
+from dla.deploy import folded
+from dla.deploy.errors import explained
+from dla.deploy.outputs import TOLERANCE, Metadata, Run, check
+from dla.deploy.replace import copied
 from dla.deploy.runtimes import RUNTIMES, checked, module_of
+from dla.export.compare import Compared, Shape, compare, noise, sample, shapes_to_compare
 from dla.files import atomic_write
 
 FORMATS = tuple(RUNTIMES)
-ODD = (70, 97)  # at which a file of any size is run as well
-Shape = tuple[int, int, int, int]
-
-
-class Compared(NamedTuple):
-    """How far the file's answer is from the network's, in the network's largest output, for images of a shape."""
-
-    shape: Shape
-    difference: float
 
 
 def export(
@@ -45,7 +39,7 @@ def export(
         path: ends in .onnx, .xml (openvino, which writes a .bin beside it), .ncnn.param (likewise) or .pt2.
         format: "onnx", "openvino", "ncnn" or "torch-export".
         shape: of the images, batch first.
-        dynamic: any batch and size, compared at a second one too; not in ncnn, which takes any batch, of one size.
+        dynamic: any batch and size, compared at two others, too; not in ncnn, which takes any batch, of one size.
         metadata: texts that the file carries, by their names; ncnn has no place for them.
         calibration: makes an int8 file, of onnx or openvino, by these batches of normalised images of `shape`; it may
             differ from the network more than `tolerance`.
@@ -53,23 +47,27 @@ def export(
         measure: called with the file in its runtime, before the file takes its place.
 
     Raises:
-        DeployError: a package is missing, the runtime cannot take the network, or the file differs.
-        ValueError: the suffix or another argument does not fit the format.
+        DeployError: a package is missing, the network fails, the runtime cannot take it, or the file differs.
+        ValueError: the suffix or another argument does not fit the format, or the network is not in float32.
         FileNotFoundError: the folder of `path` is missing.
+        IsADirectoryError: a folder has the name of what is to be written.
     """
     path = Path(path)
-    _check_arguments(path, format, calibration is not None)
-    runtime = module_of(format)
-    whole = copy.deepcopy(model).eval().cpu()
-    shapes = [shape, (2, shape[1], *ODD)] if dynamic else [shape]
-    # Of any size, the exporters would take a batch of 1 for a constant.
-    example = torch.randn(max(2, shape[0]) if dynamic else shape[0], *shape[1:])
+    _check_arguments(path, format, calibration is not None, model)
+    shapes = shapes_to_compare(shape, dynamic)
+    runtime = module_of(format, int8=calibration is not None)
+    whole = copied(model).cpu()
+    # Of any size, the exporters would take a batch of 1 for a constant. The images are other ones than those of the
+    # comparison, which so finds what an exporter made a constant of.
+    example = noise((max(2, shape[0]) if dynamic else shape[0], *shapes[0][1:]), seed=0)
     with _written(path, RUNTIMES[format].companion) as file:
-        runtime.write(folded(whole), example, file, dynamic=dynamic, metadata=metadata or {})
-        if calibration is not None:
-            file = _quantized(runtime, file, checked(calibration, None if dynamic else shape))
-        run = runtime.load(file, threads=None)
-        compared = [_compare(whole, run, one, format) for one in shapes]
+        samples = [sample(whole, one) for one in shapes]  # first, since the rest may take minutes
+        with explained(format):
+            runtime.write(folded(whole), example, file, dynamic=dynamic, metadata=metadata or {})
+            if calibration is not None:
+                file = _quantized(runtime, file, checked(calibration, None if dynamic else shape))
+            run = runtime.load(file, threads=None)
+        compared = [compare(run, one, format) for one in samples]
         if calibration is None:
             for found in compared:
                 check(found.difference, f"{path}, for images of {found.shape},", tolerance)
@@ -78,7 +76,7 @@ def export(
     return compared
 
 
-def _check_arguments(path: Path, format: str, int8: bool) -> None:
+def _check_arguments(path: Path, format: str, int8: bool, model: nn.Module) -> None:
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
     if not path.name.endswith(RUNTIMES[format].suffix):
@@ -86,15 +84,24 @@ def _check_arguments(path: Path, format: str, int8: bool) -> None:
     if int8 and not RUNTIMES[format].int8:
         able = ", ".join(name for name, runtime in RUNTIMES.items() if runtime.int8)
         raise ValueError(f"{format} has no int8 here: choose one of {able}")
+    other = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
+    if other:
+        raise ValueError(f"{format} takes networks in float32, not {other.pop()}: give model.float()")
 
 
 @contextmanager
 def _written(path: Path, companion: str | None) -> Iterator[Path]:
     """Like `atomic_write`, with a second file that the block writes beside the first."""
+    targets = [path.with_suffix(companion), path] if companion else [path]
+    for target in targets:  # before one of them has been replaced
+        if target.is_dir():
+            raise IsADirectoryError(f"cannot write {target}: it is a folder; remove it or choose another name")
     with atomic_write(path) as temporary:
         yield temporary
         if companion:  # first, so that the file that is named is never there without it
-            temporary.with_suffix(companion).replace(path.with_suffix(companion))
+            with temporary.with_suffix(companion).open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.with_suffix(companion).replace(targets[0])
 
 
 def _quantized(runtime: Any, file: Path, calibration: Iterable[Tensor]) -> Path:
@@ -105,13 +112,3 @@ def _quantized(runtime: Any, file: Path, calibration: Iterable[Tensor]) -> Path:
     for written in folder.iterdir():
         written.replace(file.parent / written.name)
     return file
-
-
-@torch.inference_mode()
-def _compare(model: nn.Module, run: Run, shape: Shape, format: str) -> Compared:
-    images = torch.randn(shape)
-    try:
-        found = run(images)
-    except Exception as error:  # each runtime has its own
-        raise DeployError(f"the {format} file fails on images of {shape}: {error}") from error
-    return Compared(shape, difference(flat(model(images)), found))

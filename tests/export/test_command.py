@@ -1,0 +1,86 @@
+"""`dla export`: whatever goes wrong is one line, and an interruption leaves nothing."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dla
+from dla.export import command
+from dla.export.command import main
+from dla.export.source import load_source
+
+FACTS = {"num_classes": 2, "classes": ["a", "b"], "colors": [[0, 0, 0], [9, 9, 9]], "mean": [0.5] * 3, "std": [0.2] * 3}
+
+
+def checkpoint(path: Path) -> str:
+    path.parent.mkdir(exist_ok=True)
+    state = dla.create_model("dla46_cida", num_classes=2).state_dict()
+    torch.save({"dla": {"model": "dla46_cida", **FACTS}, "state_dict": state}, path)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["a+b/best.ckpt", "resnet18+ida"])
+def test_a_file_is_a_checkpoint_whatever_its_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoint(Path(name))
+    assert load_source(name).classes == ("a", "b")
+
+
+def test_a_missing_checkpoint_is_no_networks_name(capsys):
+    assert main(["runs/a+b/best.ckpt", "--format", "onnx", "--output", "x.onnx"]) == 2
+    assert "runs/a+b/best.ckpt is neither a checkpoint file nor" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_an_interruption_leaves_nothing(stop, tmp_path, monkeypatch, capsys):
+    def interrupted(*_: object, **__: object) -> None:
+        assert [path.name[:9] for path in tmp_path.iterdir()] == [".writing-"]
+        os.kill(os.getpid(), stop)
+        threading.Event().wait(60)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("dla.export.write.sample", interrupted)
+    assert main(["dla46_c", "--format", "onnx", "--output", str(tmp_path / "x.onnx")]) == 130
+    assert capsys.readouterr().err == "dla export: interrupted; nothing is written\n"
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_images_too_large_for_the_memory(tmp_path, capsys):
+    size = ["--size", "10000000", "10000000"]
+    assert main(["dla46_c", "--format", "onnx", "--output", str(tmp_path / "x.onnx"), *size]) == 2
+    assert "allocate memory" in capsys.readouterr().err
+
+
+def test_the_channels_are_those_of_pictures(monkeypatch, tmp_path):
+    """And not those of the first parameter of four dimensions, which in some networks holds positions."""
+    shapes: list[tuple[int, ...]] = []
+    monkeypatch.setattr(command, "export", lambda *_, shape, **__: shapes.append(shape) or [])
+    assert main(["sam2_hiera_tiny+ida", "--format", "onnx", "--output", str(tmp_path / "x.onnx")]) == 0
+    assert shapes == [(1, 3, 512, 512)]
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("missing", "missing is no folder: name one that holds pictures"),
+        ("photo.png", "photo.png is no folder"),
+        ("none", "no pictures in the folder none"),
+    ],
+)
+def test_folders_of_no_pictures(folder, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save("photo.png")
+    for hidden in ("none/folder.png", "none/.thumbnails"):
+        Path(hidden).mkdir(parents=True)
+    for name in ("none/._photo.png", "none/.thumbnails/photo.png"):
+        Path(name).write_bytes(Path("photo.png").read_bytes())
+    arguments = [checkpoint(tmp_path / "best.ckpt"), "--format", "onnx", "--output", "x.onnx", "--int8"]
+    assert main([*arguments, "--calibration", folder]) == 2
+    assert message in capsys.readouterr().err
