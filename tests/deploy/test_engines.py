@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from disturbed import disturb
+from in_place import InPlace
 from torch import nn
 
 import dla
@@ -162,17 +163,6 @@ def test_images_with_gradients_or_turned_in_sign(engine):
     expected = model(images).detach()
     torch.testing.assert_close(run(images.clone().requires_grad_()), expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(run(torch._neg_view(-images)), expected, rtol=1e-4, atol=1e-4)
-
-
-class InPlace(nn.Module):
-    """Normalises its images where they lie."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv(x.sub_(0.5).div_(0.25))
 
 
 @pytest.mark.parametrize("engine", RUNTIMES)

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from in_place import InPlace
 from torch import nn
 
 import dla
@@ -25,17 +26,6 @@ def test_a_folder_of_the_name_is_refused_before_anything_is_replaced(folder, tmp
         export(nn.Conv2d(3, 3, 1), tmp_path / "model.xml", format="openvino", shape=SHAPE)
     assert other.read_text() == "what was there"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.bin", "model.xml"]
-
-
-class InPlace(nn.Module):
-    """Changes its images where they lie."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv(x.sub_(0.5).div_(0.25))
 
 
 @pytest.mark.parametrize("format", RUNTIMES)
