@@ -41,6 +41,16 @@ def test_the_file_gets_the_permissions_of_any_new_file(tmp_path):
     assert os.stat(tmp_path / "atomic").st_mode == os.stat(tmp_path / "plain").st_mode  # noqa: PTH116
 
 
+def test_a_folder_of_that_name_is_refused_first(tmp_path):
+    (tmp_path / "out.txt").mkdir()
+    with (
+        pytest.raises(IsADirectoryError, match=r"cannot write .*out.txt: it is a folder; remove it or choose another"),
+        atomic_write(tmp_path / "out.txt"),
+    ):
+        pytest.fail("the block ran")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere; create it first"), atomic_write(tmp_path / "nowhere" / "a"):
         pass

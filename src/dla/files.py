@@ -20,6 +20,16 @@ def read_text(path: str | Path) -> str:
         raise ValueError(f"{path} cannot be read as text ({error}); expected UTF-8: save it so") from None
 
 
+def refuse_folder(target: Path) -> None:
+    """See that no folder has the name of what is to be written.
+
+    Raises:
+        IsADirectoryError: one has.
+    """
+    if target.is_dir():
+        raise IsADirectoryError(f"cannot write {target}: it is a folder; remove it or choose another name")
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Give a temporary path of the same name and suffix, which replaces `path` once the block has succeeded.
@@ -31,8 +41,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: the folder of `path` does not exist, or the block wrote nothing.
+        IsADirectoryError: `path` is a folder; before the block.
     """
     target = Path(path)
+    refuse_folder(target)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {target}: there is no folder {target.parent}; create it first")
     # Beside the target, because a rename is atomic within one file system alone. A folder and not `mkstemp`, whose

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from dla.benchmark.costs import Costs, costs
-from dla.benchmark.job import INFERENCE, TRAINING, Job
+from dla.benchmark.job import CURVE, INFERENCE, TRAINING, Job
 from dla.benchmark.options import parser
 from dla.benchmark.picture import draw
 from dla.benchmark.process import JobError
@@ -23,7 +23,6 @@ from dla.machine import cores, device_name, gpu_libraries, versions
 from dla.recompute.recording import MACS
 
 DONE, FAILED, INTERRUPTED = 0, 2, 130
-CURVE = (None, 0, 16, 32, 64, 128, 150, 256)  # what a curve goes through, from keeping all to computing most again
 PACKAGES = (
     "torch",
     "torchvision",

@@ -9,6 +9,7 @@ PLAIN = "plain"  # the network itself, called as it is in evaluation mode; what 
 AUTOTUNED = "max-autotune"  # the network as it is through `torch.compile(mode="max-autotune")`
 INFERENCE_ENGINES = (PLAIN, AUTOTUNED, *ENGINES)
 INFERENCE, TRAINING, PEAK = "inference", "training", "peak"
+CURVE = (None, 0, 16, 32, 64, 128, 150, 256)  # what a curve goes through, from keeping all to computing most again
 
 
 class Job(NamedTuple):

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dla.benchmark.job import INFERENCE, TRAINING
+from dla.benchmark.job import CURVE, INFERENCE, TRAINING
 from dla.benchmark.report import Session, figures, known_fact
 from dla.benchmark.rounds import Measured
 from dla.files import atomic_write
@@ -24,7 +24,7 @@ def draw(path: Path, session: Session) -> None:
 
     panels, tallest = [], 8
     for rows in _panels(session):
-        curved = [row for row in rows if len(row.row.job.recompute) > len(("kept", "recomputed"))]
+        curved = [row for row in rows if row.row.job.recompute == CURVE]
         bars = [row for row in rows if row not in curved]
         panels += [partial(_bars, rows=bars)] * bool(bars) + [partial(_curve, rows=curved)] * bool(curved)
         tallest = max(tallest, len(bars), POINTS if curved else 0)

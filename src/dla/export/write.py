@@ -15,7 +15,7 @@ from dla.deploy.outputs import TOLERANCE, Metadata, Run, check
 from dla.deploy.replace import copied
 from dla.deploy.runtimes import RUNTIMES, checked, module_of
 from dla.export.compare import Compared, Shape, compare, noise, sample, shapes_to_compare
-from dla.files import atomic_write
+from dla.files import atomic_write, refuse_folder
 
 FORMATS = tuple(RUNTIMES)
 
@@ -92,16 +92,14 @@ def _check_arguments(path: Path, format: str, int8: bool, model: nn.Module) -> N
 @contextmanager
 def _written(path: Path, companion: str | None) -> Iterator[Path]:
     """Like `atomic_write`, with a second file that the block writes beside the first."""
-    targets = [path.with_suffix(companion), path] if companion else [path]
-    for target in targets:  # before one of them has been replaced
-        if target.is_dir():
-            raise IsADirectoryError(f"cannot write {target}: it is a folder; remove it or choose another name")
+    if companion:  # before the first file is replaced
+        refuse_folder(path.with_suffix(companion))
     with atomic_write(path) as temporary:
         yield temporary
         if companion:  # first, so that the file that is named is never there without it
             with temporary.with_suffix(companion).open("rb+") as written:
                 os.fsync(written.fileno())
-            temporary.with_suffix(companion).replace(targets[0])
+            temporary.with_suffix(companion).replace(path.with_suffix(companion))
 
 
 def _quantized(runtime: Any, file: Path, calibration: Iterable[Tensor]) -> Path:
