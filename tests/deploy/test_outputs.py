@@ -1,12 +1,20 @@
 """What networks return, flat and back, and how two answers are compared."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
+from torch import Tensor
 
 from dla.deploy import DeployError
 from dla.deploy.outputs import TF32, TOLERANCE, check, difference, flat, like, names, tolerance_for
 
 A, B = torch.tensor([1.0, -4.0]), torch.tensor([[2.0]])
+
+
+class Maps(NamedTuple):
+    heat: Tensor
+    width: Tensor
 
 
 @pytest.mark.parametrize(
@@ -15,6 +23,7 @@ A, B = torch.tensor([1.0, -4.0]), torch.tensor([[2.0]])
         (A, ["output"]),
         ([A, B], ["output_0", "output_1"]),
         ((A, B), ["output_0", "output_1"]),
+        (Maps(A, B), ["output_0", "output_1"]),
         ({"hm": A, "wh": B}, ["hm", "wh"]),
     ],
 )

@@ -1,6 +1,7 @@
 """`dla export`: every file is run by its own runtime, holds its metadata, and nothing is left of one that is wrong."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -131,8 +132,8 @@ def test_int8_of_a_segmentation_network(format, tmp_path, checkpoint, capsys):
     data = ["--calibration", str(tmp_path / "data" / "val"), "--test", str(tmp_path / "data")]
     assert main([*arguments, *data]) == 0
     said = capsys.readouterr().out
-    assert "accuracy of the network: 0." in said
-    assert "accuracy of the file:    0." in said
+    assert "mean IoU of the network: 0." in said
+    assert "mean IoU of the file:    0." in said
     x = torch.randn(1, 3, 64, 64)
     assert 1e-4 < difference([network("dla46_cida")(x).detach()], module_of(format).load(path, threads=1)(x)) < 0.5
 
@@ -150,7 +151,26 @@ def test_int8_of_a_classifier_measures_top_1(tmp_path, capsys):
     arguments = [str(tmp_path / "best.ckpt"), "--format", "onnx", "--output", output, "--int8"]
     assert main([*arguments, "--calibration", f"{tmp_path}/data/val", "--test", f"{tmp_path}/data"]) == 0
     # Both folders hold the same pictures, so that half of the answers are right whatever they are.
-    assert capsys.readouterr().out.startswith("accuracy of the network: 0.5000\naccuracy of the file:    0.5000\n")
+    said = capsys.readouterr().out
+    assert said.startswith("top-1 accuracy of the network: 0.5000\ntop-1 accuracy of the file:    0.5000\n")
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_int8_of_a_boundary_network_measures_ods(format, tmp_path, capsys):
+    facts = {"num_classes": 2, "classes": ["background", "boundary"], "mean": [0.5] * 3, "std": [0.25] * 3}
+    facts |= {"model": "dla46_cida", "task": "boundaries", "colors": [[0, 0, 0], [255, 0, 0]]}
+    torch.manual_seed(0)
+    state = disturb(dla.create_model("dla46_cida", num_classes=2)).state_dict()
+    torch.save({"dla": facts, "state_dict": state}, tmp_path / "best.ckpt")
+    pictures(tmp_path / "data" / "images" / "val", 2)
+    pictures(tmp_path / "data" / "groundTruth" / "val", 2, "png", high=2, shape=(40, 50))
+    output = str(tmp_path / f"model{SUFFIXES[format]}")
+    arguments = [str(tmp_path / "best.ckpt"), "--format", format, "--output", output, "--int8", "--size", "64", "64"]
+    data = ["--calibration", str(tmp_path / "data" / "images"), "--test", str(tmp_path / "data")]
+    assert main([*arguments, *data]) == 0
+    network, file = (float(ods) for ods in re.findall(r"^ODS of the \w+: +(0\.\d{4})$", capsys.readouterr().out, re.M))
+    assert 0.1 < file < 1
+    assert abs(network - file) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -168,7 +188,7 @@ def test_int8_of_a_classifier_measures_top_1(tmp_path, capsys):
             ["dla46_c", "--format", "onnx", "--output", "x.onnx", "--int8", "--calibration", "empty"],
             "no pictures in the folder empty",
         ),
-        (["dla46_c", "--format", "onnx", "--output", "x.onnx", "--test", "photos"], "trained networks that classify"),
+        (["dla46_c", "--format", "onnx", "--output", "x.onnx", "--test", "photos"], "measured of trained networks"),
     ],
 )
 def test_what_is_wrong_is_said(arguments, message, tmp_path, monkeypatch, capsys):

@@ -80,7 +80,7 @@ def optimize(
         DeployError: the engine is not installed, cannot take the network, or computes something else.
         ValueError: an argument makes no sense.
     """
-    _check_arguments(engine, precision, threads, calibration)
+    _check_arguments(engine, precision, threads, calibration, tolerance)
     _check_example(engine, example)
     whole, ready, example = copied(model), folded(model) if fold else copied(model), example.detach()
     if example.is_floating_point():
@@ -115,11 +115,13 @@ def _check_example(engine: str, example: Any) -> None:
         raise ValueError(f"{engine} takes images in float32, not {example.dtype}: give model.float(), example.float()")
 
 
-def _check_arguments(engine: str, precision: str, threads: int | None, calibration: Any) -> None:
+def _check_arguments(engine: str, precision: str, threads: Any, calibration: Any, tolerance: Any) -> None:
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, or None, not {threads}")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads must be a whole number of at least 1, or None, not {threads!r}")
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(f"tolerance must be at least 0, or None, not {tolerance}")
     if precision not in ("float32", "int8"):
         raise ValueError(f"precision must be 'float32' or 'int8', not {precision!r}")
     if precision == "int8" and engine not in INT8:

@@ -74,10 +74,11 @@ def quantize(path: Path, calibration: Iterable[Tensor], output: Path) -> None:
     import nncf
     import openvino
 
-    images = nncf.Dataset([image.numpy(force=True) for image in calibration])
+    count = sum(1 for _ in calibration)  # and what is wrong with them is said before nncf begins
+    images = nncf.Dataset(calibration, lambda image: image.numpy(force=True))
     network = openvino.Core().read_model(path)
     kept = network.get_rt_info(SECTION) if network.has_rt_info(SECTION) else None
-    quantized = nncf.quantize(network, images, subset_size=images.get_length(), preset=nncf.QuantizationPreset.MIXED)
+    quantized = nncf.quantize(network, images, subset_size=count, preset=nncf.QuantizationPreset.MIXED)
     if kept is not None:
         quantized.set_rt_info(kept, SECTION)
     openvino.save_model(quantized, output, compress_to_fp16=False)

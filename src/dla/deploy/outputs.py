@@ -39,11 +39,13 @@ def names(output: Any) -> list[str]:
 
 
 def like(output: Any, tensors: Sequence[Tensor]) -> Any:
-    """`tensors` in the form of `output`: a tensor, a dictionary with its keys, a tuple or a list."""
+    """`tensors` in the form of `output`: a tensor, a dictionary with its keys, a tuple, named or not, or a list."""
     if isinstance(output, Tensor):
         return tensors[0]
     if _named(output):
         return dict(zip(output, tensors, strict=True))
+    if hasattr(output, "_make"):  # a named tuple
+        return output._make(tensors)
     return tuple(tensors) if isinstance(output, tuple) else list(tensors)
 
 

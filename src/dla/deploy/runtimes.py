@@ -79,7 +79,7 @@ def engine(
 
     Raises:
         DeployError: it is not installed, or cannot take the network.
-        ValueError: see `checked`.
+        ValueError: see `Batches`.
     """
     if name == "tensorrt":
         onnx.check_provider(onnx.TENSORRT)
@@ -90,7 +90,7 @@ def engine(
         runtime.write(model, example, path, dynamic=False, metadata={})
         if calibration is not None:
             whole, path = path, path.with_stem("int8")
-            runtime.quantize(whole, checked(calibration, example.shape), path)
+            runtime.quantize(whole, Batches(calibration, example.shape), path)
         if name == "tensorrt":
             return onnx.load(path, threads=threads, provider=onnx.TENSORRT)
         if name == "ncnn":
@@ -98,25 +98,36 @@ def engine(
         return runtime.load(path, threads=threads)
 
 
-def checked(calibration: Iterable[Tensor], shape: Sequence[int] | None) -> Iterator[Tensor]:
-    """The batches by which a runtime learns its ranges.
+class Batches:
+    """Those by which a runtime learns its ranges, looked at whenever they are gone through, as often as it likes.
 
     Args:
-        calibration: the batches.
+        calibration: the batches; what can be gone through but once is kept.
         shape: that they must have; None for any.
 
     Raises:
-        ValueError: there is none, or one has another shape, is not in float32, or holds what is no number.
+        ValueError: on going through them, there is none, or one has another shape, is not in float32, or holds what is
+            no number.
     """
-    count = 0
-    for count, images in enumerate(calibration, start=1):
+
+    def __init__(self, calibration: Iterable[Tensor], shape: Sequence[int] | None) -> None:
+        self.calibration = list(calibration) if isinstance(calibration, Iterator) else calibration
+        self.shape = shape
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """One batch after another."""
+        count = 0
+        for count, images in enumerate(self.calibration, start=1):
+            self._check(images, f"calibration batch {count}")
+            yield images
+        if not count:
+            raise ValueError("calibration has no batch: give some hundred images like those to come")
+
+    def _check(self, images: object, name: str) -> None:
         if not isinstance(images, Tensor) or images.dtype != torch.float32:
             kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
-            raise ValueError(f"calibration batch {count} is {kind}; expected a tensor of normalised images in float32")
-        if shape is not None and tuple(images.shape) != tuple(shape):
-            raise ValueError(f"calibration batch {count} is {tuple(images.shape)}; expected {tuple(shape)}")
+            raise ValueError(f"{name} is {kind}; expected a tensor of normalised images in float32")
+        if self.shape is not None and tuple(images.shape) != tuple(self.shape):
+            raise ValueError(f"{name} is {tuple(images.shape)}; expected {tuple(self.shape)}")
         if not images.isfinite().all():
-            raise ValueError(f"calibration batch {count} holds NaN or infinity; expected numbers: leave it out")
-        yield images
-    if not count:
-        raise ValueError("calibration has no batch: give some hundred images like those to come")
+            raise ValueError(f"{name} holds NaN or infinity; expected numbers: leave it out")

@@ -10,7 +10,8 @@ import torch
 from dla.arguments import number
 from dla.deploy.outputs import TOLERANCE, Run
 from dla.deploy.runtimes import RUNTIMES
-from dla.export.accuracy import Calibration, accuracy
+from dla.export.accuracy import accuracy
+from dla.export.pictures import Calibration
 from dla.export.source import load_source, metadata
 from dla.export.write import FORMATS, export
 from dla.interrupts import stopped_like_ctrl_c
@@ -81,11 +82,13 @@ def _export(arguments: argparse.Namespace) -> None:
     measure = accuracy(predictor, arguments.test, size, void=arguments.void) if arguments.test else None
     if measure:
         with torch.inference_mode():
-            print(f"accuracy of the network: {measure(lambda images: [predictor.model(images)]):.4f}", flush=True)
+            print(
+                f"{measure.name} of the network: {measure.of(lambda images: [predictor.model(images)]):.4f}", flush=True
+            )
 
     def after(run: Run) -> None:
         if measure:
-            print(f"accuracy of the file:    {measure(run):.4f}")
+            print(f"{measure.name} of the file:    {measure.of(run):.4f}")
 
     compared = export(
         predictor.model,
@@ -124,7 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--dynamic", action="store_true", help="take any batch and size; not in ncnn")
     add("--int8", action="store_true", help="compute in 8 bits; onnx and openvino")
     add("--calibration", metavar="FOLDER", help="pictures like those to come, of which --int8 learns the ranges")
-    add("--test", metavar="FOLDER", help="measure before and after on FOLDER/val, laid out as for `dla fit`")
+    add(
+        "--test", metavar="FOLDER", help="measure before and after on the val split of a set, laid out as for `dla fit`"
+    )
     add("--void", type=partial(number, kind=int, zero=True), default=255, metavar="N", help="void in annotations (255)")
     tolerance = partial(number, kind=float)
     add("--tolerance", type=tolerance, default=TOLERANCE, metavar="T", help="largest difference (default: %(default)s)")

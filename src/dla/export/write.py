@@ -13,7 +13,7 @@ from dla.deploy import folded
 from dla.deploy.errors import explained
 from dla.deploy.outputs import TOLERANCE, Metadata, Run, check
 from dla.deploy.replace import copied
-from dla.deploy.runtimes import RUNTIMES, checked, module_of
+from dla.deploy.runtimes import RUNTIMES, Batches, module_of
 from dla.export.compare import Compared, Shape, compare, noise, sample, shapes_to_compare
 from dla.files import atomic_write, refuse_folder
 
@@ -65,7 +65,7 @@ def export(
         with explained(format):
             runtime.write(folded(whole), example, file, dynamic=dynamic, metadata=metadata or {})
             if calibration is not None:
-                file = _quantized(runtime, file, checked(calibration, None if dynamic else shape))
+                file = _quantized(runtime, file, Batches(calibration, None if dynamic else shape))
             run = runtime.load(file, threads=None)
         compared = [compare(run, one, format) for one in samples]
         if calibration is None:

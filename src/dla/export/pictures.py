@@ -1,0 +1,55 @@
+"""Pictures as an exported network takes them: one size, normalised."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxtyping import Float32
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from dla.images import SUFFIXES, read_image
+from dla.predictor import Predictor
+
+Size = tuple[int, int]
+
+
+def model_inputs(predictor: Predictor, image: Image.Image, size: Size) -> Float32[Tensor, "1 3 h w"]:
+    """A picture as the network takes it, resized to (h, w)."""
+    return predictor.inputs(transforms.resize(predictor.view(image), list(size)))
+
+
+class Calibration:
+    """The pictures of a folder as batches of one for the network, at most `count`, evenly chosen by name.
+
+    Standard error shows the progress of going through them for the first time; OpenVINO, which goes through them
+    again, shows its own then.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no picture in it.
+    """
+
+    def __init__(self, predictor: Predictor, folder: str | Path, size: Size, *, count: int = 300) -> None:
+        root = Path(folder)
+        if not root.is_dir():
+            raise FileNotFoundError(f"{folder} is no folder: name one that holds pictures like those to come")
+        found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        # What is hidden is no picture, such as the ._NAME.jpg that macOS leaves on other disks.
+        paths = sorted(path for path in found if not any(part[0] == "." for part in path.relative_to(root).parts))
+        if not paths:
+            raise FileNotFoundError(f"no pictures in the folder {folder}, nor in those within: name one that has some")
+        self.paths = paths[:: -(-len(paths) // count)]
+        self.predictor, self.size, self.seen = predictor, size, False
+
+    def __len__(self) -> int:
+        """The number of pictures."""
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """One picture after another."""
+        console, seen = Console(stderr=True), self.seen
+        for path in track(self.paths, "calibrating", console=console, transient=True, disable=seen):
+            yield model_inputs(self.predictor, read_image(path), self.size)
+        self.seen = True
