@@ -20,6 +20,7 @@ from dla.benchmark.job import Job, Row
 from dla.benchmark.options import parser
 from dla.benchmark.report import Session, tables
 from dla.benchmark.rounds import Measured, Peak
+from dla.benchmark.worker import timed
 
 SMALL = ["--size", "64x96", "--threads", "1", "--rounds", "2", "--seconds", "0.02"]
 
@@ -27,6 +28,19 @@ SMALL = ["--size", "64x96", "--threads", "1", "--rounds", "2", "--seconds", "0.0
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "results.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_calls_in_a_row_share_their_time():
+    calls: list[float] = []
+
+    def call() -> None:
+        time.sleep(0.001)
+        calls.append(time.perf_counter())
+
+    times = timed(call, 0.02, "cpu", in_a_row=5)
+    assert len(calls) == 1 + 5 * len(times)
+    assert 5 * sum(times) >= 0.02
+    assert 5 * sum(times[:-1]) < 0.02
 
 
 def possible(row: dict[str, str]) -> bool:

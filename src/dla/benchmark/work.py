@@ -18,6 +18,7 @@ from dla.models import create_model
 from dla.recompute import recomputed
 
 CALIBRATION = 4  # batches of noise from which int8 takes its ranges; speed does not depend on them
+IN_A_ROW = 8  # training steps that a GPU is given before anybody waits for it, as a training would
 MATRIX, COPY = 2048, 2**26  # numbers: side of the matrices, length of what is copied
 
 
@@ -27,10 +28,12 @@ class Work(NamedTuple):
     Attributes:
         calls: what is timed, a function for each row; of the peak the matrix product and the copy.
         facts: what is known before: the difference from the network, the training memory of each row.
+        in_a_row: how many calls are timed as one, since nobody waits for the result of each.
     """
 
     calls: list[Callable[[], Any]]
     facts: dict[str, Any]
+    in_a_row: int = 1
 
 
 def prepare(job: Job) -> Work:
@@ -103,7 +106,7 @@ def _training(job: Job) -> Work:
     step(model)  # before anything is counted, since it shows what cannot be trained
     steps: list[Callable[[], Any]] = [partial(step, _forward(job, model, way)) for way in job.recompute]
     if job.device == "cuda":
-        return Work(steps, {"memory": [_taken(step, model) / job.batch for step in steps]})
+        return Work(steps, {"memory": [_taken(step, model) / job.batch for step in steps]}, IN_A_ROW)
     return Work(steps, {"memory": _counted(job, make)})
 
 

@@ -29,25 +29,30 @@ def main() -> int:
     try:
         work = prepare(job)
         for call in work.calls:
-            timed(call, WARM_UP, job.device)
+            timed(call, WARM_UP, job.device, work.in_a_row)
     except Exception as error:
         print(json.dumps({"error": _said(error)}), file=answers)
         return 1
     print(json.dumps(work.facts), file=answers)
     for line in sys.stdin:
         question = json.loads(line)
-        print(json.dumps(timed(work.calls[question["call"]], question["seconds"], job.device)), file=answers)
+        call, seconds = work.calls[question["call"]], question["seconds"]
+        print(json.dumps(timed(call, seconds, job.device, work.in_a_row)), file=answers)
     return 0
 
 
-def timed(call: Callable[[], Any], seconds: float, device: str) -> list[float]:
-    """Seconds of each call, one after another until `seconds` have passed; at least one, and one before them."""
+def timed(call: Callable[[], Any], seconds: float, device: str, in_a_row: int = 1) -> list[float]:
+    """Seconds of a call, one after another until `seconds` have passed; at least one, and one before them.
+
+    Where several are `in_a_row`, each number is their mean, and the device is waited for after the last of them.
+    """
     call()
     times: list[float] = []
-    while sum(times) < seconds:
+    while sum(times) * in_a_row < seconds:
         begun = _now(device)
-        call()
-        times.append(_now(device) - begun)
+        for _ in range(in_a_row):
+            call()
+        times.append((_now(device) - begun) / in_a_row)
     return times
 
 
