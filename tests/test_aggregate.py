@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from inspect import signature
 
 import pytest
 import timm
@@ -155,6 +156,26 @@ def test_a_module_of_ones_own():
     assert model(torch.randn(2, 3, 70, 97)).shape == (2, 8, 18, 25)
 
 
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "dla46_c"])
+@torch.no_grad()
+def test_the_structure_has_the_dtype_and_device_of_the_module(name):
+    options = {"dynamic_img_size": True} if name == "test_vit" else {}
+    make = dla.create_model if name == "dla46_c" else timm.create_model
+    model = dla.aggregate(make(name, **options).to(torch.float64), out_channels=8).eval()
+    assert model(torch.randn(1, 3, 70, 97, dtype=torch.float64)).dtype == torch.float64
+    assert {p.device.type for p in dla.aggregate(make(name, **options).to("meta")).parameters()} == {"meta"}
+
+
+@pytest.mark.skipif(
+    "dtype" not in signature(timm.models.VisionTransformer).parameters, reason="timm does not make models of a dtype"
+)
+def test_the_head_has_the_dtype_of_a_backbone_by_name():
+    options = {"backbone_options": {"dtype": torch.float64}, "num_classes": 3, "out_channels": 8}
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    for head in ("dense", "classifier"):
+        assert dla.create_model("test_vit+ida", head=head, **options)(images).dtype == torch.float64
+
+
 @torch.no_grad()
 def test_one_channel_in():
     assert build("test_resnet", in_chans=1).eval()(torch.randn(1, 1, 64, 64)).shape[1] == 16
@@ -258,13 +279,25 @@ def test_weights_of_a_classifier_load_into_the_backbone():
         (lambda: dla.aggregate("test_resnet", out_stride=3), ValueError, "over a power of two, not 3"),
         (lambda: dla.aggregate("test_resnet", out_stride=32), ValueError, r"strides \[32\], and fusing needs at least"),
         (lambda: dla.aggregate("test_resnet", out_stride=64), ValueError, "none is chosen"),
-        (lambda: dla.aggregate("test_resnet", out_channels=0), ValueError, "out_channels must be at least 1, not 0"),
+        (lambda: dla.aggregate("test_resnet", out_channels=0), ValueError, "out_channels must be .* at least 1, not 0"),
+        (lambda: dla.aggregate("test_resnet", out_stride=0), ValueError, "out_stride must be a whole .* not 0"),
+        (lambda: dla.aggregate("test_resnet", out_indices=()), ValueError, "none is chosen: name some in out_indices"),
+        (
+            lambda: dla.aggregate(timm.create_model("test_resnet"), in_chans=4),
+            ValueError,
+            "with in_chans=4 channels .* it must be made for so many channels",
+        ),
         (lambda: dla.aggregate("test_resnet", out_indices=[7]), ValueError, "5 feature maps"),
         (lambda: dla.aggregate("test_resnet", backbone_options={"planes": 3}), TypeError, "planes"),
         (lambda: dla.aggregate(Moments(), pretrained=True), ValueError, "for a backbone's name"),
         (lambda: dla.create_model("test_resnet+ida", head="mask"), ValueError, "'dense' or 'classifier', not 'mask'"),
         (lambda: dla.create_model("test_resnet+ida", num_classes=0), ValueError, "at least 1, not 0"),
-        (lambda: dla.create_model("test_resnet+ida", planes=3), TypeError, "planes"),
+        (
+            lambda: dla.create_model("test_resnet+ida", planes=3),
+            TypeError,
+            "ida has no option planes; it has: backbone_",
+        ),
+        (lambda: dla.create_model("test_resnet+ida", structure="fpn"), TypeError, "ida has no option structure"),
         (lambda: dla.create_model("densenet121+ida", drop_path_rate=0.1), TypeError, "drop_path_rate"),
         (lambda: dla.create_model("test_vit+ida", output_stride=8), TypeError, "output_stride"),
         (lambda: dla.create_model("test_resnet+ida", features_only=True), ValueError, "for a classifier, test_resnet"),
@@ -273,6 +306,20 @@ def test_weights_of_a_classifier_load_into_the_backbone():
 def test_bad_names_and_options_are_told(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.usefixtures("unchecked_shapes")  # nor types
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"out_channels": 8.5}, r"out_channels must be a whole number of at least 1, not 8\.5"),
+        ({"out_stride": 4.0}, r"out_stride must be a whole number of at least 1, not 4\.0"),
+        ({"out_indices": "12"}, "out_indices is '12'; expected a number of feature maps"),
+    ],
+)
+def test_values_of_other_types_are_told(options, message):
+    with pytest.raises(ValueError, match=message):
+        dla.aggregate("test_resnet", **options)
 
 
 def test_the_command_describes_a_backbone(capsys):
@@ -302,6 +349,19 @@ def test_the_command_tells_of_bad_names(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["aggregate"])
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("option", ["--size=0", "--size=-5", "--out-stride=0", "--out-channels=1.5"])
+def test_the_command_takes_whole_numbers_alone(capsys, option):
+    with pytest.raises(SystemExit) as stopped:
+        main(["aggregate", "test_resnet", option])
+    assert stopped.value.code == 2
+    assert f"{option.partition('=')[2]}' is not a positive whole number" in capsys.readouterr().err
+
+
+def test_the_command_tells_of_a_size_that_a_backbone_does_not_take(capsys):
+    assert main(["aggregate", "pvt_v2_b0", "--size", "3"]) == 2
+    assert "Kernel size can't be greater" in capsys.readouterr().err
 
 
 def test_one_backbone_of_each_family_is_tried():

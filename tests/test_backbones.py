@@ -210,6 +210,14 @@ def test_maps_that_cannot_be_fused(strides, message):
         dla.aggregate(Pooling(strides))
 
 
+class Fewer(nn.Module):
+    """Gives its second map only of some sizes."""
+
+    def forward(self, x):
+        maps = Pooling([2, 4])(x)
+        return maps if x.shape[-1] == 96 else maps[:1]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -219,6 +227,7 @@ def test_maps_that_cannot_be_fused(strides, message):
         (lambda: Maps(Pooling([4, 8]), out_indices=[2]), "2 feature maps"),
         (lambda: Maps(Pooling([4, 8]), out_indices=[]), "none is chosen"),
         (lambda: adapt(timm.create_model("test_resnet"), out_stride=64), "none is chosen"),
+        (lambda: Maps(Fewer()), "gives no maps of strides"),
         (lambda: adapt(timm.create_model("hiera_tiny_224")), "dynamic_img_size"),
         (lambda: adapt(torchvision.models.resnet18(), out_indices=[1]), "ResNet have no indices"),
     ],

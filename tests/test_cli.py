@@ -1,11 +1,12 @@
 """The command line's first word, and the table of networks."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from dla.cli import main
+from dla.cli import CLOSED, main
 
 
 def test_without_a_command_it_teaches(capsys):
@@ -29,6 +30,15 @@ def test_models_prints_the_table(capsys):
     out = capsys.readouterr().out
     assert "dla102x2  split 64" in out
     assert "41,282,200    9.284 G" in out
+
+
+@pytest.mark.parametrize("command", ["models", "aggregate test_resnet --structure ida --size 64"])
+def test_output_that_nobody_reads_ends_a_command_quietly(command):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run([sys.executable, "-m", "dla", *command.split()], stdout=closed, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (CLOSED, b"")
 
 
 def test_python_m_dla_is_dla():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dla.images import ImageError, draw_overlay, find_images, read_image
+from dla.images import ImageError, draw_overlay, find_images, list_images, read_image
 
 RED, WHITE, GREY = (255, 0, 0), (255, 255, 255), (128, 128, 128)
 
@@ -79,6 +79,17 @@ def touch(*paths) -> None:
 def test_a_folder_gives_its_own_pictures_by_name(tmp_path):
     touch(tmp_path / "b.PNG", tmp_path / "a.jpg", tmp_path / "notes.txt", tmp_path / "deep" / "c.png")
     assert find_images([str(tmp_path)]) == [tmp_path / "a.jpg", tmp_path / "b.PNG"]
+
+
+def test_what_is_hidden_is_no_picture_of_a_folder(tmp_path):
+    shown = [tmp_path / "a.jpg", tmp_path / "deep" / "b.png"]
+    touch(*shown, tmp_path / "._a.jpg", tmp_path / "deep" / ".b.png", tmp_path / ".trash" / "c.png")
+    assert find_images([str(tmp_path)]) == list_images(tmp_path) == shown[:1]
+    assert list_images(tmp_path, deep=True) == shown
+    assert (
+        list_images(tmp_path / ".trash") == find_images([str(tmp_path / ".trash")]) == [tmp_path / ".trash" / "c.png"]
+    )
+    assert find_images([f"{tmp_path}/._a.jpg"]) == [tmp_path / "._a.jpg"]  # named, it is taken
 
 
 def test_patterns_go_into_folders_and_skip_them(tmp_path):

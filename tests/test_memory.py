@@ -82,6 +82,25 @@ def test_a_network_whose_building_looks_at_numbers():
     assert training_memory(lambda: dla.create_model("timm/convnext_atto", num_classes=2), (64, 64), 2) > 0
 
 
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: training_memory(chain(1)), TypeError, "is a Sequential; expected a function that makes it"),
+        (lambda: training_memory(lambda: chain(1), 64), ValueError, "size is 64; expected height and width"),
+        (lambda: training_memory(lambda: chain(1), SIDES, 0), ValueError, "batch is 0; expected .* at least 1"),
+        (
+            lambda: training_memory(lambda: dla.create_model("dla46_c", width=0.25, features_only=True), SIDES),
+            ValueError,
+            "in training the network gives a list; expected one that gives a tensor",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("unchecked_shapes")  # nor types
+def test_bad_arguments_are_told(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
 @pytest.mark.parametrize(("options", "warned"), [({}, True), ({"memory_efficient": False}, False)])
 def test_before_torch_2_10_it_says_that_it_counts_too_much(monkeypatch, options, warned):
     monkeypatch.setattr(torch, "__version__", TorchVersion("2.9.1"))

@@ -112,6 +112,26 @@ def test_unreadable_pictures_are_skipped_and_named(tmp_path, model, capsys):
     assert captured.out.endswith("skipped 3 of 4 images\n")
 
 
+def test_pictures_too_small_for_boundaries_are_skipped_and_named(tmp_path, capsys):
+    picture(tmp_path / "flat.png", size=(40, 1))
+    picture(tmp_path / "thin.png", size=(1, 40))
+    picture(tmp_path / "whole.png", size=(2, 40))
+    assert predict(tmp_path, model="dla46_cup.bsds500", output=tmp_path / "out") == 1
+    assert names(tmp_path / "out") == {"whole.png", "whole_thin.png", "whole_overlay.jpg"}
+    captured = capsys.readouterr()
+    for name, size in (("flat", "40 x 1"), ("thin", "1 x 40")):
+        assert f"warning: skipped: {tmp_path}/{name}.png is {size}: to have boundaries, it needs 2" in captured.err
+    assert captured.out.endswith("skipped 2 of 3 images\n")
+
+
+def test_what_is_hidden_in_a_folder_is_not_taken(tmp_path, model, capsys):
+    picture(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "._a.png").write_bytes(b"of macOS")
+    assert predict(tmp_path / "in", model=model, output=tmp_path / "out") == 0
+    assert names(tmp_path / "out") == {"a.png", "a_overlay.jpg"}
+    assert capsys.readouterr().out.endswith("skipped 0 of 1 images\n")
+
+
 def test_a_name_that_is_no_text_gets_its_files(tmp_path, model, capsys):
     stem, out = os.fsdecode(b"caf\xe9"), tmp_path / os.fsdecode(b"out\xe9")
     try:

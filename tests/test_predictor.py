@@ -97,11 +97,17 @@ def test_a_wrong_description_is_named(tmp_path, checkpoint, change, message):
         load_predictor(tmp_path / "a.ckpt")
 
 
-@pytest.mark.parametrize("key", ["dla", "state_dict"])
-def test_a_checkpoint_of_something_else_is_named(tmp_path, checkpoint, key):
-    del checkpoint[key]
+@pytest.mark.parametrize(
+    ("keys", "lacks"), [(["dla"], '"dla" of'), (["state_dict"], '"state_dict" of'), (["dla", "state_dict"], None)]
+)
+def test_a_checkpoint_of_something_else_is_named_with_what_to_do(tmp_path, checkpoint, keys, lacks):
+    for key in keys:
+        del checkpoint[key]
     torch.save(checkpoint, tmp_path / "a.ckpt")
-    with pytest.raises(CheckpointError, match=r'a.ckpt lacks the entries "dla" and "state_dict".*`dla fit`'):
+    lacks = lacks or '"dla" and "state_dict" of'
+    with pytest.raises(
+        CheckpointError, match=rf"a.ckpt lacks {lacks} .*`dla fit`.*dla.load_weights.*dla.export.export"
+    ):
         load_predictor(tmp_path / "a.ckpt")
 
 

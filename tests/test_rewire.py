@@ -441,12 +441,14 @@ def test_torchvisions_networks_are_refused():
         rewire(torchvision.models.resnet18())
 
 
+@pytest.mark.usefixtures("unchecked_shapes")  # nor types
 def test_bad_arguments_are_named():
     model = network("basic 1, 2, 3, 4")
     with pytest.raises(ValueError, match=r"'hda', 'ida' or 'hda\+ida', not 'fpn'"):
         rewire(model, structure="fpn")
-    with pytest.raises(ValueError, match="node_width must be at least 1, or None, not 0"):
-        rewire(model, node_width=0)
+    for width in (0, 1.5):
+        with pytest.raises(ValueError, match=f"node_width must be a whole number of at least 1, or None, not {width}"):
+            rewire(model, node_width=width)
     with pytest.raises(ValueError, match=r"max_overhead=0\.001 leaves no room for the nodes of layer2: allow more"):
         rewire(model, max_overhead=0.001)
     with pytest.raises(ValueError, match="this ResNet is rewired already"):

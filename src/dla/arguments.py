@@ -1,11 +1,20 @@
-"""What argparse takes for a number; its own complaint about a text that is none would name a function of ours."""
+"""What users give: numbers on command lines, and options of networks in recipes and studies."""
 
 import argparse
 import math
+from collections.abc import Collection
+
+GIVEN = {
+    "num_classes": "the data says how many classes there are",
+    "pretrained": "weights are named after a dot, as in dla34.in1k",
+}
+"""What is no option of a network that is trained, and why."""
 
 
 def number(text: str, kind: type[float] | type[int], *, zero: bool = False) -> float:
     """The positive number that `text` says, whole where `kind` is int; or 0 where `zero` allows it.
+
+    For argparse, whose own complaint about a text that is none would name a function of ours.
 
     Raises:
         ArgumentTypeError: it says none.
@@ -18,3 +27,14 @@ def number(text: str, kind: type[float] | type[int], *, zero: bool = False) -> f
         what = f"{'' if zero else 'positive '}{'whole ' if kind is int else ''}number{' of at least 0' if zero else ''}"
         raise argparse.ArgumentTypeError(f"{text!r} is not a {what}")
     return value
+
+
+def check_options(options: Collection[str], where: str = "options") -> None:
+    """Refuse options of a network that come from elsewhere.
+
+    Raises:
+        ValueError: it names the option, and says `where` it stands.
+    """
+    for name, instead in GIVEN.items():
+        if name in options:
+            raise ValueError(f"{where} has {name}: leave it out, since {instead}")

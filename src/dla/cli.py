@@ -1,5 +1,6 @@
 """The command line: `dla COMMAND`; for `fit`, `validate` and `test` a recipe is a YAML file plus overrides."""
 
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -48,6 +49,9 @@ COMMANDS = {
 }
 """Module and function of each command but those of Lightning; imported when asked for."""
 
+CLOSED = 141
+"""What a shell says of a program that was ended because its output was closed (128 + SIGPIPE)."""
+
 TRAINING = ("fit", "validate", "test")
 """Lightning's commands."""
 
@@ -57,8 +61,7 @@ def main(args: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if args is None else args)
     command, rest = (args[0], args[1:]) if args else ("--help", [])
     if command in COMMANDS:
-        module, function = COMMANDS[command]
-        return getattr(import_module(module), function)(rest)
+        return _run(*COMMANDS[command], rest)
     if command in TRAINING:
         try:
             from dla.tasks.cli import main as train
@@ -76,6 +79,18 @@ def main(args: Sequence[str] | None = None) -> int:
     meant = f": did you mean {near[0]}?" if near else "; the commands are listed above"
     print(f"{HELP}\n\ndla: {command!r} is not a command{meant}", file=sys.stderr)
     return 2
+
+
+def _run(module: str, function: str, args: Sequence[str]) -> int:
+    """Run a command; where nobody reads its output any more, as behind `| head`, it ends quietly."""
+    try:
+        code: int = getattr(import_module(module), function)(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python writes what is left at its end, which would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED
+    return code
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
     for name in inputs:
         path = Path(name)
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+            files = list_images(path)
         elif path.exists():
             files = [path]
         else:
@@ -43,6 +43,18 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
         for file in files:  # a link counts by its own name, hence its folder alone is resolved
             found.setdefault(file.parent.resolve() / file.name, file)
     return list(found.values())
+
+
+def list_images(folder: Path, *, deep: bool = False) -> list[Path]:
+    """The pictures in a folder by name, where `deep` is set also those in the folders in it; none that are hidden."""
+    found = folder.rglob("*") if deep else folder.iterdir()
+    seen = (path for path in found if not is_hidden(path, folder))
+    return sorted(path for path in seen if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def is_hidden(path: str | Path, folder: str | Path) -> bool:
+    """Whether a name on the way from a folder to a path starts with a dot: ._NAME.jpg, which macOS leaves on disks."""
+    return any(part[0] == "." for part in Path(path).relative_to(folder).parts)
 
 
 def read_image(path: str | Path | BytesIO) -> Image.Image:

@@ -1,10 +1,10 @@
 """What training needs in memory beside parameters and gradients, counted and not computed."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dla.recompute import recomputing
 
@@ -29,7 +29,12 @@ def training_memory(
         batch: over which the figure is averaged.
         recompute: the step runs within `dla.recomputing(macs=recompute)`; None leaves it to the network, of which ours
             recompute unless `set_memory_efficient(False)` says otherwise.
+
+    Raises:
+        TypeError: `make_model` is a network and no function.
+        ValueError: `size` or `batch` is none, or the network gives something other than one tensor.
     """
+    _check(make_model, size, batch)
     # Here, since they take as long to import as torch itself.
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.distributed._tools.mem_tracker import MemTracker, _MemRefType
@@ -49,11 +54,29 @@ def training_memory(
         tracker.track_external(model, images)
         with tracker:
             with recomputing(recompute is not None, macs=recompute or 0):
-                loss = model(images).sum()
+                loss = _loss(model(images))
             kept = count("current", _MemRefType.ACT)
             loss.backward()
             highest = count("peak", _MemRefType.ACT, _MemRefType.TEMP)
     return max(kept, highest) / batch
+
+
+def _check(make_model: object, size: object, batch: int) -> None:
+    if isinstance(make_model, nn.Module):
+        raise TypeError(
+            f"make_model is a {type(make_model).__name__}; expected a function that makes it, as lambda: "
+            'dla.create_model("dla34")'
+        )
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise ValueError(f"size is {size!r}; expected height and width, such as (224, 224)")
+    if batch < 1:
+        raise ValueError(f"batch is {batch}; expected a number of images of at least 1")
+
+
+def _loss(out: object) -> Tensor:
+    if not isinstance(out, Tensor):
+        raise ValueError(f"in training the network gives a {type(out).__name__}; expected one that gives a tensor")
+    return out.sum()
 
 
 def _recomputes(model: nn.Module) -> bool:

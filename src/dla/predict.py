@@ -42,7 +42,8 @@ examples:
     dla predict aerial.tif --model dla46_cup.camvid --output out --window 1024
 
 pictures:
-  Any size. EXIF orientation is applied, transparent parts are laid on white, 16-bit grey becomes 8-bit.
+  Any size; boundaries need 2 pixels or more on each side. EXIF orientation is applied, transparent parts are laid on
+  white, 16-bit grey becomes 8-bit. Of a folder, hidden files are left out.
 
 exit code:
   0 all written; 1 some pictures were unreadable and skipped; 2 nothing was started, or DIR cannot be written to;

@@ -17,7 +17,7 @@ import dla
 from dla.checkpoint import CheckpointError, read_checkpoint
 from dla.images import RGB
 from dla.inference import predict_probabilities
-from dla.weights import WeightsError, network_weights
+from dla.weights import WeightsError
 
 MAX_CLASSES = 256  # what 8 bits can tell apart
 TASKS = ("segmentation", "boundaries", "classification")
@@ -100,14 +100,17 @@ def load_predictor(name_or_path: str | Path, device: torch.device | str = "cpu")
 
 def _load_checkpoint(path: Path, device: torch.device | str) -> Predictor:
     checkpoint = read_checkpoint(path)
-    description = checkpoint.get("dla")
-    if not isinstance(description, Mapping) or not isinstance(checkpoint.get("state_dict"), Mapping):
+    lacking = [key for key in ("dla", "state_dict") if not isinstance(checkpoint.get(key), Mapping)]
+    if lacking:
+        names = " and ".join(f'"{key}"' for key in lacking)
         raise CheckpointError(
-            f'{path} lacks the entries "dla" and "state_dict" that a run writes: give a checkpoint written by `dla fit`'
+            f"{path} lacks {names} of a run's checkpoint: give one written by `dla fit`; weights of another program "
+            "are loaded by dla.load_weights, and the network with them is written by dla.export.export"
         )
+    description = checkpoint["dla"]
     model, name = _build(path, description), description.get("model")
     try:
-        dla.load_weights(model, network_weights(checkpoint))
+        dla.load_weights(model, checkpoint)
     except WeightsError as error:
         raise CheckpointError(f"{path} does not fit the {name} it names: {error}") from error
     return _predictor(model, description, device, source=str(path))

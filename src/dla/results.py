@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from dla.files import atomic_write
-from dla.images import RGB, draw_overlay
+from dla.images import RGB, ImageError, draw_overlay
 from dla.predictor import Predictor
 
 LARGEST_JPEG = 65500  # pixels on a side
@@ -65,9 +65,17 @@ class Boundaries(Results):
     endings = (".png", "_thin.png", "_overlay.jpg")
 
     def write(self, path: Path, image: Image.Image) -> None:
-        """Find the boundaries of the picture."""
+        """Find the boundaries of the picture.
+
+        Raises:
+            ImageError: it is narrower or lower than 2 pixels, so that no boundary has a direction there.
+        """
         from dla.metrics.boundary.suppression import thin_crest  # it needs scipy, of the extra `train`
 
+        if min(image.size) < 2:
+            raise ImageError(
+                f"{path} is {image.width} x {image.height}: to have boundaries, it needs 2 pixels or more on each side"
+            )
         probabilities = self.predictor.boundaries(image, **self.view)
         crest = thin_crest(probabilities)
         full = Image.fromarray((255 * probabilities).round().astype(np.uint8))

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from dla import HierarchicalAggregation, IterativeAggregation, Node, SkipAggregation, figure1
+from dla import HierarchicalAggregation, IterativeAggregation, Node, SkipAggregation, TokenNode, figure1
+from dla.aggregation import IdentityNode
 
 STRUCTURES = ["plain", "skip", "iterative", "tree", "reentrant", "merged"]
 
@@ -90,10 +91,53 @@ def test_bad_arguments_are_named():
         Node([6, 4], 6, residual=True)
     with pytest.raises(ValueError, match="'concat' or 'sum', not 'add'"):
         Node([6, 4], 6, form="add")
+    with pytest.raises(ValueError, match="expected 2 inputs, got 1"):
+        Node([6, 4], 6, form="sum")([torch.zeros(1, 6, 2, 2)])
+    with pytest.raises(ValueError, match=r"kernel_size must be odd, .* not 2"):
+        Node([6, 4], 6, kernel_size=2)
     with pytest.raises(ValueError, match="expected 2 maps, got 3"):
         IterativeAggregation([4, 4], 4)([torch.zeros(1, 4, 2, 2)] * 3)
     with pytest.raises(ValueError, match="disagree"):
         HierarchicalAggregation(conv_blocks(2), 8)(torch.zeros(1, 8, 2, 2), torch.zeros(1, 8, 2, 2))
+
+
+@pytest.mark.parametrize("make", [Node, IterativeAggregation, SkipAggregation, IdentityNode, TokenNode])
+def test_no_inputs_are_refused(make):
+    with pytest.raises(ValueError, match="in_channels is empty: give the channels of at least one input"):
+        make([], 4)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_no_blocks_are_refused(structure):
+    with pytest.raises(ValueError, match="0 blocks: at least 1 is needed"):
+        figure1(structure, [], 4)
+
+
+def preactivated(count, inplace, channels=8):
+    return [nn.Sequential(nn.ReLU(inplace), nn.Conv2d(channels, channels, 3, padding=1)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_blocks_that_overwrite_what_nodes_read_are_refused(structure, training):
+    x = torch.randn(2, 8, 6, 5)
+    figure1(structure, preactivated(4, inplace=False), 8).train(training)(x)
+    model = figure1(structure, preactivated(4, inplace=True), 8).train(training)
+    with torch.set_grad_enabled(training):
+        if structure == "plain":  # no node reads what the blocks give
+            model(x.clone())
+        else:
+            with pytest.raises(RuntimeError, match=r"\(Sequential\) overwrites its input, .*nn\.ReLU\(\) for"):
+                model(x.clone())
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_the_first_block_may_overwrite_its_input(structure):
+    blocks = preactivated(1, inplace=True) + preactivated(3, inplace=False)
+    model, x = figure1(structure, blocks, 8).eval(), torch.randn(2, 8, 6, 5)
+    with torch.inference_mode():  # in which changes are not counted
+        fast = model(x.clone())
+    torch.testing.assert_close(model(x.clone()), fast)
 
 
 def test_the_list_of_channels_stays_the_callers():

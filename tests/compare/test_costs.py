@@ -37,6 +37,20 @@ def test_a_row_that_cannot_agree(content, write):
         matched(read_study(write(content)))
 
 
+@pytest.mark.parametrize("network", ["timm/resnet10t", "test_resnet+ida"])
+def test_rows_of_others_have_no_width(content, write, network):
+    content["rows"]["plain"] = {"network": network}
+    with pytest.raises(ValueError, match=r"row plain: .* has no width to search, .* leave out the row, or match"):
+        matched(read_study(write(content)))
+
+
+def test_options_that_a_task_has_too_are_counted(content, write):
+    frugal = read_study(write(content))
+    content["rows"]["dla"]["options"] |= {"drop_path_rate": 0.1, "memory_efficient": False}
+    lavish = read_study(write(content))
+    assert costs(lavish.rows[1], lavish).memory > costs(frugal.rows[1], frugal).memory
+
+
 def test_nothing_to_match(content, write):
     del content["match"]
     study = read_study(write(content))
@@ -57,9 +71,21 @@ def test_the_nearest_width(target):
         ({"network": "dla35"}, "row bad: unknown model 'dla35'"),
         ({"network": "timm/resnet34", "options": {"structure": "plain"}}, "row bad: .*structure"),
         ({"network": "dla34", "options": {"structure": "twig"}}, "row bad: structure must be one of"),
+        (
+            {"network": "dla46_c", "options": {"features_only": True}},
+            "row bad: dla46_c gives a list of two images .* name a classifier such as dla34, without features_only",
+        ),
+        (
+            {"network": "test_resnet+ida", "options": {"stem_stride": None}},
+            r"row bad: test_resnet\+ida gives \(2, 10, 16, 16\) .* logits \(2, 10\) .* options: {head: classifier}",
+        ),
+        (
+            {"network": "timm/test_vit", "options": {"stem_stride": 4, "dynamic_img_size": False}},
+            r"row bad: timm/test_vit fails on images \(2, 3, 16, 16\): Input height \(16\)",
+        ),
     ],
 )
-def test_a_row_that_cannot_be_built_is_named(content, write, row, message):
+def test_a_row_that_cannot_be_compared_is_named(content, write, row, message):
     del content["match"]
     content["rows"] = {"bad": row}
     study = read_study(write(content))

@@ -8,7 +8,7 @@ from PIL import Image
 from dla.compare.costs import Costs
 from dla.compare.outcome import outcomes
 from dla.compare.picture import draw
-from dla.compare.report import write_report
+from dla.compare.report import table, write_report
 from dla.compare.runs import plan
 from dla.compare.study import read_study
 
@@ -49,6 +49,13 @@ def test_nothing_is_run(report, tmp_path):
     assert [line["best"] for line in read_csv(tmp_path / "results.csv")] == ["not run", "not run"]
     assert read_csv(tmp_path / "curves.csv") == []
     assert "Abacus" not in (tmp_path / "table.md").read_text()
+
+
+def test_a_label_with_a_bar_stays_one_cell(content, write, tmp_path):
+    content["rows"]["dla"]["label"] = "deep | wide"
+    study = read_study(write(content))
+    *_, line = table(study, outcomes(plan(study, tmp_path), COUNTED))
+    assert line.startswith(r"| deep \| wide | dla34, width 0.125 |")
 
 
 def test_one_seed_of_one_row(report, runs, finish):

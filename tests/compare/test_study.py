@@ -47,6 +47,11 @@ def test_a_row_overrides_a_shared_option(content, write):
         (lambda c: c["model"]["init_args"].update(options=[1]), r"model\.init_args\.options is \[1\]"),
         (lambda c: c["rows"]["dla"].update(options=["x"]), r"row dla: options is \['x'\]; expected a mapping"),
         (lambda c: c["rows"]["dla"].update(network=34), "row dla: network is 34; expected a name such as dla34"),
+        (lambda c: c["rows"]["dla"]["options"].update(num_classes=3), "row dla: options has num_classes: leave it out"),
+        (
+            lambda c: c["model"]["init_args"]["options"].update(pretrained=True),
+            "row plain: options has pretrained: leave it out, since weights are named after a dot",
+        ),
         (lambda c: c["match"].update(tolerance="3 %"), r"match\.tolerance is '3 %'; expected a share"),
         (lambda c: c.update(model="dla34"), "model is a mapping with the keys class_path, init_args, not 'dla34'"),
         (lambda c: c.update(match={"row": "tree"}), "match names the row 'tree'; there are plain, dla"),

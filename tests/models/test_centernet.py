@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from foreign import CHANNELS, base_maps, concat_ida, dead_shapes, deformable, head, lines, sum_ida
 from test_parity import randomise
+from timm.models import group_parameters
+from timm.optim import create_optimizer_v2
 
 import dla
 from dla.models.deformable import DeformableConv
@@ -116,6 +118,43 @@ def test_heatmaps_start_at_one_in_ten():
     assert not biases["wh"].any()
 
 
+@pytest.mark.parametrize("decoder", ["plain", "concat"])
+def test_upsampling_does_not_decay_and_rates_fall_towards_the_input(decoder):
+    model = dla.create_model("dla34_centernet", heads={"hm": 2}, head_channels=8, decoder=decoder)
+    optimizer = create_optimizer_v2(model, opt="sgd", lr=0.1, weight_decay=0.05, layer_decay=0.75)
+    group_of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    parameters = dict(model.named_parameters())
+    kept = {name for name, p in parameters.items() if p.ndim > 1 and group_of[id(p)]["weight_decay"] == 0}
+    assert kept
+    assert kept == {name for name in parameters if ".upsample." in name} == model.no_weight_decay()
+    scales = {name: group_of[id(p)]["lr_scale"] for name, p in parameters.items()}
+    assert scales["backbone.body.stem.0.0.weight"] == min(scales.values()) < 0.1
+    assert {scales[name] for name in parameters if not name.startswith("backbone.")} == {1}
+    coarse = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
+    assert len(set(coarse.values())) == 1 + 6 + 1  # the stem, the stages, the rest
+
+
+@torch.no_grad()
+def test_heads_of_one_convolution_have_centernets_names_and_start_at_one_in_ten():
+    heads = {"hm": 2, "wh": 2}
+    model = dla.create_model("dla34_centernet", heads=heads, head_channels=0, decoder="plain").eval()
+    assert model.heads["hm"].bias.sigmoid().sub(0.1).abs().max() < 1e-2
+    assert not model.heads["wh"].bias.any()
+    exported = dla.export_weights(randomise(model), "official")
+    assert {key: tuple(exported[key].shape) for key in exported if key[:2] in heads} == {
+        "hm.weight": (2, 64, 1, 1),
+        "hm.bias": (2,),
+        "wh.weight": (2, 64, 1, 1),
+        "wh.bias": (2,),
+    }
+    copy = dla.create_model("dla34_centernet", heads=heads, head_channels=0, decoder="plain").eval()
+    assert dla.load_weights(copy, exported).layout == "CenterNet"
+    x = torch.randn(1, 3, 33, 64)
+    fused, maps = model.forward_features(x), copy(x)
+    for name in heads:
+        assert torch.equal(maps[name], F.conv2d(fused, exported[f"{name}.weight"], exported[f"{name}.bias"]))
+
+
 def test_other_norms_and_channels():
     model = dla.create_model("dla34_centernet", heads={}, in_chans=1, norm_layer="groupnorm").eval()
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
@@ -129,6 +168,12 @@ def test_other_norms_and_channels():
         ({"num_classes": 3}, TypeError, "num_classes"),
         ({"features_only": True}, ValueError, "is for a classifier, dla34$"),
         ({"pretrained": True}, ValueError, "name the weights"),
+        ({"heads": {"hm.car": 3}}, ValueError, "no head can be named 'hm.car': give names such as 'hm', without dots"),
+        ({"heads": {"": 3}}, ValueError, "no head can be named ''"),
+        ({"heads": {"type": 3}}, ValueError, "no head can be named 'type'"),
+        ({"heads": {"hm": 3, "wh": 0}}, ValueError, "the head 'wh' has 0 channels: give at least 1"),
+        ({"heads": {"hm": -1}}, ValueError, "the head 'hm' has -1 channels"),
+        ({"head_channels": -1}, ValueError, "head_channels must be 0, .* or more, not -1"),
     ],
 )
 def test_wrong_options_are_told(options, error, message):

@@ -186,7 +186,22 @@ def test_names():
         (lambda: dla.create_model("dla35"), ValueError, "unknown model 'dla35'; choose one of dla34, "),
         (lambda: dla.create_model("dla34.nowhere"), ValueError, "no weights named 'dla34.nowhere'"),
         (lambda: dla.create_model("dla34up", pretrained=True), ValueError, "name the weights to load"),
-        (lambda: dla.create_model("dla34", planes=3), TypeError, "planes"),
+        (
+            lambda: dla.create_model("dla34", planes=3),
+            TypeError,
+            "dla34 has no option planes; it has: .*stem_s.*, width",
+        ),
+        (lambda: dla.create_model("dla34", residual=True), TypeError, "dla34 has no option residual"),
+        (
+            lambda: dla.create_model("dla34ida", width=0.5),
+            TypeError,
+            "dla34ida has no option width; it has: drop_path_",
+        ),
+        (
+            lambda: dla.create_model("dla34_centernet", num_classes=2),
+            TypeError,
+            "dla34_centernet has no option num_classes; it has: decoder, ",
+        ),
         (lambda: dla.create_model("dla34", num_classes=-1), ValueError, "num_classes must be at least 0, not -1"),
         (lambda: dla.create_model("dla34up").reset_classifier(0), ValueError, "at least 1, not 0"),
         (lambda: dla.create_model("dla34up", features_only=True), ValueError, "is for a classifier, dla34"),

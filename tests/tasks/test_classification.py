@@ -11,10 +11,12 @@ import pytest
 import torch
 from lightning import Callback, Trainer
 from PIL import Image
+from torchvision.ops import StochasticDepth
 
 import dla
 from dla.checkpoint import read_checkpoint
 from dla.cli import main
+from dla.predictor import load_predictor
 from dla.tasks import ClassificationTask
 from dla.tasks.class_showcase import class_rows, draw_confusion, sheet, write_classes
 from dla.tasks.classification import class_accuracy
@@ -269,7 +271,7 @@ def test_a_backbone_with_a_structure_classifies(tmp_path):
         ),
         (
             lambda names: [*names, "ten"],
-            "has 11 classes and the data 10; class 10 is 'ten' in the checkpoint and None in",
+            "has 11 classes and the data 10; class 10 is 'ten' in the checkpoint and missing in",
         ),
     ],
 )
@@ -286,6 +288,32 @@ def test_recomputing_can_be_switched_off(task):
     assert task.model.memory_efficient is None
     assert not ClassificationTask(network="dla46_c", num_classes=5, memory_efficient=False).model.memory_efficient
     ClassificationTask(network="timm/resnet10t", num_classes=5, memory_efficient=False)
+
+
+def test_options_win_over_arguments_of_the_same_name(tmp_path):
+    options = "{stem_stride: 1, width: 0.25, drop_path_rate: 0.5, memory_efficient: false}"
+    changes = {**SHORT, "--trainer.max_epochs": "1", "--trainer.limit_train_batches": "1"}
+    assert fit(tmp_path, **(changes | {"--model.options": options, "--model.drop_path_rate": "0.1"})) == 0
+    facts = last(tmp_path)["dla"]
+    assert facts["options"]["drop_path_rate"] == 0.5
+    model = load_predictor(tmp_path / "checkpoints" / "last.ckpt").model
+    assert model.memory_efficient is False
+    assert max(part.p for part in model.modules() if isinstance(part, StochasticDepth)) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_classes": 3}, "options has num_classes: leave it out, since the data says"),
+        (
+            {"pretrained": True},
+            r"options has pretrained: leave it out, since weights are named after a dot, .*dla34\.in1k",
+        ),
+    ],
+)
+def test_what_is_no_option_of_a_tasks_network(options, message):
+    with pytest.raises(ValueError, match=message):
+        ClassificationTask(num_classes=7, options=options)
 
 
 @pytest.fixture

@@ -82,6 +82,46 @@ def test_other_heads_are_refused_or_left():
     assert {"hm.0.weight", "id.2.bias"} <= set(report.ignored)
 
 
+def test_named_heads_are_left_and_the_others_loaded():
+    state = checkpoint({"hm": 1, "wh": 2, "reg": 2}, "plain")
+    model = dla.create_model("dla34_centernet", decoder="plain", heads={"hm": 80, "wh": 2, "dep": 1})
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(WeightsError, match=r"missing: heads.dep.*unknown: reg\.0.bias"):
+        dla.load_weights(model, state, new_head=["hm"])
+    report = dla.load_weights(model, state, new_head=["hm", "dep", "reg"])
+    assert {key.split(".")[1] for key in report.reinitialised} == {"hm", "dep"}
+    assert {"hm.0.weight", "hm.2.bias", "reg.0.weight"} <= set(report.ignored)
+    assert "wh.0.weight" not in report.ignored
+    loaded = model.state_dict()
+    for name in ("hm", "dep"):
+        assert torch.equal(loaded[f"heads.{name}.2.weight"], before[f"heads.{name}.2.weight"])
+    assert torch.equal(loaded["heads.wh.2.weight"], state["wh.2.weight"].float())
+    other = dla.create_model("dla34_centernet", decoder="plain", heads={"hm": 3, "wh": 2, "dep": 1})
+    report = dla.load_weights(other, loaded, new_head="hm")  # in our own names
+    assert {key.split(".")[1] for key in report.reinitialised} == {"hm"}
+    with pytest.raises(ValueError, match="new_head names box, but the heads are dep, hm, reg, wh: name some of these"):
+        dla.load_weights(model, state, new_head=["box"])
+
+
+@torch.no_grad()
+def test_a_detector_fits_the_classifier_that_it_stands_on():
+    state = checkpoint(COCO, "deformable")
+    detector = dla.create_model("dla34_centernet").double().eval()
+    dla.load_weights(detector, state)
+    features = dla.create_model("dla34", features_only=True).double().eval()
+    x = torch.randn(1, 3, 33, 64, dtype=torch.float64)
+    expected = detector.backbone(x)
+    for given in (state, detector.state_dict(), mmdetection3d(state)):
+        for value in features.parameters():
+            value.zero_()
+        report = dla.load_weights(features, given)
+        assert any("hm" in key for key in report.ignored)
+        assert all(torch.equal(a, b) for a, b in zip(features(x)[1:], expected, strict=True))
+    classifier = dla.create_model("dla34").double()
+    dla.load_weights(classifier, state)  # which started from ImageNet's, and still holds their last layer
+    assert torch.equal(classifier.head.fc.bias, state["base.fc.bias"])
+
+
 def mmdetection3d(state):
     """CenterNet's state under mmdetection3d's names: backbone, neck with lists from 0, norm1, ConvModule's bn."""
     renamed = {}

@@ -139,6 +139,22 @@ def test_a_folder_that_is_there_is_no_name_of_the_hub(tmp_path, monkeypatch):
     assert not is_hub_name("me/cracks")
 
 
+def test_a_mistyped_path_in_a_folder_does_not_go_to_the_network(tmp_path, monkeypatch):
+    (tmp_path / "models").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dla.weights.source.download", lambda source: pytest.fail(f"{source} is asked for"))
+    message = "there is no models/ctdet, though there is a folder models here: .* write hf-hub:models/ctdet"
+    with pytest.raises(WeightsError, match=message):
+        dla.load_weights(dla.create_model("dla46_c"), "models/ctdet")
+
+
+@pytest.mark.usefixtures("offline")
+def test_pretrained_networks_are_found_beside_a_folder_of_their_owners_name(tmp_path, monkeypatch):
+    (tmp_path / "timm").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert dla.create_model("dla46_c", pretrained=True).pretrained_cfg["hf_hub_id"] == "timm/dla46_c.in1k"
+
+
 def test_all_ten_are_listed():
     assert len(dla.list_models("*.in1k", pretrained=True)) == 10
     for name in dla.list_models("*.in1k", pretrained=True):

@@ -133,10 +133,28 @@ def test_another_upsampling_is_refused():
         dla.load_weights(dla.create_model("dla46_cup", num_classes=5, out_stride=4), state)
 
 
-@pytest.mark.parametrize("name", ["dla46_c", "test_resnet+ida", "dla46_c+ida"])
-def test_a_segmentation_network_is_refused_by_networks_without_its_decoder(name):
+@pytest.mark.parametrize("name", ["test_resnet+ida", "dla46_c+ida"])
+def test_a_segmentation_network_is_refused_by_networks_with_another_decoder(name):
     with pytest.raises(WeightsError, match=r"missing: .*unknown: .*layout: the authors' segmentation"):
         dla.load_weights(dla.create_model(name, num_classes=5), segmentation("dla46_c", 5, 2))
+
+
+def test_a_segmentation_network_fits_the_classifier_that_it_stands_on():
+    state = segmentation("dla46_c", 5, 2)
+    with pytest.raises(WeightsError, match=r"\(2 of another shape: head.fc.bias \(1000,\) instead of \(5,\)"):
+        dla.load_weights(dla.create_model("dla46_c", num_classes=5), state)
+    with pytest.raises(WeightsError, match=r"1 unknown: base.level9.weight"):
+        dla.load_weights(dla.create_model("dla46_c"), {**state, "base.level9.weight": torch.zeros(1)})
+    base = {key.removeprefix("base."): value for key, value in state.items() if key.startswith("base.")}
+    for options, arguments in (({}, {}), ({"num_classes": 5}, {"new_head": True}), ({"features_only": True}, {})):
+        model, same = (dla.create_model("dla46_c", **options) for _ in range(2))
+        report = dla.load_weights(model, state, **arguments)
+        dla.load_weights(same, base, **arguments)
+        assert {"dla_up.ida_0.up_1.weight", "fc.0.weight", "up.weight"} <= set(report.ignored)
+        kept = set(report.reinitialised)
+        assert bool(kept) == bool(arguments)
+        ours, theirs = model.state_dict(), same.state_dict()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours.keys() - kept)
 
 
 def test_other_classes_take_a_new_head():
@@ -168,3 +186,10 @@ def test_what_a_layout_has_no_place_for_is_named(name, layout, message):
 def test_other_structures_have_no_place_in_a_layout(structure):
     with torch.device("meta"), pytest.raises(ValueError, match=r"has no stages.\d.aggregate.*for the ten classifiers"):
         dla.export_weights(dla.create_model("dla34", structure=structure), "timm")
+
+
+def test_heads_of_another_network_are_left_out_with_its_upsampling():
+    model = dla.create_model("dla34_centernet", decoder="concat", heads={"hm": 3}, head_channels=8)
+    report = dla.load_weights(model, segmentation("dla34", 5, 4), new_head=True)
+    assert {"fc.0.weight", "up.weight"} <= set(report.ignored)
+    assert {key.split(".")[1] for key in report.reinitialised} == {"hm"}

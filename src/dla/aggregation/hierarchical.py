@@ -18,10 +18,10 @@ from typing import Any
 
 from torch import nn
 
+from dla.aggregation.checks import Block, keeping
 from dla.aggregation.node import Node, NodeFactory, Value
 
 STRUCTURES = ("tree", "reentrant", "merged")
-Block = Callable[[Any], Any]
 Fuse = Callable[[Sequence[Any]], Any]
 
 
@@ -83,7 +83,9 @@ class HierarchicalAggregation(nn.Module):
     A count that is not a power of two splits at the largest power below it, 6 = 4 + 2; one block alone has no node.
 
     Args:
-        blocks: any number of ready modules, in the order in which they run; each gives `channels` channels.
+        blocks: any number of ready modules, in the order in which they run; each gives `channels` channels. All but
+            the first must leave their input as it is, since nodes read it too: a block that begins with an activation
+            in place is refused when it runs (but not under `torch.inference_mode`, nor compiled).
         channels: of every block and node.
         structure: "tree" (1d), "reentrant" (1e) or "merged" (1f, what the DLA networks are made of).
         join_channels: channels of the map that joins the last node when iterative aggregation joins the stage
@@ -119,7 +121,7 @@ class HierarchicalAggregation(nn.Module):
             raise ValueError(
                 f"join_channels={self.join_channels} and joined={joined if joined is None else 'a map'} disagree"
             )
-        blocks: list[Block] = list(self.blocks)
+        blocks = keeping(list(self.blocks))
         nodes: list[Fuse] = list(self.nodes)
         if joined is not None:
             last, join = nodes[-1], joined

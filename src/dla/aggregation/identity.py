@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dla.aggregation.checks import expect_some
 from dla.aggregation.node import Activation, Norm
 
 
@@ -39,6 +40,7 @@ class IdentityNode(nn.Module):
         activation: Activation = nn.ReLU,
     ) -> None:
         super().__init__()
+        expect_some(in_channels)
         if in_channels[-1] != out_channels:
             raise ValueError(
                 f"the node begins as its last input, so that must have {out_channels} channels, not {in_channels[-1]}"

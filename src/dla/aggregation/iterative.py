@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from dla.aggregation.checks import expect_some
 from dla.aggregation.node import Node, NodeFactory, Value
 
 
@@ -26,6 +27,7 @@ class IterativeAggregation(nn.Module):
 
     def __init__(self, in_channels: Sequence[int], out_channels: int, *, node: NodeFactory = Node) -> None:
         super().__init__()
+        expect_some(in_channels)
         fused = [in_channels[0]] + [out_channels] * (len(in_channels) - 2)
         self.nodes = nn.ModuleList(
             node([shallow, deep], out_channels) for shallow, deep in zip(fused, in_channels[1:], strict=False)

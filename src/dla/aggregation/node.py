@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dla.aggregation.checks import expect_some
+
 Value = TypeVar("Value")
 """A map, or whatever else blocks and nodes pass on: the structures never look inside."""
 Norm = Callable[[int], nn.Module]
@@ -51,6 +53,9 @@ class Node(nn.Module):
         form: str = "concat",
     ) -> None:
         super().__init__()
+        expect_some(in_channels)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, as 1 or 3, so that maps keep their size, not {kernel_size}")
         if residual and in_channels[-1] != out_channels:
             raise ValueError(
                 f"a residual node adds its last input, so that must have {out_channels} channels, not {in_channels[-1]}"
@@ -72,6 +77,8 @@ class Node(nn.Module):
     def _mix(self, inputs: Sequence[Tensor]) -> Tensor:
         if self.form == "concat":
             return self.conv(torch.cat(list(inputs), dim=1))
+        if len(inputs) != len(self.in_channels):
+            raise ValueError(f"expected {len(self.in_channels)} inputs, got {len(inputs)}")
         weights = self.conv.weight.split(self.in_channels, dim=1)
         parts = [F.conv2d(x, w, padding=self.conv.padding) for x, w in zip(inputs, weights, strict=True)]
         return sum(parts[1:], parts[0])

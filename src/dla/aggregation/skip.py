@@ -5,6 +5,7 @@ from functools import partial
 
 from torch import nn
 
+from dla.aggregation.checks import keeping
 from dla.aggregation.hierarchical import STRUCTURES, HierarchicalAggregation
 from dla.aggregation.iterative import IterativeAggregation
 from dla.aggregation.node import Node, NodeFactory, Value
@@ -38,7 +39,10 @@ class SkipAggregation(nn.Module):
 
 
 class Chain(nn.Module):
-    """Blocks one after another; `fuse` takes the list of their outputs; without it the last output is all (1a)."""
+    """Blocks one after another; `fuse` takes the list of their outputs; without it the last output is all (1a).
+
+    With `fuse`, all blocks but the first must leave their input as it is; see `HierarchicalAggregation`.
+    """
 
     def __init__(self, blocks: Sequence[nn.Module], fuse: nn.Module | None = None) -> None:
         super().__init__()
@@ -48,7 +52,8 @@ class Chain(nn.Module):
     def forward(self, x: Value) -> Value:
         """Run the blocks over `x`."""
         outputs = []
-        for block in self.blocks:
+        blocks = list(self.blocks)
+        for block in keeping(blocks) if self.fuse else blocks:
             x = block(x)
             outputs.append(x)
         return self.fuse(outputs) if self.fuse else x
@@ -61,12 +66,15 @@ def figure1(
 
     Args:
         structure: "plain" (a), "skip" (b), "iterative" (c), "tree" (d), "reentrant" (e) or "merged" (f).
-        blocks: ready modules, in the order in which they run.
+        blocks: ready modules, in the order in which they run. But in "plain" all except the first must leave their
+            input as it is; see `HierarchicalAggregation`.
         channels: of every block and node.
         node: makes the nodes; None for the linear node of the skips and the non-linear `Node` of the others.
     """
     if structure in STRUCTURES:
         return HierarchicalAggregation(blocks, channels, structure=structure, node=node or Node)
+    if not blocks:
+        raise ValueError("0 blocks: at least 1 is needed")
     widths = [channels] * len(blocks)
     fuse: dict[str, Callable[[], nn.Module | None]] = {
         "plain": lambda: None,

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dla.aggregation.checks import expect_some
 from dla.aggregation.node import Activation, Norm
 
 
@@ -30,6 +31,7 @@ class TokenNode(nn.Module):
         activation: Activation = nn.GELU,
     ) -> None:
         super().__init__()
+        expect_some(in_channels)
         if residual and in_channels[-1] != out_channels:
             raise ValueError(
                 f"a residual node adds its last input, so that must have {out_channels} channels, not {in_channels[-1]}"

@@ -2,6 +2,7 @@
 
 from dla.backbones.adapt import adapt
 from dla.backbones.maps import Maps
+from dla.backbones.probe import example
 from dla.backbones.pyramid import SimplePyramid
 from dla.backbones.specs import FeatureSpec, check_specs, choose, is_power_of_two, take_indices
 from dla.backbones.timm_maps import timm_model
@@ -13,6 +14,7 @@ __all__ = [
     "adapt",
     "check_specs",
     "choose",
+    "example",
     "is_power_of_two",
     "take_indices",
     "timm_model",

@@ -39,9 +39,15 @@ def as_maps(output: Any) -> list[Any]:
     return list(output) if isinstance(output, Sequence) else [output]
 
 
+def example(module: nn.Module) -> Tensor:
+    """A parameter or buffer of `module`, whose device and dtype its images have; an empty tensor where it has none."""
+    numbers = chain(module.parameters(), module.buffers())
+    return next((x for x in numbers if x.is_floating_point()), torch.empty(0))
+
+
 def run_once(module: nn.Module, size: tuple[int, int], in_chans: int = 3) -> Any:
     """`module` of an empty image of `size`, in evaluation mode; its modes, buffers and the random state stay."""
-    like = next(chain(module.parameters(), module.buffers()), torch.empty(0))
+    like = example(module)
     image = torch.zeros(1, in_chans, *size, dtype=like.dtype, device=like.device)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     devices = [like.device] if like.device.type == "cuda" else []
@@ -89,8 +95,8 @@ def _first_that_runs(module: nn.Module, in_chans: int) -> tuple[Any, tuple[int, 
     reason = str(failures[0]).partition("\n")[0] or type(failures[0]).__name__
     raise ValueError(
         f"the backbone fails on images of {SIZES[0][0]} x {SIZES[0][1]} pixels with in_chans={in_chans} channels "
-        f"({reason}): it must take images of any size; for some of timm's that is an option at their making, "
-        "dynamic_img_size=True or strict_img_size=False"
+        f"({reason}): it must be made for so many channels, in_chans of timm's, and take images of any size; for some "
+        "of timm's that is an option at their making, dynamic_img_size=True or strict_img_size=False"
     ) from failures[0]
 
 
@@ -122,6 +128,8 @@ def _rounds_up(module: nn.Module, layouts: list[Layout], in_chans: int, multiple
     try:
         maps = as_maps(run_once(module, (height, width), in_chans))
     except FAILURES:
+        return False
+    if len(maps) != len(layouts):
         return False
     sizes = [tuple(x.shape[1:3] if last else x.shape[2:]) for x, (_, last) in zip(maps, layouts, strict=True)]
     return sizes == [(-(-height // spec.stride), -(-width // spec.stride)) for spec, _ in layouts]

@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.backbones.maps import Maps
+from dla.backbones.probe import example
 from dla.backbones.specs import FeatureSpec
 
 
@@ -36,7 +37,7 @@ class SimplePyramid(nn.Module):
         self.backbone = backbone
         levels = [(spec, level) for spec, level in _levels(channels, stride) if spec.stride >= finest]
         self.feature_specs = [spec for spec, _ in levels]
-        self.levels = nn.ModuleList(level for _, level in levels)
+        self.levels = nn.ModuleList(level for _, level in levels).to(example(backbone))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """Maps (b, channels, ceil(h / stride), ceil(w / stride)), finest first."""

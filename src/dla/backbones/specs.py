@@ -16,6 +16,8 @@ def take_indices(count: int, indices: int | Sequence[int] | None) -> list[int]:
     """Indices of the chosen among `count` maps: all for None, the last n for an int, negative ones from the end."""
     if indices is None:
         return list(range(count))
+    if isinstance(indices, str):
+        raise ValueError(f"out_indices is {indices!r}; expected a number of feature maps, or a list of their indices")
     chosen = range(count - indices, count) if isinstance(indices, int) else [i + count if i < 0 else i for i in indices]
     if (isinstance(indices, int) and indices < 1) or any(not 0 <= i < count for i in chosen):
         raise ValueError(
@@ -33,7 +35,8 @@ def choose(strides: Sequence[int], indices: int | Sequence[int] | None, finest: 
     coarse = [i for i, stride in enumerate(strides) if stride >= finest]
     chosen = take_indices(len(strides), coarse if indices is None else indices)
     if not chosen:
-        raise ValueError(f"of the backbone's maps, of strides {list(strides)}, none is chosen: give a finer out_stride")
+        remedy = "give a finer out_stride" if indices is None else "name some in out_indices"
+        raise ValueError(f"of the backbone's maps, of strides {list(strides)}, none is chosen: {remedy}")
     return chosen
 
 

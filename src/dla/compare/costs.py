@@ -5,8 +5,9 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from dla.backbones.probe import FAILURES
 from dla.compare.study import Row, Study
 from dla.memory import training_memory
 from dla.models import counting, create_model
@@ -29,12 +30,35 @@ class Costs(NamedTuple):
 
 
 def costs(row: Row, study: Study) -> Costs:
-    """Count what the row's network costs at the study's image size; memory takes seconds."""
+    """Count what the row's network costs at the study's image size; memory takes seconds.
+
+    Raises:
+        ValueError: the network cannot be built, does not take the study's images, or does not classify them.
+    """
     size = (study.image_size, study.image_size)
     with torch.device("meta"):  # counted, not computed
-        model = _build(row, study.classes).eval()
+        model = _build(row, study.classes)
+        _expect_logits(row, model, study)
+        model.eval()
         parameters, macs = counting.parameters(model), counting.macs(model, size)
     return Costs(parameters, macs, training_memory(partial(_build, row, study.classes), size))
+
+
+def _expect_logits(row: Row, model: nn.Module, study: Study) -> None:
+    images, expected = torch.zeros(2, 3, study.image_size, study.image_size), (2, study.classes)
+    try:
+        with torch.no_grad():
+            out = model.train()(images)
+    except FAILURES as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"row {row.name}: {row.network} fails on images {tuple(images.shape)}: {reason}") from error
+    what = tuple(out.shape) if isinstance(out, Tensor) else f"a {type(out).__name__}"
+    if what != expected:
+        remedy = "give it options: {head: classifier}" if "+" in row.network else "name a classifier such as dla34"
+        raise ValueError(
+            f"row {row.name}: {row.network} gives {what} of two images in training where logits {expected} were "
+            f"expected, since studies compare classifiers: {remedy}, without features_only"
+        )
 
 
 def matched(study: Study) -> Study:
@@ -50,6 +74,11 @@ def matched(study: Study) -> Study:
     rows = []
     for row in study.rows:
         if row.name != reference.name:
+            if "/" in row.network or "+" in row.network:
+                raise ValueError(
+                    f"row {row.name}: {row.network} has no width to search, by which match fits classifiers of ours "
+                    "alone, such as dla34: leave out the row, or match"
+                )
             width = matched_width(lambda width, row=row: _count(_wide(row, width), study.classes), target, start)  # type: ignore[misc]
             row = _wide(row, width)
         off = _count(row, study.classes) / target - 1

@@ -87,7 +87,7 @@ def table(study: Study, rows: Sequence[Outcome]) -> list[str]:
 def _cells(study: Study, row: Outcome) -> list[str]:
     width = f", width {row.row.options['width']:g}" if "width" in row.row.options else ""
     counted = [
-        row.row.label,
+        row.row.label.replace("|", r"\|"),  # which would end the cell
         row.row.network + width,
         f"{row.costs.parameters:,}",
         f"{row.costs.macs / 1e6:,.1f} M",

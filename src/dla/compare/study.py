@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml  # type: ignore[import-untyped]
 
+from dla.arguments import check_options
 from dla.files import read_text
 
 REQUIRED = {"title", "image_size", "classes", "seeds", "model", "data", "trainer", "rows"}
@@ -164,6 +165,7 @@ def _rows(rows: Any, shared: dict[str, Any]) -> tuple[Row, ...]:
         _mapping(f"row {name}: options", row.get("options") or {})
         if not isinstance(row["network"], str):
             raise ValueError(f"row {name}: network is {row['network']!r}; expected a name such as dla34")
+        check_options({**shared, **(row.get("options") or {})}, f"row {name}: options")
     return tuple(
         Row(str(name), str(row.get("label", name)), row["network"], {**shared, **(row.get("options") or {})})
         for name, row in rows.items()

@@ -32,6 +32,7 @@ class SetData(LightningDataModule, Generic[Set]):
         ValueError: a number is below its least, 1, or 0 of `workers` and `seed`; it is named.
     """
 
+    tasks: ClassVar[tuple[str, ...]]  # the kinds of task that its batches are for
     classes: tuple[str, ...]
     mean: ClassVar[Triple]
     std: ClassVar[Triple]

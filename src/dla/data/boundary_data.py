@@ -1,7 +1,7 @@
 """The data module that all boundary sets share: several truths of an image become one mask, and stay at hand."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -39,6 +39,7 @@ class BoundaryData(SegmentationData):
         **settings: The others of `SegmentationData`.
     """
 
+    tasks: ClassVar[tuple[str, ...]] = ("boundaries", "segmentation")
     classes = CLASSES
     colors = COLORS
     collate = staticmethod(collate_truths)

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
+from dla.images import is_hidden
+
 SUFFIXES = (".mat", ".png")
 BSDS = "expected groundTruth{k}.Boundaries, one map per annotator, as in BSDS500"
 
@@ -56,7 +58,8 @@ def list_by_stem(folder: str | Path, suffixes: Sequence[str]) -> dict[str, Path]
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}: check the path")
     found: dict[str, Path] = {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()):
+    files = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    for path in sorted(path for path in files if not is_hidden(path, folder)):
         other = found.setdefault(path.stem, path)
         if other != path:
             raise ValueError(f"{other} and {path} have one name: keep one of them, since files are paired by name")

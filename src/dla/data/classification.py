@@ -24,6 +24,7 @@ class ClassificationData(SetData[LabelledSet]):
     image is resized before its centre is cut out.
     """
 
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
     mean: ClassVar[Triple] = MEAN
     std: ClassVar[Triple] = STD
     shift: Shift | None = None

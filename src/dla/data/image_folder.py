@@ -7,7 +7,7 @@ from torchvision.datasets.folder import make_dataset
 
 from dla.data.labelled_files import LabelledFiles
 from dla.files import read_text
-from dla.images import SUFFIXES
+from dla.images import SUFFIXES, is_hidden
 
 
 class LabelledFolder(LabelledFiles):
@@ -34,7 +34,8 @@ class LabelledFolder(LabelledFiles):
                 "add them there, or remove these folders"
             )
         numbers = {name: index for index, name in enumerate(classes)}
-        super().__init__(make_dataset(folder, numbers, extensions=tuple(SUFFIXES), allow_empty=True))
+        found = make_dataset(folder, numbers, extensions=tuple(SUFFIXES), allow_empty=True)
+        super().__init__([(path, number) for path, number in found if not is_hidden(path, folder)])
         if not self.files:
             raise FileNotFoundError(f"no images in {folder}: expected {folder}/CLASS/NAME.jpg")
 

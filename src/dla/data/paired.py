@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from dla.data.sample import IGNORE_INDEX, Sample, check_sizes, make_sample, read_image, read_labels
-from dla.images import RGB
+from dla.images import RGB, is_hidden
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -51,7 +51,8 @@ class PairedFolders:
                     f"no folder {folder}: the {split} split is read from {split}/ and {split}annot/; "
                     "give the folder that holds both as root"
                 )
-        paths = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
+        named = (path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
+        paths = sorted(path for path in named if not is_hidden(path, images))
         self.files = [(path, annotations / f"{path.stem}.png") for path in paths]
         if not self.files:
             raise FileNotFoundError(f"no images in {images}: put those of the {split} split there")

@@ -37,6 +37,7 @@ class SegmentationData(SetData[PixelSet[Any]]):
         repeat: How often one epoch goes through the training images, augmented differently each time.
     """
 
+    tasks: ClassVar[tuple[str, ...]] = ("segmentation",)
     colors: tuple[RGB, ...]
     mean: ClassVar[Triple] = MEAN
     std: ClassVar[Triple] = STD

@@ -19,7 +19,7 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
     """Write one file, weights and metadata within.
 
     Raises:
-        DeployError: ONNX has no operation for something in the network.
+        DeployError: ONNX has no operation for something in the network, or an output has the input's name.
     """
     axes = {0: "batch", 2: "height", 3: "width"} if dynamic else None
     with torch.inference_mode(), warnings.catch_warnings():
@@ -31,7 +31,7 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
                 model,
                 (example,),
                 input_names=[INPUT],
-                output_names=names(answer),
+                output_names=_output_names(answer),
                 dynamic_shapes=(axes,),
                 dynamo=True,
                 verbose=False,
@@ -41,6 +41,13 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
     assert program is not None  # None comes from the older exporter alone
     program.model.metadata_props.update(metadata)
     program.save(path, external_data=False)
+
+
+def _output_names(answer: Any) -> list[str]:
+    found = names(answer)
+    if INPUT in found:  # of two values of one name, a file would have but one
+        raise DeployError(f"an output is named {INPUT}, as the input is: rename it")
+    return found
 
 
 def check_provider(provider: str) -> None:

@@ -10,7 +10,7 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from dla.images import SUFFIXES, read_image
+from dla.images import list_images, read_image
 from dla.predictor import Predictor
 
 Size = tuple[int, int]
@@ -35,9 +35,7 @@ class Calibration:
         root = Path(folder)
         if not root.is_dir():
             raise FileNotFoundError(f"{folder} is no folder: name one that holds pictures like those to come")
-        found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        # What is hidden is no picture, such as the ._NAME.jpg that macOS leaves on other disks.
-        paths = sorted(path for path in found if not any(part[0] == "." for part in path.relative_to(root).parts))
+        paths = list_images(root, deep=True)
         if not paths:
             raise FileNotFoundError(f"no pictures in the folder {folder}, nor in those within: name one that has some")
         self.paths = paths[:: -(-len(paths) // count)]

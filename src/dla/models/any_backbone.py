@@ -1,11 +1,12 @@
 """Aggregation over the maps of any backbone, whose blocks it never looks into: structures and builders."""
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 from torch import nn
 
-from dla.backbones import FeatureSpec, adapt, check_specs, choose, is_power_of_two, timm_model
+from dla.backbones import FeatureSpec, adapt, check_specs, choose, example, is_power_of_two, timm_model
 from dla.models.aggregated import Aggregated, AggregatedClassifier
 from dla.models.classifier import DLA
 from dla.models.dense import IDA, DensePredictor, DLAUp
@@ -34,7 +35,7 @@ def aggregate(
     """Fuse the maps of a backbone into one: images (b, in_chans, h, w) to (b, out_channels, ~h / out_stride, ...).
 
     Sizes are rounded up, and any size of image works. `forward_steps` gives the intermediate maps too, and `step_specs`
-    says what they are.
+    says what they are. The structure takes the device and dtype of a module that is given.
 
     Args:
         backbone: the name of a timm model or of one of our classifiers; a classifier of timm, torchvision or ours, from
@@ -44,7 +45,7 @@ def aggregate(
         out_stride: of the result, the backbone's finest for None. Finer maps are left out; a finer result is upsampled.
         in_chans: channels of the images.
         pretrained: with a name, load the backbone's weights.
-        out_indices: which of the backbone's maps are fused; all for None, but for those at the image's own size.
+        out_indices: the backbone's maps that are fused; None for all, but for a classifier's at the image's own size.
         norm_layer: of the structure (FCN has no norm), and of a backbone of ours that is given by name: "batchnorm",
             "groupnorm", "syncbatchnorm", or what makes a norm from a channel count. A timm model given by name gets its
             batch norms synchronised by "syncbatchnorm", and otherwise keeps its norms, which its weights are made for.
@@ -68,7 +69,7 @@ def aggregate(
     specs: Any = features.feature_specs
     decoder = make_decoder(structure, specs, out_channels, out_stride)
     with_norms(decoder, norm_layer)
-    fused = Aggregated(features, decoder)
+    fused = Aggregated(features, decoder.to(example(features)))
     fused.pretrained_cfg = {key: list(cfg[key]) for key in ("mean", "std") if key in cfg}
     return fused
 
@@ -81,10 +82,11 @@ def make_decoder(
     Raises:
         ValueError: maps of these strides cannot be fused at `out_stride`.
     """
-    if channels < 1:
-        raise ValueError(f"out_channels must be at least 1, not {channels}")
     finest = check_specs(specs)[0].stride
-    out_stride = out_stride or finest
+    out_stride = finest if out_stride is None else out_stride
+    for name, number in {"out_channels": channels, "out_stride": out_stride}.items():
+        if not isinstance(number, Integral) or number < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, not {number!r}")
     if out_stride > finest or finest % out_stride or not is_power_of_two(finest // out_stride):
         raise ValueError(
             f"out_stride must be the finest map's stride, {finest}, over a power of two, not {out_stride}: "
@@ -168,5 +170,6 @@ def create_aggregated(
     else:
         classes = 19 if num_classes is None else num_classes
         model = DensePredictor(parts.backbone, parts.decoder, num_classes=classes)
+    model.head.to(example(parts.backbone))
     model.pretrained_cfg = parts.pretrained_cfg
     return model

@@ -9,7 +9,7 @@ deformable convolutions, and after `DLAUp` one more iterative aggregation fuses 
     1/4    x2  N  N  N         ──> y2 ─┴─ N  N ──> heads
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,11 +21,12 @@ from dla.backbones import FeatureSpec
 from dla.models.blocks import conv_norm
 from dla.models.deformable import DeformableConv
 from dla.models.dense import DLAUp, Size
+from dla.models.depth import groups_within, undecayed_within
+from dla.models.map_heads import map_heads
 from dla.models.upsample import LearnedUpsample
 from dla.recompute import memory_efficient
 
 DETECTION = {"hm": 80, "wh": 2, "reg": 2}  # of COCO: a heatmap per class, the box's size, the centre's offset
-PRIOR = -2.19  # a heatmap's bias at the start: sigmoid(-2.19) = 0.1
 
 
 def conv_layer(in_channels: int, out_channels: int, *, deformable: bool) -> nn.Sequential:
@@ -96,7 +97,10 @@ class CenterNet(nn.Module):
         backbone: gives a list of maps, finest first, and has `feature_specs`.
         decoder: fuses them; has `out_channels` and `out_stride`.
         heads: channels of each map by its name; one whose name holds "hm" is a heatmap.
-        head_channels: of the layer between the fused map and a head's output.
+        head_channels: of the layer between the fused map and a head's output; 0 for none.
+
+    Raises:
+        ValueError: a head's name cannot be a module's, or channels are too few.
     """
 
     def __init__(
@@ -113,9 +117,7 @@ class CenterNet(nn.Module):
         self.pretrained_cfg: dict[str, Any] = {}
         self.backbone = backbone
         self.decoder = decoder
-        self.heads = nn.ModuleDict(
-            {name: _head(decoder.out_channels, head_channels, k, "hm" in name) for name, k in heads.items()}
-        )
+        self.heads = map_heads(decoder.out_channels, heads, head_channels)
 
     def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
         """The fused map, at the decoder's stride."""
@@ -129,6 +131,14 @@ class CenterNet(nn.Module):
         fused = self.forward_features(x)
         return {name: head(fused) for name, head in self.heads.items()}
 
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], tuple[float]]:
+        """From a parameter's name to its layer, as timm takes it; the decoder and the heads are the last."""
+        return groups_within(self, coarse)
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the backbone asks not to decay, and of the upsampling kernels."""
+        return undecayed_within(self)
+
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """See `DLA.set_grad_checkpointing`; the decoder is not checkpointed."""
         self.grad_checkpointing = enable
@@ -138,12 +148,3 @@ class CenterNet(nn.Module):
         """See `DLA.set_memory_efficient`; it holds for the decoder and the heads too."""
         self.memory_efficient = enable
         self.backbone.set_memory_efficient(enable)  # type: ignore[operator]
-
-
-def _head(in_channels: int, channels: int, out_channels: int, heatmap: bool) -> nn.Sequential:
-    last = nn.Conv2d(channels, out_channels, 1)
-    head = nn.Sequential(nn.Conv2d(in_channels, channels, 3, padding=1), nn.ReLU(inplace=True), last)
-    for name, value in head.named_parameters():
-        if name.endswith("bias"):
-            nn.init.constant_(value, PRIOR if heatmap and value is last.bias else 0)
-    return head

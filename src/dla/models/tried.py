@@ -3,10 +3,12 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from dla.arguments import number
 from dla.models.aggregated import Aggregated
 from dla.models.any_backbone import STRUCTURES, aggregate
 from dla.models.counting import macs, parameters
@@ -143,10 +145,11 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("backbone", nargs="?", help="a timm model, such as convnext_tiny, or one of `dla models`")
     parser.add_argument("--structure", choices=STRUCTURES, help="this one alone (with --list: ida unless given)")
-    parser.add_argument("--out-channels", type=int, default=64, help="of all fused maps (default %(default)s)")
-    parser.add_argument("--out-stride", type=int, help="of the fused map (default: the finest of the backbone)")
+    whole = partial(number, kind=int)
+    parser.add_argument("--out-channels", type=whole, default=64, help="of all fused maps (default %(default)s)")
+    parser.add_argument("--out-stride", type=whole, help="of the fused map (default: the finest of the backbone)")
     parser.add_argument(
-        "--size", type=int, default=224, help="side of the image that the cost is of (default %(default)s)"
+        "--size", type=whole, default=224, help="side of the image that the cost is of (default %(default)s)"
     )
     parser.add_argument("--list", action="store_true", help="try a backbone of each family, or the one named")
     arguments = parser.parse_args(argv)
@@ -161,7 +164,7 @@ def main(argv: Sequence[str]) -> int:
     structures = [arguments.structure] if arguments.structure else list(STRUCTURES)
     try:
         print(describe(name, structures, arguments.out_channels, arguments.out_stride, arguments.size))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # the last of networks that do not take the size
         print(f"dla aggregate: {error}", file=sys.stderr)
         return 2
     return 0

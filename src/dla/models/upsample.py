@@ -1,18 +1,21 @@
 """Upsampling in the decoders: transposed convolutions that start out as bilinear interpolation."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def bilinear_kernel(factor: int) -> Float[Tensor, "k k"]:
+def bilinear_kernel(factor: int, device: torch.device | None = None) -> Float[Tensor, "k k"]:
     """The kernel with which a transposed convolution of stride `factor` interpolates bilinearly.
 
     It is 2 `factor` wide, or one less where the factor is odd, so that it is centred on a pixel.
     """
     width = 2 * factor - factor % 2
-    ramp = 1 - (torch.arange(width) - (width - 1) / 2).abs() / factor
+    ramp = 1 - (torch.arange(width, device=device) - (width - 1) / 2).abs() / factor
     return torch.outer(ramp, ramp)
 
 
@@ -54,6 +57,14 @@ class FixedUpsample(nn.Module):
         super().__init__()
         self.factor = factor
         self.register_buffer("kernel", bilinear_kernel(factor), persistent=False)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "FixedUpsample":
+        # A network that was built without memory gets some by `to_empty`, and weights do not hold the kernel.
+        empty = self.kernel.is_meta
+        super()._apply(fn, recurse)
+        if empty and not self.kernel.is_meta:
+            self.kernel.copy_(bilinear_kernel(self.factor, self.kernel.device))
+        return self
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(b, c, h, w) -> (b, c, *size)."""

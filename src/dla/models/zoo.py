@@ -1,7 +1,8 @@
 """Names: how one becomes a model, and which there are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from fnmatch import fnmatch
+from inspect import signature
 from typing import Any
 
 from torch import nn
@@ -62,8 +63,8 @@ def create_model(
             global_pool, norm_layer) and width, by which all channels are multiplied; a dense predictor takes
             num_classes (default 19), in_chans, output_stride, drop_path_rate, norm_layer and out_stride, the stride at
             which it fuses (2, 4, 8 or 16; default 2). "dla34_centernet" takes heads (channels of each map by its name),
-            head_channels (256), in_chans, drop_path_rate, norm_layer, and decoder: "deformable", "plain" (3x3
-            convolutions, as in FairMOT) or "concat" (`DLAUp`, as in dlav0).
+            head_channels (256; 0 makes each head one 1x1 convolution), in_chans, drop_path_rate, norm_layer, and
+            decoder: "deformable", "plain" (3x3 convolutions, as in FairMOT) or "concat" (`DLAUp`, as in dlav0).
 
     Raises:
         ValueError: the name is unknown, or has no weights where they are asked for.
@@ -102,6 +103,8 @@ def _create(
     if out_indices is not None and not features_only:
         raise ValueError("out_indices chooses among the maps that features_only=True gives")
     variant = VARIANTS[base[: -len(decoder)] if decoder else base]
+    builders = {None: (build, DLA), CENTERNET: (build_centernet,)}.get(decoder, (build_dense,))
+    _expect_options(name, options, *builders, said={"residual"})
     if decoder == CENTERNET:
         return build_centernet(variant, **options)
     model = build_dense(variant, decoder, **options) if decoder else build(variant, **options)
@@ -117,11 +120,14 @@ def _create(
 
 
 def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: Any) -> nn.Module:
-    from dla.models.any_backbone import create_aggregated  # here, since that makes our own backbones by name
+    # Here, since that makes our own backbones by name.
+    from dla.models.any_backbone import aggregate, create_aggregated
 
     if features_only:
         raise ValueError(f"{name} fuses maps; features_only is for a classifier, {name.partition('+')[0]}")
-    return create_aggregated(name, pretrained, **{key: value for key, value in options.items() if value is not None})
+    options = {key: value for key, value in options.items() if value is not None}
+    _expect_options(name, options, create_aggregated, aggregate, said={"structure", "pretrained"})
+    return create_aggregated(name, pretrained, **options)
 
 
 def _peer(
@@ -132,6 +138,14 @@ def _peer(
             f"{name} gives logits alone; its maps are those of dla.aggregate({name.partition('/')[2]!r}).backbone"
         )
     return create_peer(name, pretrained, **{key: value for key, value in options.items() if value is not None})
+
+
+def _expect_options(name: str, options: Iterable[str], *builders: Callable[..., Any], said: Set[str]) -> None:
+    """Raise a TypeError where an option is none of any builder, or one that is `said` otherwise."""
+    parameters = [parameter for builder in builders for parameter in signature(builder).parameters.values()]
+    known = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} - said
+    if unknown := sorted(set(options) - known):
+        raise TypeError(f"{name} has no option {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
 
 
 def _weights(base: str, tag: str) -> Packaged:

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -48,7 +49,8 @@ def rewire(
     Load pretrained weights first. The nodes are residual on the last block's output and begin as the identity on it
     (`IdentityNode`), in evaluation and in training. The result is still timm's class: `forward_features`, the feature
     wrappers, `reset_classifier` and `group_matcher` work, and the blocks' keys in the state dict are as before. With
-    `set_grad_checkpointing`, a stage of a ResNet runs again as a whole.
+    `set_grad_checkpointing`, a stage of a ResNet runs again as a whole, and its batch norms count each batch twice in
+    their running statistics, as timm's do.
 
     Args:
         model: a ResNet, ResNeXt, RegNet or ConvNeXt of timm.
@@ -67,8 +69,8 @@ def rewire(
     """
     if structure not in STRUCTURES:
         raise ValueError(f"structure must be 'hda', 'ida' or 'hda+ida', not {structure!r}")
-    if node_width is not None and node_width < 1:
-        raise ValueError(f"node_width must be at least 1, or None, not {node_width}")
+    if node_width is not None and not (isinstance(node_width, Integral) and node_width >= 1):
+        raise ValueError(f"node_width must be a whole number of at least 1, or None, not {node_width!r}")
     specs = [spec for spec in stage_specs(model, structure) if spec.blocks and spec.node_inputs()]
     if not specs:
         raise ValueError(f"nothing to aggregate by {structure!r}: no stage has two blocks; 'ida' needs two stages")

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from lightning import LightningModule
 from torch import Tensor
 
+from dla.arguments import check_options
 from dla.data.sampling import draw_seed
 from dla.models import create_model
 from dla.tasks.optimizers import Optimizer, images_a_step, make_optimizer, scaled_rate
@@ -28,7 +29,8 @@ class Task(LightningModule):
         network: Name of a network (`dla models` lists them); with a dot and a tag it starts from those weights.
         backbone: Name of a timm model or of one of ours, whose maps `structure` fuses; takes the place of `network`.
         structure: What fuses the maps of `backbone`: ida, dla_up, fcn, fpn or unet.
-        options: Further options of the network, such as out_stride or out_channels, as `create_model` takes them.
+        options: Further options of the network, such as out_stride or out_channels, as `create_model` takes them; they
+            win over arguments of the same name.
         num_classes: Given by the data.
         weights: File of weights to start from: of the whole network, or of its classifier.
         new_head: Do not take the head from these weights, because the classes are others.
@@ -99,14 +101,9 @@ class Task(LightningModule):
         self.optimizer, self.lr, self.batch_base = optimizer, lr, batch_base
         self.momentum, self.weight_decay, self.decay_norms = momentum, weight_decay, decay_norms
         self.schedule = settings(schedule=schedule, power=power, milestones=milestones, gamma=gamma, warmup=warmup)
-        model: Any = create_model(
-            self.network,
-            pretrained="." in self.network,
-            num_classes=num_classes,
-            drop_path_rate=drop_path_rate,
-            memory_efficient=memory_efficient,
-            **self.options,
-        )
+        check_options(self.options)
+        chosen = {"drop_path_rate": drop_path_rate, "memory_efficient": memory_efficient} | self.options
+        model: Any = create_model(self.network, pretrained="." in self.network, num_classes=num_classes, **chosen)
         if weights:
             load_weights(model, weights, new_head=new_head)
         model.set_grad_checkpointing(grad_checkpointing)
@@ -172,7 +169,11 @@ class Task(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to use the network without this class."""
-        checkpoint["dla"] = {
+        checkpoint["dla"] = self.facts()
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint says of the network and its data."""
+        return {
             "task": self.kind,
             "model": re.sub(r"\.[^+]*", "", self.network),  # the tag names weights that are trained away by now
             "options": self.options,
@@ -180,21 +181,44 @@ class Task(LightningModule):
             **self.data_facts(),
         }
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of other classes than the data has, or in another order.
+    def setup(self, stage: str) -> None:
+        """Refuse data that is for another task.
 
         Raises:
-            ValueError: it names the first class that differs.
+            ValueError: it names both.
         """
-        before = checkpoint.get("dla", {}).get("classes")
-        now = self.data_facts().get("classes")
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        tasks = getattr(data, "tasks", (self.kind,))
+        if self.kind not in tasks:
+            raise ValueError(
+                f"{type(data).__name__} is for {' and '.join(tasks)}, and {type(self).__name__} for {self.kind}: take "
+                "the recipe of one task for both, or give --model or --data of the other"
+            )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another task or network, or of other classes than the data has, or in another order.
+
+        Raises:
+            ValueError: it names what differs.
+        """
+        there, here = checkpoint.get("dla", {}), self.facts()
+        for key, option in {"task": "--model", "model": "--model.network"}.items():
+            if there.get(key, here[key]) != here[key]:
+                raise ValueError(
+                    f"the checkpoint's {key} is {there[key]}, and this run's {here[key]}: give another {option}, or "
+                    "another checkpoint"
+                )
+        self._check_classes(there.get("classes"), here.get("classes"))
+
+    def _check_classes(self, before: list[str] | None, now: list[str] | None) -> None:
         if before is None or now is None or before == now:
             return
         pairs = enumerate(zip_longest(before, now))
-        number, (there, here) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+        number, names = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+        there, here = ("missing" if name is None else repr(name) for name in names)
         raise ValueError(
-            f"the checkpoint has {len(before)} classes and the data {len(now)}; class {number} is {there!r} in the "
-            f"checkpoint and {here!r} in the data: give data with the checkpoint's classes, in its order"
+            f"the checkpoint has {len(before)} classes and the data {len(now)}; class {number} is {there} in the "
+            f"checkpoint and {here} in the data: give data with the checkpoint's classes, in its order"
         )
 
     def data_facts(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dla.models import DensePredictor
 from dla.models.heads import DenseHead
 from dla.tasks.base import Batch, Task
 from dla.tasks.boundary_showcase import BoundaryShowcase
+from dla.tasks.unseen import UnseenClasses
 
 
 class BoundaryTask(Task):
@@ -116,9 +117,9 @@ class BoundaryTask(Task):
         """Log what was matched."""
         self._log_metrics("test", "test")
 
-    def configure_callbacks(self) -> Callback:
-        """Show results when a run ends."""
-        return BoundaryShowcase()
+    def configure_callbacks(self) -> list[Callback]:
+        """Show results when a run ends, and warn of classes that never occur."""
+        return [BoundaryShowcase(), UnseenClasses()]
 
     def _match(self, metric: str, probabilities: Tensor, truths: Sequence[Tensor]) -> None:
         # An image without annotators only fills up the last round of processes.

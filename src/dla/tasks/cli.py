@@ -2,14 +2,11 @@
 
 import logging
 import os
-import re
 import sys
-import traceback
 import warnings
-from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentError, Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -19,15 +16,10 @@ import dla.data.class_modules
 import dla.data.modules
 import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
 from dla.checkpoint import read_checkpoint
-from dla.tasks.run import AtomicCheckpointIO, SaveConfig, checkpoints, loggers, refuse_second_run
+from dla.tasks.errors import misused, said
+from dla.tasks.run import AtomicCheckpointIO, SaveConfig, checkpoints, loggers, prepare_folder
 
-# The last frame, its source, and the message, in what torch makes of an error in a process that loads data.
-LOADING = re.compile(
-    r"Caught \w+ in DataLoader worker process [\s\S]*\n"
-    r'  File "(?P<file>[^"\n]*)", line \d+, in [^\n]*\n(?:    [^\n]*\n)*[\w.]+: (?P<said>[\s\S]*)'
-)
-
-TERMINATED = 143  # what shells give for a process that SIGTERM ended
+INTERRUPTED, TERMINATED = 130, 143  # what shells give for a process that Ctrl-C or SIGTERM ended
 
 NOISE = (  # warnings about which the reader can do nothing
     r".*args parameter is intended to run from within Python.*",
@@ -61,8 +53,8 @@ class CLI(LightningCLI):
             config.weights_only = True
         elif not training:
             _require_weights(config.model.init_args)
-        elif not config.trainer.fast_dev_run:
-            refuse_second_run(config.trainer.default_root_dir)
+        if training and not config.trainer.fast_dev_run:
+            prepare_folder(config.trainer.default_root_dir, config.ckpt_path)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """In `fit`, keep logs and checkpoints in the run's folder; `validate` and `test` print alone."""
@@ -81,9 +73,9 @@ class CLI(LightningCLI):
 
 
 def main(args: list[str]) -> int:
-    """Run `fit`, `validate` or `test` with its options; bad input ends in one line on stderr and exit code 1.
+    """Run `fit`, `validate` or `test` with its options; bad input ends in one line on stderr and exit code 1 or 2.
 
-    SIGTERM stops a run after its step, with exit code 143.
+    Ctrl-C stops a run, with exit code 130, and SIGTERM after its step, with 143.
     """
     # Lightning's greetings; what it warns of comes by `warnings`.
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -101,20 +93,30 @@ def main(args: list[str]) -> int:
                 save_config_kwargs={"save_to_log_dir": False},
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
+                parser_kwargs={"exit_on_error": False, args[0]: {"exit_on_error": False}},
                 # None where they are the process's own: Lightning warns of two sources, and ddp starts its children
                 # with the process's arguments.
                 args=None if args == sys.argv[1:] else args,
             )
-    except SIGTERMException:  # which by itself would end the program as if all were done
-        print(f"dla {args[0]}: stopped by SIGTERM before its end", file=sys.stderr)
-        return TERMINATED
-    except (ValueError, OSError) as error:
-        said = _said(error)
-        if said is None:
+    except SIGTERMException:  # a SystemExit, which by itself would end the program as if all were done
+        return _ended(args, "stopped by SIGTERM before its end", TERMINATED)
+    except (KeyboardInterrupt, SystemExit) as error:
+        if not isinstance(error.__context__ or error, KeyboardInterrupt):  # of which Lightning makes an exit
             raise
-        print(f"dla {args[0]}: {said}", file=sys.stderr)
-        return 1
+        return _ended(args, "interrupted", INTERRUPTED)
+    except ArgumentError as error:
+        return _ended(args, f"{misused(str(error))} (dla {args[0]} --help lists all options)", 2)
+    except (ValueError, OSError) as error:
+        ours = said(error)
+        if ours is None:
+            raise
+        return _ended(args, ours, 1)
     return 0
+
+
+def _ended(args: list[str], message: str, code: int) -> int:
+    print(f"dla {args[0]}: {message}", file=sys.stderr)
+    return code
 
 
 def _as_launched(trainer: Namespace) -> dict[str, Any]:
@@ -127,28 +129,3 @@ def _as_launched(trainer: Namespace) -> dict[str, Any]:
 def _require_weights(task: Namespace) -> None:
     if not task.get("weights") and "." not in (task.get("backbone") or task.get("network", "")):
         raise ValueError("there is nothing to measure in untrained weights: give --ckpt_path or --model.weights")
-
-
-def _said(error: BaseException | None) -> str | None:
-    """What the outermost of an error and its causes says that our own code raised; None if there is none.
-
-    jsonargparse wraps an error of a constructor into one that lists all its arguments, and ours may wrap Pillow's.
-    """
-    if error is None:
-        return None
-    if _is_ours(error):
-        return str(error)
-    return _said_by_worker(str(error)) or _said(error.__cause__)
-
-
-def _said_by_worker(text: str) -> str | None:
-    """What our own code said in a process that loads data; of its error torch passes on the traceback, as text."""
-    found = LOADING.fullmatch(text)
-    ours = found and Path(__file__).parents[1] in Path(found["file"]).parents
-    return found["said"].rstrip() if found and ours else None
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether our own code raised the error, which then speaks to the user; any other needs its traceback."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    return bool(frames) and frames[-1][0].f_globals["__name__"].split(".")[0] == "dla"

@@ -1,5 +1,8 @@
 """A run's folder: the resolved configuration, metrics, the best and the last checkpoint."""
 
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dla.files import atomic_write
 
@@ -36,32 +40,80 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write beside `path`, then rename."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as partial:
-            torch.save(checkpoint, partial)
+        """Write beside `path`, then rename.
+
+        Raises:
+            OSError: it cannot be written, and the one before is still there.
+        """
+        folder = Path(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with atomic_write(path) as partial:
+                torch.save(checkpoint, partial)
+        except (OSError, RuntimeError) as error:  # the latter is what torch makes of a full disk
+            free = shutil.disk_usage(folder).free / 2**20
+            problem = f"{path} could not be written ({_first_line(error)}), and {free:.0f} MiB are free there"
+            raise OSError(f"{problem}: make room. {_how_to_go_on(folder.parent)}".rstrip()) from error
 
 
-def refuse_second_run(root: str) -> None:
-    """Raise FileExistsError where `root` holds a run, which a new one would overwrite."""
-    last = Path(root, "checkpoints", "last.ckpt")
-    if last.exists():
+def prepare_folder(root: str, goes_on_from: str | None = None) -> None:
+    """Make the folder of a run.
+
+    Raises:
+        FileExistsError: it holds a run, which this one would overwrite, since it does not go on with it.
+        OSError: it cannot be written to.
+    """
+    checkpoint = Path(root, "checkpoints", "last.ckpt")
+    if checkpoint.exists() and (goes_on_from is None or not _within(goes_on_from, checkpoint.parent)):
+        other = f", another one than {goes_on_from} is of" if goes_on_from else ""
         raise FileExistsError(
-            f"{root} already holds a run. Go on with it by `dla fit --config {root}/config.yaml --ckpt_path {last}`, "
-            "or choose another folder by --trainer.default_root_dir"
+            f"{root} already holds a run{other}. {_how_to_go_on(Path(root))} Or choose another folder by "
+            "--trainer.default_root_dir"
         )
+    try:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{root} cannot be written to ({error.strerror}): choose another folder by --trainer.default_root_dir"
+        ) from error
+
+
+def _within(path: str, folder: Path) -> bool:
+    return folder.resolve() in Path(path).resolve().parents
+
+
+def _how_to_go_on(root: Path) -> str:
+    """The command for it; nothing where there is no checkpoint yet."""
+    last = root / "checkpoints" / "last.ckpt"
+    return f"Go on with it by `dla fit --config {root}/config.yaml --ckpt_path {last}`." if last.exists() else ""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 class SaveConfig(SaveConfigCallback):
     """Writes the resolved configuration to `config.yaml` in the run's folder when training starts."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Nothing yet: a checkpoint from which the run is to go on has not been looked at, and may be refused."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write it now."""
+        if trainer.is_global_zero:
+            self.save_config(trainer, pl_module, "fit")
+
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write it whole or not at all."""
-        if stage != "fit":
-            return
-        root = Path(trainer.default_root_dir)
-        root.mkdir(parents=True, exist_ok=True)
         config = self.config.clone()
         config.ckpt_path = config.weights_only = None  # where a run went on from is not part of its recipe
-        with atomic_write(root / "config.yaml") as partial:
+        with atomic_write(Path(trainer.default_root_dir) / "config.yaml") as partial:
             self.parser.save(config, partial, skip_none=False, multifile=False)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Where somebody stopped the run, say how to go on with it."""
+        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        if stopped and trainer.is_global_zero and trainer.state.fn == "fit":
+            print(_how_to_go_on(Path(trainer.default_root_dir)), file=sys.stderr)

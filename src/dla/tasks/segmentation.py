@@ -5,6 +5,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from lightning import Callback
 from torch import Tensor
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
@@ -14,6 +15,7 @@ from dla.inference import predict_probabilities
 from dla.models import DensePredictor
 from dla.tasks.base import Batch, Task
 from dla.tasks.segmentation_showcase import SegmentationShowcase
+from dla.tasks.unseen import UnseenClasses
 
 
 class SegmentationTask(Task):
@@ -97,9 +99,9 @@ class SegmentationTask(Task):
         self.log(f"{split}/miou", values["iou"].nanmean(), prog_bar=True, sync_dist=True)
         self.log_dict({f"{split}/accuracy": values["accuracy"], **ious}, sync_dist=True)
 
-    def configure_callbacks(self) -> SegmentationShowcase:
-        """Show results when a run ends."""
-        return SegmentationShowcase()
+    def configure_callbacks(self) -> list[Callback]:
+        """Show results when a run ends, and warn of classes that never occur."""
+        return [SegmentationShowcase(), UnseenClasses()]
 
 
 def pixel_loss(

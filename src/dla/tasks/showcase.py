@@ -32,7 +32,7 @@ class Showcase(Callback):
     """
 
     def __init__(self, images: int = 4) -> None:
-        self.images = images
+        self.images, self.began = images, False
 
     def table(self, trainer: Trainer, values: dict[str, float], title: str) -> Table | None:
         """The table of the metrics `values`, named without their split."""
@@ -44,6 +44,7 @@ class Showcase(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained, and where the results go."""
+        self.began = True
         parameters = sum(p.numel() for p in pl_module.parameters()) / 1e6
         say(
             trainer,
@@ -64,6 +65,12 @@ class Showcase(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.is_global_zero and data and not trainer.fast_dev_run and self.images:  # type: ignore[attr-defined]
             self._draw(trainer, data, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say so where a run that went on had nothing left to do."""
+        if not self.began:
+            epochs = f"{trainer.current_epoch} of {trainer.max_epochs} epochs are done"
+            say(trainer, f"nothing to train: {epochs}; for more, raise --trainer.max_epochs")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print what `validate` measured."""

@@ -1,7 +1,8 @@
 """CenterNet's and FairMOT's names for their DLA-34: the authors' with deformable convolutions, `ida_up` and heads.
 
 `proj_{k}` and `node_{k}` are `conv` and `actf.0`, its batch norm; a deformable `conv` has a `conv_offset_mask` of 27
-channels. `ida_up` is the iterative aggregation behind the lines `dla_up.ida_{i}`, and `{name}.{0,2}` are heads.
+channels. `ida_up` is the iterative aggregation behind the lines `dla_up.ida_{i}`, and `{name}.{0,2}` are heads, or
+`{name}` alone where one is a single convolution.
 """
 
 import re
@@ -22,7 +23,7 @@ def decoder_names(model: nn.Module) -> dict[str, str]:
     """CenterNet's name of each module with parameters of a decoder of the kind `CenterNetUp`, and of the heads."""
     pairs = {}
     for name in {key.rpartition(".")[0] for key in model.state_dict()}:
-        if head := re.fullmatch(r"heads\.(.+\.\d)", name):
+        if head := re.fullmatch(r"heads\.(.+)", name):
             pairs[name] = head[1]
         if found := re.fullmatch(
             rf"decoder\.(up\.lines\.\d+|final)\.({'|'.join(KINDS)})\.(\d+)(?:\.layer)?(\..+)", name

@@ -12,11 +12,28 @@ IMAGENET = "in1k"  # ends the names of the authors' weights, such as "dla34.in1k
 
 
 def is_hub_name(source: str) -> bool:
-    """Whether this is a repository: "timm/dla34.in1k" where there is no such path, or anything behind "hf-hub:"."""
+    """Whether this is a repository: "timm/dla34.in1k" where no folder here is named "timm", or all behind "hf-hub:"."""
     if source.startswith(PREFIX):
         return True
+    return _like_hub_name(source) and not Path(source).parent.is_dir()
+
+
+def _like_hub_name(source: str) -> bool:
     named = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?", source)
-    return named is not None and not source.endswith(FILES) and not Path(source).exists()
+    return named is not None and not source.endswith(FILES)
+
+
+def check_path(source: str) -> None:
+    """Refuse a missing file in a folder here whose name could be a repository's as well.
+
+    Raises:
+        WeightsError: it is one.
+    """
+    if _like_hub_name(source) and not Path(source).exists():
+        raise WeightsError(
+            f"there is no {source}, though there is a folder {Path(source).parent} here: check the path; or, for a "
+            f"repository of the Hugging Face hub, write {PREFIX}{source}"
+        )
 
 
 def download(source: str) -> str:
@@ -28,15 +45,16 @@ def download(source: str) -> str:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    name, _, revision = source.removeprefix(PREFIX).partition("@")
+    repository = source.removeprefix(PREFIX)
+    name, _, revision = repository.partition("@")
     try:
         return hf_hub_download(name, "model.safetensors", revision=revision or None)
     except (OSError, ValueError, EntryNotFoundError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise WeightsError(
-            f"{source} is no file here, and of the Hugging Face hub it is neither in the cache nor could it be fetched "
-            f"({reason}). Check the name, the network, and that HF_HUB_OFFLINE is not set; or fetch the file elsewhere "
-            f"by `hf download {name} model.safetensors`, and give its path"
+            f"{repository} is no file here, and of the Hugging Face hub it is neither in the cache nor could it be "
+            f"fetched ({reason}). Check the name, the network, and that HF_HUB_OFFLINE is not set; or fetch the file "
+            f"elsewhere by `hf download {name} model.safetensors`, and give its path"
         ) from error
 
 

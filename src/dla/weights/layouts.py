@@ -8,6 +8,8 @@ from torch import nn
 
 from dla.weights import centernet, mmdet3d, official, timm, vis4d
 
+AROUND = ("decoder.", "head.", "heads.")  # what a network with a decoder holds around its backbone
+
 
 class Layout(NamedTuple):
     """What weights of one layout have to do with one model.
@@ -34,7 +36,9 @@ def find_layout(model: nn.Module, keys: Collection[str]) -> Layout:
     name, authors = _authors_names(keys)
     if not authors:
         return _ours(model, keys)
-    return (_network if any(key.startswith("base.") for key in authors.values()) else _trunk)(model, name, authors)
+    if not any(key.startswith("base.") for key in authors.values()):
+        return _trunk(model, name, authors)
+    return (_network if hasattr(model, "decoder") else _trunk_of_network)(model, name, authors)
 
 
 def network_names(model: nn.Module) -> dict[str, str]:
@@ -67,8 +71,15 @@ def _network(model: nn.Module, name: str, authors: dict[str, str]) -> Layout:
     return Layout(name, "", authors, _placed(authors, ours), unused, head)
 
 
+def _trunk_of_network(model: nn.Module, name: str, authors: dict[str, str]) -> Layout:
+    """For a model without a decoder: what a dense predictor or a detector stands on."""
+    base = {key: theirs[5:] for key, theirs in authors.items() if theirs.startswith("base.")}
+    layout = _trunk(model, name, base)
+    return layout._replace(unused=[*layout.unused, *(key for key in authors if key not in base)])
+
+
 def _trunk(model: nn.Module, name: str, authors: dict[str, str]) -> Layout:
-    part = _trunk_prefix(model)
+    part = _trunk_prefix(model.state_dict()) or ""
     ours = {theirs: f"{part}{module}" for module, theirs in timm.names(official.body(model)).items()}
     unread = official.unused(model, authors.values())
     unused = [key for key, theirs in authors.items() if theirs in unread]
@@ -77,12 +88,16 @@ def _trunk(model: nn.Module, name: str, authors: dict[str, str]) -> Layout:
 
 
 def _ours(model: nn.Module, keys: Collection[str]) -> Layout:
-    classifier = "stem.0.0.weight" in keys
-    part = _trunk_prefix(model) if classifier else ""
-    built = {_part(key.removeprefix(part)) for key in model.state_dict() if key.startswith(part)}
-    unused = [key for key in keys if classifier and _part(key) not in built]
+    """Each tensor by its own name; or a classifier alone, where weights and model hold it in different places."""
+    there, part = _trunk_prefix(keys), _trunk_prefix(model.state_dict())
     head = [key for key in keys if key.startswith(("head.", "heads."))]
-    return Layout("ours", part, {}, {key: f"{part}{key}" for key in keys}, unused, head)
+    if there is None or part is None or there == part != "":
+        return Layout("ours", "", {}, {key: key for key in keys}, [], head)
+    placed = {key: part + key.removeprefix(there) for key in keys if key.startswith(there)}
+    built = {_part(key.removeprefix(part)) for key in model.state_dict() if key.startswith(part)}
+    unused = [key for key in placed if _part(key.removeprefix(there)) not in built]
+    unused += [key for key in keys if key not in placed and key.startswith(AROUND)]
+    return Layout("ours", part, {}, placed, unused, head)
 
 
 def _part(key: str) -> str:
@@ -91,9 +106,9 @@ def _part(key: str) -> str:
     return found[0] if found else ""
 
 
-def _trunk_prefix(model: nn.Module) -> str:
-    """What stands before a classifier's names in `model`: "" in the classifier itself."""
-    return next((part for part in ("backbone.body.", "body.") if f"{part}stem.0.0.weight" in model.state_dict()), "")
+def _trunk_prefix(keys: Collection[str]) -> str | None:
+    """What stands before a classifier's names: "" in the classifier itself; None where there is none."""
+    return next((part for part in ("backbone.body.", "body.", "") if f"{part}stem.0.0.weight" in keys), None)
 
 
 def _placed(authors: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:

@@ -66,8 +66,14 @@ def unused(model: nn.Module, keys: Collection[str]) -> set[str]:
 
 
 def check_upsampling(model: nn.Module, weight: Any) -> None:
-    """Refuse a final upsampling other than bilinear interpolation by the model's stride, all that we have there."""
-    kernel: Tensor = model.head.upsample.kernel  # type: ignore[union-attr, assignment]
+    """Refuse a final upsampling other than bilinear interpolation by the model's stride, all that we have there.
+
+    A model without one, such as a classifier, takes the rest of the weights.
+    """
+    upsample: Any = getattr(getattr(model, "head", None), "upsample", None)
+    if upsample is None:
+        return
+    kernel: Tensor = upsample.kernel
     shape = tuple(getattr(weight, "shape", []))
     if shape[-2:] != kernel.shape or not torch.allclose(weight.to(kernel), kernel.expand(shape)):
         raise WeightsError(

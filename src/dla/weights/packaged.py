@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from dla.weights.hub import imagenet_cfg
+from dla.weights.hub import PREFIX, imagenet_cfg
 from dla.weights.load import load_weights
 
 FOLDER = Path(__file__).with_name("packaged")
@@ -40,7 +40,7 @@ def packaged_options(name: str) -> dict[str, Any]:
 
 def on_hub(repository: str) -> Packaged:
     """The authors' ImageNet weights of one network, in a repository such as "timm/dla34.in1k"."""
-    return Packaged(repository, {**imagenet_cfg(), "hf_hub_id": repository})
+    return Packaged(f"{PREFIX}{repository}", {**imagenet_cfg(), "hf_hub_id": repository})
 
 
 def load_packaged(model: nn.Module, weights: Packaged) -> None:

@@ -16,8 +16,9 @@ class LoadReport:
         layout: whose names the weights had, such as "timm".
         mapped: the weights' name of each tensor of the model that was loaded, by the model's name.
         ignored: the weights' names of what nothing in the model reads: layers that the authors' networks never use,
-            frozen upsampling, and what the model was built without.
-        reinitialised: the model's names of its head, which is as it was built because the classes differ.
+            frozen upsampling, counters of norms that are fixed, what the model was built without, and heads in whose
+            place it has new ones.
+        reinitialised: the model's names of its heads that are as they were built, as `new_head` asked.
         untouched: the model's names of what a classifier's weights do not hold: a decoder and its head.
     """
 
@@ -32,7 +33,7 @@ class LoadReport:
         lines = [f"{len(self.mapped)} tensors loaded, layout: {self.layout}"]
         groups = [
             ("ignored because unused", self.ignored),
-            ("reinitialised because the classes differ", self.reinitialised),
+            ("left as built because a new head was asked for", self.reinitialised),
             ("untouched because the weights are a classifier's", self.untouched),
         ]
         return "\n".join(lines + [f"{len(names)} {what}: {shortened(names)}" for what, names in groups if names])

@@ -3,21 +3,27 @@
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from dla.weights.hub import download, is_hub_name
+from dla.weights.hub import check_path, download, is_hub_name
 from dla.weights.report import WeightsError
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # in what training programs call a network's weights
+PREFIXES = ("model.", "module.", "_orig_mod.")
 
 
 def read_source(source: str | os.PathLike[str]) -> Mapping[str, Any]:
     """What a file or a repository of the Hugging Face hub holds, as it is there; see `load_weights`."""
     name = os.fspath(source)
-    path = download(name) if is_hub_name(name) else name
-    return _safetensors(path) if path.endswith(".safetensors") else _checkpoint(path)
+    if is_hub_name(name):
+        name = download(name)
+    else:
+        check_path(name)
+    return _safetensors(name) if name.endswith(".safetensors") else _checkpoint(name)
 
 
 def _checkpoint(path: str) -> Mapping[str, Any]:
@@ -61,22 +67,31 @@ def check_hash(path: str) -> None:
         )
 
 
-def network_weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
+def network_weights(checkpoint: Mapping[str, Any], own: Collection[str] = ()) -> Mapping[str, Tensor]:
     """The network's part of a training checkpoint's weights, without what wrappers put before its names.
 
-    That is `model.` in this library's tasks, beside which nothing is taken, and `module.` in data-parallel training.
+    That is `model.` in Lightning's tasks, beside which nothing is taken, `module.` in data-parallel training, and
+    `_orig_mod.` of what was compiled, in any order.
+
+    Args:
+        checkpoint: a state dict, alone or as one of `WRAPPERS`.
+        own: names of the network, where it is known; they stay as they are, even if they start like that.
 
     Raises:
         WeightsError: these are no weights, since their keys are no names.
     """
-    wrapped = isinstance(checkpoint.get("state_dict"), Mapping)
-    state = checkpoint["state_dict"] if wrapped else checkpoint
+    wrapper = next((name for name in WRAPPERS if isinstance(checkpoint.get(name), Mapping)), None)
+    state = checkpoint[wrapper] if wrapper else checkpoint
     odd = [key for key in state if not isinstance(key, str)]
     if odd:
         raise WeightsError(f"weights have names as keys, and not {odd[0]!r}: give the state dict of a network")
-    if wrapped and any(key.startswith("model.") for key in state):
-        state = {key: value for key, value in state.items() if key.startswith("model.")}
-    for prefix in ("model.",) * wrapped + ("module.",):
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    while not any(key in own for key in state) and (prefix := _prefix(state, wrapper is not None)):
+        state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     return state
+
+
+def _prefix(state: Collection[str], wrapped: bool) -> str:
+    """What a wrapper put before all names; in a checkpoint, also the task's `model.` before some of them."""
+    common = (prefix for prefix in PREFIXES if state and all(key.startswith(prefix) for key in state))
+    task = "model." if wrapped and any(key.startswith("model.") for key in state) else ""
+    return next(common, task)

@@ -1,0 +1,44 @@
+"""What the structures expect of the channels and blocks that they are given."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Block = Callable[[Any], Any]
+
+
+def expect_some(in_channels: Sequence[int]) -> None:
+    """Raise a ValueError where there are no inputs."""
+    if len(in_channels) == 0:
+        raise ValueError("in_channels is empty: give the channels of at least one input")
+
+
+def keeping(blocks: Sequence[Block]) -> list[Block]:
+    """`blocks` that raise a RuntimeError where one overwrites the output of another, which nodes have yet to read.
+
+    The first may overwrite what it reads, which no node does. Nothing is noticed under `torch.inference_mode`, in which
+    tensors do not count changes, nor in a graph that is compiled or exported.
+    """
+    return [*blocks[:1], *map(_keeping, blocks[1:])]
+
+
+def _keeping(block: Block) -> Block:
+    def run(x: Any) -> Any:
+        before = _changes(x)
+        out = block(x)
+        if _changes(x) != before:
+            raise RuntimeError(
+                f"a block ({type(block).__name__}) overwrites its input, which nodes read after it: make its first "
+                "operation not in place, such as nn.ReLU() for nn.ReLU(inplace=True)"
+            )
+        return out
+
+    return run
+
+
+def _changes(x: Any) -> int:
+    """How often a tensor was changed in place, where that is counted."""
+    counted = isinstance(x, Tensor) and not torch.compiler.is_compiling() and not x.is_inference()
+    return x._version if counted else 0

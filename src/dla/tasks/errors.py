@@ -1,0 +1,63 @@
+"""What went wrong in a run, in the words of the code that knows, or of the parser without its lists."""
+
+import importlib
+import inspect
+import re
+import traceback
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+# The last frame, its source, and the message, in what torch makes of an error in a process that loads data.
+LOADING = re.compile(
+    r"Caught \w+ in DataLoader worker process [\s\S]*\n"
+    r'  File "(?P<file>[^"\n]*)", line \d+, in [^\n]*\n(?:    [^\n]*\n)*[\w.]+: (?P<said>[\s\S]*)'
+)
+
+# What jsonargparse says of other ways in which an option could have been right, and of its own representation.
+BESIDE = re.compile(
+    r"Does not validate against any|Subtypes: |Errors:$|Expected a <class 'NoneType'>|Expected a path but|"
+    r"Given value type: |Given value: (NestedArg|Namespace|[\[{])"
+)
+UNKNOWN = re.compile(r"class_path '(?P<path>[\w.]+)': Option '(?P<name>\w+)' is not accepted")
+
+
+def said(error: BaseException | None) -> str | None:
+    """What the outermost of an error and its causes says that our own code raised; None if there is none.
+
+    jsonargparse wraps an error of a constructor into one that lists all its arguments, and ours may wrap Pillow's.
+    """
+    if error is None:
+        return None
+    if _is_ours(error):
+        return str(error)
+    return _said_by_worker(str(error)) or said(error.__cause__)
+
+
+def misused(message: str) -> str:
+    """One line of what jsonargparse says of a wrong option, with the name that may have been meant."""
+    lines = [line.strip(" -") for line in message.splitlines()]
+    text = " ".join(line for line in lines if line and not BESIDE.match(line))
+    unknown = UNKNOWN.search(text)
+    near = get_close_matches(unknown["name"], _options(unknown["path"]), 1) if unknown else []
+    return text + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _options(path: str) -> Iterator[str]:
+    """The names of the options of a class, its parents' too."""
+    module, _, name = path.rpartition(".")
+    for parent in getattr(importlib.import_module(module), name).__mro__:
+        yield from inspect.signature(parent.__init__).parameters
+
+
+def _said_by_worker(text: str) -> str | None:
+    """What our own code said in a process that loads data; of its error torch passes on the traceback, as text."""
+    found = LOADING.fullmatch(text)
+    ours = found and Path(__file__).parents[1] in Path(found["file"]).parents
+    return found["said"].rstrip() if found and ours else None
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether our own code raised the error, which then speaks to the user; any other needs its traceback."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and frames[-1][0].f_globals["__name__"].split(".")[0] == "dla"

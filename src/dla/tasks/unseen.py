@@ -1,0 +1,46 @@
+"""Classes that no training image holds, said while there is time to mend the annotations."""
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from dla.data.sample import IGNORE_INDEX
+from dla.tasks.showcase import say
+
+
+class UnseenClasses(Callback):
+    """Looks which classes the masks of the first epoch hold, and warns of those that are missing.
+
+    Such a class is never learned, and where validation lacks it too, the mean of the others looks perfect. Masks of 0
+    and 255, in which the object is what is void here, are the usual cause.
+    """
+
+    def __init__(self) -> None:
+        self.seen: Tensor | None = None  # of each class, then of void
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the masks of the first epoch; no number is fetched from the device."""
+        if trainer.current_epoch:
+            return
+        values = [*range(pl_module.num_classes), IGNORE_INDEX]  # type: ignore[arg-type]
+        here = torch.stack([(batch["mask"] == value).any() for value in values])
+        self.seen = here if self.seen is None else self.seen | here
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn, once."""
+        if self.seen is None:
+            return
+        every: Any = pl_module.all_gather(self.seen.int())  # of all processes
+        *seen, void = every.view(-1, len(self.seen)).amax(0).tolist()
+        self.seen = None
+        names: Any = pl_module.data_facts().get("classes", range(len(seen)))  # type: ignore[operator]
+        missing = [str(name) for name, found in zip(names, seen, strict=True) if not found]
+        if missing:
+            cause = "; where masks hold 0 and 255, write 1 for 255, which means void" if void else ""
+            say(
+                trainer, f"warning: no pixel of the first epoch is {' or '.join(missing)}: check the annotations{cause}"
+            )

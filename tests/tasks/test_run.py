@@ -1,0 +1,172 @@
+"""A run's folder and its command line: what is refused leaves all as it was, and what is wrong is one line."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dla.checkpoint import read_checkpoint
+from dla.cli import main
+
+SCENES = ["--data=ScenesData", "--data.size=32", "--data.train_images=12", "--data.val_images=5"]
+TASK = ["--model=SegmentationTask", "--model.network=dla46_cida"]
+TRAINER = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=1"]
+RUN = [*TASK, *SCENES, "--data.batch_size=4", "--data.workers=0", *TRAINER]
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run of one epoch, which no test may change."""
+    root = tmp_path_factory.mktemp("run")
+    assert main(["fit", *RUN, f"--trainer.default_root_dir={root}"]) == 0
+    return root
+
+
+def going_on(run: Path) -> list[str]:
+    return ["fit", f"--config={run}/config.yaml", f"--ckpt_path={run}/checkpoints/last.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--model.network=dla46_cup"],
+            "checkpoint's model is dla46_cida, and this run's dla46_cup: give another --mod",
+        ),
+        (["--data.classes=3", "--data=BoundaryScenesData", "--model=BoundaryTask"], "Option 'classes' is not accepted"),
+        (["--data=DigitsData"], "DigitsData is for classification, and SegmentationTask for segmentation"),
+    ],
+)
+def test_what_is_refused_leaves_the_run_as_it_was(run, options, message, capsys):
+    before = contents(run)
+    assert main([*going_on(run), "--trainer.max_epochs=2", *options]) in (1, 2)
+    assert message in capsys.readouterr().err
+    after = contents(run)
+    assert {path for path in after if "metrics" not in path.parts and "tensorboard" not in path.parts} <= before.keys()
+    assert all(after[path] == content for path, content in before.items())
+
+
+def test_a_checkpoint_of_another_task_is_refused(run, capsys):
+    boundaries = ["--model=BoundaryTask", "--model.network=dla46_cida", "--data=BoundaryScenesData", *SCENES[1:]]
+    assert main(["validate", *boundaries, *TRAINER, f"--ckpt_path={run}/checkpoints/last.ckpt"]) == 1
+    assert "the checkpoint's task is segmentation, and this run's boundaries" in capsys.readouterr().err
+
+
+def test_another_run_is_not_written_over(run, tmp_path, capsys):
+    other = tmp_path / "other"
+    assert main(["fit", *RUN, f"--trainer.default_root_dir={other}", "--seed_everything=1"]) == 0
+    before = contents(other)
+    options = ["--trainer.max_epochs=2", f"--trainer.default_root_dir={other}"]
+    assert main([*going_on(run), *options]) == 1
+    said = capsys.readouterr().err
+    assert f"{other} already holds a run, another one than {run}/checkpoints/last.ckpt is of. Go on with it by" in said
+    assert contents(other) == before
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # from Lightning: the best so far stays where it is
+def test_a_run_goes_on_in_a_folder_of_its_own(run, tmp_path):
+    options = ["--trainer.max_epochs=2", f"--trainer.default_root_dir={tmp_path}"]
+    assert main([*going_on(run), *options]) == 0
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["epoch"] == 1
+
+
+def test_a_run_that_is_done_says_so(run, capsys):
+    assert main(going_on(run)) == 0
+    assert "nothing to train: 1 of 1 epochs are done; for more, raise --trainer.max_epochs" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["fit", *RUN, f"--trainer.default_root_dir={tmp_path}/file/run"]) == 1
+    assert f"{tmp_path}/file/run cannot be written to (Not a directory): choose another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            "--data.batchsize=3",
+            "ScenesData': Option 'batchsize' is not accepted; did you mean batch_size? (dla fit --h",
+        ),
+        ("--model.netwerk=x", "SegmentationTask': Option 'netwerk' is not accepted; did you mean network? (dla fit"),
+        ("--data.crop=abc", "Parser key \"crop\": Expected a <class 'int'> Given value: abc (dla fit --help lists all"),
+        ("--nonsense=3", "unrecognized arguments: --nonsense=3 (dla fit --help lists all options)"),
+        ("--config=missing.yaml", "missing.yaml' (dla fit --help lists all options)"),
+    ],
+)
+def test_a_wrong_option_is_one_line(option, message, tmp_path, capsys):
+    assert main(["fit", *RUN, f"--trainer.default_root_dir={tmp_path}/run", option]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_is_named_and_the_checkpoint_before_stays(run, tmp_path):
+    """What the limit for a file's size refuses, torch reports as it does a full disk."""
+    code = (
+        "import resource, sys; from dla.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20)); sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "fit", *RUN, f"--trainer.default_root_dir={tmp_path}"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    assert result.returncode == 1
+    assert "ckpt could not be written (" in result.stderr
+    assert result.stderr.rstrip().endswith("MiB are free there: make room.")
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "stopped by SIGTERM before its end")],
+)
+def test_a_run_that_is_stopped_says_how_to_go_on(stop, code, said, tmp_path):
+    options = ["--trainer.max_epochs=1000", f"--trainer.default_root_dir={tmp_path}"]
+    command = [sys.executable, "-m", "dla", "fit", *RUN, *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    checkpoint = tmp_path / "checkpoints" / "last.ckpt"
+    begun = time.monotonic()
+    while not checkpoint.exists() and time.monotonic() - begun < 200:
+        time.sleep(0.1)
+    process.send_signal(stop)
+    errors = process.communicate(timeout=200)[1]
+    assert process.returncode == code
+    assert f"Go on with it by `dla fit --config {tmp_path}/config.yaml --ckpt_path {checkpoint}`." in errors
+    assert errors.endswith(f"dla fit: {said}\n")
+
+
+def test_classes_that_no_mask_holds_are_named(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for folder, shape in ((split, (40, 48, 3)), (f"{split}annot", (40, 48))):
+            (tmp_path / folder).mkdir()
+            for i in range(4):
+                pixels = rng.integers(0, 2, shape) * 255 if len(shape) == 2 else rng.integers(0, 255, shape)
+                Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / folder / f"{i}.png")
+    data = ["--data=FolderData", f"--data.root={tmp_path}", "--data.classes=[wall, crack]", "--data.crop=32"]
+    options = [*TASK, *data, "--data.batch_size=2", "--data.workers=0", *TRAINER]
+    assert main(["fit", *options, f"--trainer.default_root_dir={tmp_path}/run", "--trainer.max_epochs=2"]) == 0
+    warning = (
+        "warning: no pixel of the first epoch is crack: check the annotations; where masks hold 0 and 255, write 1"
+    )
+    assert capsys.readouterr().out.count(warning) == 1
+
+
+def test_classes_that_all_occur_are_not(run, capsys):
+    assert "no pixel of the first epoch" not in capsys.readouterr().out
+    assert main(["fit", *RUN, "--data.train_images=40", "--trainer.fast_dev_run=true"]) == 0
+
+
+def test_a_dry_run_needs_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", *RUN, "--trainer.fast_dev_run=true"]) == 0
+    assert not list(tmp_path.iterdir())
