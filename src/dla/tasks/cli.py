@@ -17,7 +17,7 @@ import dla.data.modules
 import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
 from dla.checkpoint import read_checkpoint
 from dla.tasks.errors import misused, said
-from dla.tasks.run import AtomicCheckpointIO, SaveConfig, checkpoints, loggers, prepare_folder
+from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells give for a process that Ctrl-C or SIGTERM ended
 
@@ -54,7 +54,7 @@ class CLI(LightningCLI):
         elif not training:
             _require_weights(config.model.init_args)
         if training and not config.trainer.fast_dev_run:
-            prepare_folder(config.trainer.default_root_dir, config.ckpt_path)
+            check_folder(config.trainer.default_root_dir, config.ckpt_path)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """In `fit`, keep logs and checkpoints in the run's folder; `validate` and `test` print alone."""

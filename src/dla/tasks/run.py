@@ -56,8 +56,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise OSError(f"{problem}: make room. {_how_to_go_on(folder.parent)}".rstrip()) from error
 
 
-def prepare_folder(root: str, goes_on_from: str | None = None) -> None:
-    """Make the folder of a run.
+def check_folder(root: str, goes_on_from: str | None = None) -> None:
+    """See that a run can write to its folder, or make it, and that it may.
 
     Raises:
         FileExistsError: it holds a run, which this one would overwrite, since it does not go on with it.
@@ -70,9 +70,9 @@ def prepare_folder(root: str, goes_on_from: str | None = None) -> None:
             f"{root} already holds a run{other}. {_how_to_go_on(Path(root))} Or choose another folder by "
             "--trainer.default_root_dir"
         )
+    there = next(path for path in (Path(root).resolve(), *Path(root).resolve().parents) if path.exists())
     try:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise OSError(
