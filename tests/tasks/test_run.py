@@ -12,6 +12,7 @@ from PIL import Image
 
 from dla.checkpoint import read_checkpoint
 from dla.cli import main
+from dla.predictor import load_predictor
 
 SCENES = ["--data=ScenesData", "--data.size=32", "--data.train_images=12", "--data.val_images=5"]
 TASK = ["--model=SegmentationTask", "--model.network=dla46_cida"]
@@ -142,6 +143,23 @@ def test_a_run_that_is_stopped_says_how_to_go_on(stop, code, said, tmp_path):
     assert process.returncode == code
     assert f"Go on with it by `dla fit --config {tmp_path}/config.yaml --ckpt_path {checkpoint}`." in errors
     assert errors.endswith(f"dla fit: {said}\n")
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
+@pytest.mark.parametrize(
+    "job",
+    [
+        RUN,
+        ["--model=BoundaryTask", "--model.network=dla46_cida", "--data=BoundaryScenesData", *RUN[3:]],
+        ["--model=ClassificationTask", "--model.network=dla46_c", "--data=DigitsData", "--data.size=16", *TRAINER],
+    ],
+    ids=["segmentation", "boundaries", "classification"],
+)
+def test_any_precision_trains_and_predicts(job, precision, tmp_path):
+    options = [f"--trainer.precision={precision}", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
+    assert main(["fit", *job, *options, f"--trainer.default_root_dir={tmp_path}"]) == 0
+    assert (tmp_path / "examples.png").exists() or "DigitsData" in job[2]
+    load_predictor(tmp_path / "checkpoints" / "last.ckpt")
 
 
 def test_classes_that_no_mask_holds_are_named(tmp_path, capsys):

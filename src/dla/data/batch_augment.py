@@ -74,6 +74,7 @@ class BatchAugment:
         self, images: UInt8[Tensor, "b 3 h w"], masks: UInt8[Tensor, "b h w"], parameters: Float[Tensor, "b 8"]
     ) -> tuple[Float[Tensor, "b 3 c c"], UInt8[Tensor, "b c c"]]:
         """Augmented images, float32 between 0 and 255, and their masks; rows of `parameters` come from `draw`."""
+        parameters = parameters.float()  # which trainers convert to their own precision
         grid = self._grid(parameters, *images.shape[-2:])
         # Both are shifted so that the zeros which grid_sample finds outside stand for the mean colour and for 255.
         fill = per_channel(FILL, images.device)
@@ -115,7 +116,7 @@ class BatchAugment:
         Written out, because a matrix product may run in TF32, whose error here is a part of a pixel.
         """
         scale, angle, mirror, x, y = parameters[:, :5, None, None].unbind(1)  # (B, 1, 1) each
-        steps = torch.arange(self.crop, device=parameters.device) + (0.5 - self.crop / 2)
+        steps = torch.arange(self.crop, device=parameters.device, dtype=torch.float32) + (0.5 - self.crop / 2)
         # From the centre of the scaled and turned image, in its pixels: (B, 1, crop) and (B, crop, 1).
         right = steps * mirror + (x - 0.5) * (width * scale - self.crop)
         down = steps[:, None] + (y - 0.5) * (height * scale - self.crop)
@@ -127,7 +128,7 @@ class BatchAugment:
 
 def per_channel(values: tuple[float, float, float], device: torch.device) -> Float[Tensor, "3 1 1"]:
     """Three constants on a device, filled in there: a copy from the host would wait until the device is idle."""
-    return torch.stack([torch.full((1, 1), float(value), device=device) for value in values])
+    return torch.stack([torch.full((1, 1), float(value), device=device, dtype=torch.float32) for value in values])
 
 
 def _antialiased(images: Float[Tensor, "b k h w"], scale: Float[Tensor, " b"]) -> Float[Tensor, "b k h w"]:

@@ -114,11 +114,15 @@ class Task(LightningModule):
 
     def run(self, images: Float[Tensor, "b 3 h w"]) -> Tensor:
         """What the network gives; compiled, if at all, in training alone, whose images all have one size."""
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = self.laid_out(images)
         if not self.compiles or self.training:
             return self.model(images)
         with torch.compiler.set_stance("force_eager"):
             return self.model(images)
+
+    def laid_out(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """As the network computes: channels last, and in its own precision where that is not mixed, as bf16-true."""
+        return images.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimizer over all parameters."""

@@ -87,7 +87,7 @@ class BoundaryTask(Task):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        images = batch["image"].contiguous(memory_format=torch.channels_last)
+        images = self.laid_out(batch["image"])
         *side, last = self.steps(images)
         size = images.shape[-2:]
         loss = boundary_loss(self.model.head(last, size), batch["mask"], self.edge_weight)

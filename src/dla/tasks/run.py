@@ -109,7 +109,9 @@ class SaveConfig(SaveConfigCallback):
         """Write it whole or not at all."""
         config = self.config.clone()
         config.ckpt_path = config.weights_only = None  # where a run went on from is not part of its recipe
-        with atomic_write(Path(trainer.default_root_dir) / "config.yaml") as partial:
+        root = Path(trainer.default_root_dir)
+        root.mkdir(parents=True, exist_ok=True)
+        with atomic_write(root / "config.yaml") as partial:
             self.parser.save(config, partial, skip_none=False, multifile=False)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

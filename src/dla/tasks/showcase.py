@@ -114,7 +114,7 @@ def shown(data: Any, model: LightningModule, images: int) -> Iterator[tuple[dict
         for i, index in enumerate(batch["index"].tolist()):
             if index in wanted:
                 item = {key: values[i] for key, values in batch.items()}
-                yield item, model(item["image"][None].to(model.device))[0].cpu()
+                yield item, model(item["image"][None].to(model.device))[0].float().cpu()
 
 
 def denormalised(image: Tensor, data: Any) -> np.ndarray:
