@@ -117,5 +117,6 @@ class SaveConfig(SaveConfigCallback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Where somebody stopped the run, say how to go on with it."""
         stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
-        if stopped and trainer.is_global_zero and trainer.state.fn == "fit":
-            print(_how_to_go_on(Path(trainer.default_root_dir)), file=sys.stderr)
+        way = _how_to_go_on(Path(trainer.default_root_dir))
+        if stopped and way and trainer.is_global_zero and trainer.state.fn == "fit":
+            print(way, file=sys.stderr)
