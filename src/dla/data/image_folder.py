@@ -48,7 +48,7 @@ def class_folders(folder: str | Path) -> tuple[str, ...]:
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"no folder {folder}: expected a folder per class in it, as in {folder}/CLASS/NAME.jpg")
-    names = sorted(path.name for path in Path(folder).iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = sorted(path.name for path in Path(folder).iterdir() if path.is_dir() and not is_hidden(path, folder))
     if not names:
         raise FileNotFoundError(f"no folders in {folder}: expected one per class, as in {folder}/CLASS/NAME.jpg")
     return tuple(names)

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from torch import nn
 
 from dla.weights import centernet, mmdet3d, official, timm, vis4d
+from dla.weights.heads import PREFIXES
 
-AROUND = ("decoder.", "head.", "heads.")  # what a network with a decoder holds around its backbone
+AROUND = ("decoder.", *PREFIXES)  # what a network with a decoder holds around its backbone
 
 
 class Layout(NamedTuple):
@@ -90,7 +91,7 @@ def _trunk(model: nn.Module, name: str, authors: dict[str, str]) -> Layout:
 def _ours(model: nn.Module, keys: Collection[str]) -> Layout:
     """Each tensor by its own name; or a classifier alone, where weights and model hold it in different places."""
     there, part = _trunk_prefix(keys), _trunk_prefix(model.state_dict())
-    head = [key for key in keys if key.startswith(("head.", "heads."))]
+    head = [key for key in keys if key.startswith(PREFIXES)]
     if there is None or part is None or there == part != "":
         return Layout("ours", "", {}, {key: key for key in keys}, [], head)
     placed = {key: part + key.removeprefix(there) for key in keys if key.startswith(there)}
