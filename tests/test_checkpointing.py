@@ -20,6 +20,7 @@ NETWORKS = {
     "timm's efficientnet, dropped paths": ("test_efficientnet+fpn", {"out_channels": 8, "drop_path_rate": 0.5}),
     "timm's convnext": ("test_convnext+unet", {"out_channels": 8}),
     "list of maps": ("dla46_c", {"features_only": True}),
+    "detector": ("dla34_centernet", {"heads": {"hm": 2, "wh": 2}, "head_channels": 8}),
 }
 
 
@@ -27,14 +28,14 @@ def run(model, x):
     """Two steps' worth of gradients, after which the statistics have moved twice."""
     for _ in range(2):
         out = model(x)
-        maps = out if isinstance(out, list) else [out]
+        maps = list(out.values()) if isinstance(out, dict) else out if isinstance(out, list) else [out]
         sum(m.square().mean() for m in maps).backward()
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_gradients_and_statistics_are_the_same(kind):
     name, options = NETWORKS[kind]
-    if "features_only" not in options:
+    if options.keys().isdisjoint({"features_only", "heads"}):
         options = {**options, "num_classes": 3}
     plain, frugal = (dla.create_model(name, **options).double() for _ in range(2))
     frugal.load_state_dict(plain.state_dict())

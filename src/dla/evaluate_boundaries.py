@@ -1,7 +1,6 @@
 """The commands `dla evaluate-boundaries`, which measures boundary maps, and `dla plot-boundaries`, which compares."""
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from dla.arguments import number
 from dla.data.boundary_truth import list_by_stem
+from dla.machine import cores
 from dla.metrics.boundary import (
     PRESETS,
     Protocol,
@@ -169,8 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--nms-radius", type=count, metavar="N", help="how far it looks on either side of a ridge, in pixels")
     add("--nms-margin", type=positive, metavar="X", help="a value stays unless X times it is below those beside it")
     add("--nms-border", type=position, metavar="N", help="width of the ramp at the image's border, in pixels")
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    add("--workers", type=count, default=workers, metavar="N", help="processes (default: one for each core)")
+    add("--workers", type=count, default=cores(), metavar="N", help="processes (default: one for each core)")
     return parser
 
 

@@ -110,6 +110,19 @@ def test_odd_sizes_and_every_parameter_gets_a_gradient(decoder):
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+@pytest.mark.parametrize("decoder", ["plain", "concat"])
+@torch.no_grad()
+def test_the_maps_on_the_way_to_the_fused_one(decoder):
+    model = dla.create_model("dla34_centernet", heads={"hm": 2}, head_channels=8, decoder=decoder).eval()
+    x = torch.randn(1, 3, 70, 61)
+    steps = model.forward_steps(x)
+    assert [tuple(step.shape) for step in steps] == [
+        (1, channels, -(-70 // stride), -(-61 // stride)) for channels, stride in model.step_specs
+    ]
+    assert (model.out_channels, model.out_stride) == model.step_specs[-1] == (64, 4)
+    torch.testing.assert_close(model.heads["hm"](steps[-1]), model(x)["hm"])
+
+
 def test_heatmaps_start_at_one_in_ten():
     model = dla.create_model("dla34_centernet", heads={"hm": 2, "hm_hp": 17, "wh": 2}, head_channels=8)
     biases = {name: head[-1].bias for name, head in model.heads.items()}

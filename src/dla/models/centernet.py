@@ -9,19 +9,18 @@ deformable convolutions, and after `DLAUp` one more iterative aggregation fuses 
     1/4    x2  N  N  N         ──> y2 ─┴─ N  N ──> heads
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.aggregation import IterativeAggregation
 from dla.backbones import FeatureSpec
+from dla.models.aggregated import Aggregated
 from dla.models.blocks import conv_norm
 from dla.models.deformable import DeformableConv
 from dla.models.dense import DLAUp, Size
-from dla.models.depth import groups_within, undecayed_within
 from dla.models.map_heads import map_heads
 from dla.models.upsample import LearnedUpsample
 from dla.recompute import memory_efficient
@@ -83,19 +82,24 @@ class CenterNetUp(nn.Module):
         self.out_channels, self.out_stride = specs[0]
         self.up = DLAUp(specs, line=lambda fine, coarse, n: SumUp(fine, [coarse] * n, deformable=deformable))
         self.final = SumUp(specs[0], specs[1:-1], deformable=deformable)
+        self.step_specs = [*self.up.step_specs, *[specs[0]] * len(specs[1:-1])]
 
     def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
         """Maps (b, c_i, h_i, w_i), finest first, the first of `size` -> (b, c_1, *size)."""
-        _, *coarse, fine = self.up.steps(maps, size)
-        return self.final(fine, coarse[::-1])[-1]
+        return self.steps(maps, size)[-1]
+
+    def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
+        """Like `forward`, with the ends of `DLAUp`'s lines and every intermediate; see `step_specs`."""
+        ends = self.up.steps(maps, size)
+        return [*ends[:-1], *self.final(ends[-1], ends[-2:0:-1])]
 
 
-class CenterNet(nn.Module):
+class CenterNet(Aggregated):
     """Backbone, decoder, and for each task a head of its own: maps at the decoder's stride.
 
     Args:
         backbone: gives a list of maps, finest first, and has `feature_specs`.
-        decoder: fuses them; has `out_channels` and `out_stride`.
+        decoder: fuses them; has `out_channels`, `out_stride` and `step_specs`.
         heads: channels of each map by its name; one whose name holds "hm" is a heatmap.
         head_channels: of the layer between the fused map and a head's output; 0 for none.
 
@@ -111,40 +115,11 @@ class CenterNet(nn.Module):
         *,
         head_channels: int = 256,
     ) -> None:
-        super().__init__()
-        self.grad_checkpointing = False
-        self.memory_efficient: bool | None = None
-        self.pretrained_cfg: dict[str, Any] = {}
-        self.backbone = backbone
-        self.decoder = decoder
-        self.heads = map_heads(decoder.out_channels, heads, head_channels)
-
-    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
-        """The fused map, at the decoder's stride."""
-        stride = self.decoder.out_stride
-        size = ((x.shape[-2] + stride - 1) // stride, (x.shape[-1] + stride - 1) // stride)
-        return self.decoder(self.backbone(x), size)
+        super().__init__(backbone, decoder)
+        self.heads = map_heads(self.out_channels, heads, head_channels)
 
     @memory_efficient
-    def forward(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
+    def forward(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:  # type: ignore[override]
         """Maps (b, channels, ceil(h / 4), ceil(w / 4)) by their heads' names; heatmaps before the sigmoid."""
         fused = self.forward_features(x)
         return {name: head(fused) for name, head in self.heads.items()}
-
-    def group_matcher(self, coarse: bool = False) -> Callable[[str], tuple[float]]:
-        """From a parameter's name to its layer, as timm takes it; the decoder and the heads are the last."""
-        return groups_within(self, coarse)
-
-    def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that the backbone asks not to decay, and of the upsampling kernels."""
-        return undecayed_within(self)
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """See `DLA.set_grad_checkpointing`; the decoder is not checkpointed."""
-        self.grad_checkpointing = enable
-        self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]
-
-    def set_memory_efficient(self, enable: bool | None = True) -> None:
-        """See `DLA.set_memory_efficient`; it holds for the decoder and the heads too."""
-        self.memory_efficient = enable
-        self.backbone.set_memory_efficient(enable)  # type: ignore[operator]
