@@ -54,7 +54,7 @@ def list_images(folder: Path, *, deep: bool = False) -> list[Path]:
 
 def is_hidden(path: str | Path, folder: str | Path) -> bool:
     """Whether a name on the way from a folder to a path starts with a dot: ._NAME.jpg, which macOS leaves on disks."""
-    return any(part[0] == "." for part in Path(path).relative_to(folder).parts)
+    return any(part[0] == "." for part in Path(path).parts[len(Path(folder).parts) :])
 
 
 def read_image(path: str | Path | BytesIO) -> Image.Image:

@@ -41,7 +41,6 @@ def test_a_row_overrides_a_shared_option(content, write):
         (lambda c: c["model"]["init_args"].update(backbone="resnet10t"), "init_args has backbone, which all rows"),
         (lambda c: c["model"]["init_args"].update(network="dla34"), "init_args has network, which all rows"),
         (lambda c: c["data"].update(class_path=5), r"data\.class_path is 5; expected a class such as dla\.data"),
-        (lambda c: c["trainer"].update(check_val_every_n_epoch=3), "no run would be measured"),
         (lambda c: c["trainer"].update(limit_val_batches=0), "no run would be measured"),
         (lambda c: c["data"].update(init_args=None), r"data\.init_args is None; expected a mapping"),
         (lambda c: c["model"]["init_args"].update(options=[1]), r"model\.init_args\.options is \[1\]"),

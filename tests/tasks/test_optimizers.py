@@ -36,6 +36,14 @@ def test_decay_leaves_out_norms_biases_and_what_a_network_names(name):
         assert decay[id(parameter)] == (0 if kept else 0.02), key
 
 
+@pytest.mark.parametrize("name", ["timm/resnet10t", "torchvision/squeezenet1_1"])
+def test_decay_leaves_out_norms_and_biases_of_networks_of_others(name):
+    model = dla.create_model(name, num_classes=3)
+    groups = make_optimizer(model, "adamw", decay_norms=False, **SETTINGS).param_groups
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    assert {(p.ndim > 1, decay[id(p)]) for p in model.parameters()} == {(True, 0.02), (False, 0)}
+
+
 def test_the_rate_follows_the_batch():
     assert scaled_rate(0.1, 1024, 256, "sgd") == pytest.approx(0.4)
     assert scaled_rate(0.1, 64, 256, "sgd") == pytest.approx(0.025)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dla.data.loading import Item, Seeded, collate
 from dla.data.sample import IGNORE_INDEX, PixelSet, make_sample
-from dla.data.sampling import Draw, draw_seed
+from dla.data.sampling import Draw, as_draw, draw_seed
 from dla.images import RGB
 
 CLASSES = ("background", "boundary")
@@ -78,9 +78,9 @@ class SeededTruths(Seeded):
         super().__init__(dataset, **settings)
         self.merger, self.landscape, self.keep = merger, landscape, keep
 
-    def __getitem__(self, draw: Draw) -> Item:
+    def __getitem__(self, draw: Draw | int) -> Item:
         """The image of a draw, augmented, with one mask."""
-        epoch, index, filler = draw
+        epoch, index, filler = draw = as_draw(draw)
         image, truths = self.dataset[index % len(self.dataset)]
         if self.landscape and image.shape[1] > image.shape[2]:
             image, truths = image.rot90(1, (1, 2)), truths.rot90(1, (1, 2))

@@ -8,7 +8,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from dla.data.loading import Item, collate
-from dla.data.sampling import SeededSampler
+from dla.data.sampling import SeededSampler, global_seed
 
 Split = Literal["train", "val", "test"]
 Triple = tuple[float, float, float]
@@ -25,7 +25,7 @@ class SetData(LightningDataModule, Generic[Set]):
         batch_size: Training images a batch, in each process.
         val_batch_size: Validation and test images a batch.
         workers: Processes that load the data; 0 loads in the main process.
-        seed: Seed of order and augmentation, at least 0.
+        seed: Seed of order and augmentation, at least 0; null takes that of `seed_everything`, 0 without one.
         repeat: How often one epoch goes through the training images, augmented differently each time.
 
     Raises:
@@ -38,8 +38,11 @@ class SetData(LightningDataModule, Generic[Set]):
     std: ClassVar[Triple]
     collate = staticmethod(collate)
 
-    def __init__(self, *, batch_size: int, val_batch_size: int, workers: int, seed: int = 0, repeat: int = 1) -> None:
+    def __init__(
+        self, *, batch_size: int, val_batch_size: int, workers: int, seed: int | None = None, repeat: int = 1
+    ) -> None:
         super().__init__()
+        seed = global_seed() if seed is None else seed
         at_least_1 = {"batch_size": batch_size, "val_batch_size": val_batch_size, "repeat": repeat}
         for name, number in {**at_least_1, "workers": workers, "seed": seed}.items():
             if number < (least := int(name in at_least_1)):

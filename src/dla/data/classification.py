@@ -51,7 +51,7 @@ class SmallImagesData(ClassificationData):
         pad: Largest shift of a training image to any side, in pixels; its mirror image fills the gap.
         flip: Mirror training images left and right, half of the time.
         workers: Processes that load the data; 0 loads in the main process.
-        seed: Seed of order and augmentation, at least 0.
+        seed: Seed of order and augmentation, at least 0; null takes that of `seed_everything`, 0 without one.
         repeat: How often one epoch goes through the training images, augmented differently each time.
     """
 
@@ -64,7 +64,7 @@ class SmallImagesData(ClassificationData):
         pad: int = 4,
         flip: bool = True,
         workers: int = 0,
-        seed: int = 0,
+        seed: int | None = None,
         repeat: int = 1,
     ) -> None:
         super().__init__(
@@ -116,7 +116,7 @@ class StoredImagesData(ClassificationData):
             watches the centre.
         cache: Read every image once, at the start, and keep it in memory, 3 bytes a pixel.
         workers: Processes that load the data; 0 loads in the main process.
-        seed: Seed of order and augmentation, at least 0.
+        seed: Seed of order and augmentation, at least 0; null takes that of `seed_everything`, 0 without one.
         repeat: How often one epoch goes through the training images, augmented differently each time.
     """
 
@@ -137,7 +137,7 @@ class StoredImagesData(ClassificationData):
         ten_crop: bool = False,
         cache: bool = False,
         workers: int = 2,
-        seed: int = 0,
+        seed: int | None = None,
         repeat: int = 1,
     ) -> None:
         super().__init__(

@@ -14,10 +14,11 @@ from dla.data.classification import StoredImagesData
 from dla.data.cub import cub_classes, read_cub, read_lines
 from dla.data.image_folder import folder_classes
 from dla.data.labelled import LabelledSet
-from dla.data.labelled_files import LabelledFiles, checked_files
+from dla.data.labelled_files import LabelledFiles, WithoutBanner, checked_files
 
 Part = Literal["train", "val", "trainval", "test"]  # all publishers have the first and the last
 Level = Literal["variant", "family", "manufacturer"]
+BANNER = 20  # pixels at the lower edge of each aircraft, in which its publisher names whose the picture is
 LEVELS = {"variant": "variants.txt", "family": "families.txt", "manufacturer": "manufacturers.txt"}
 
 
@@ -96,6 +97,8 @@ class StanfordCarsData(FineGrainedData):
 class AircraftData(FineGrainedData):
     """FGVC-Aircraft: 3,334 images of train, 3,333 of val and 3,333 of test, all three by the publisher.
 
+    The banner below each picture is cut off, as the publisher asks for before training and measuring.
+
     Args:
         root: Folder that holds fgvc-aircraft-2013b.
         level: What the classes are: one of 100 variants (Boeing 737-700), 70 families (Boeing 737) or 30 manufacturers.
@@ -119,7 +122,7 @@ class AircraftData(FineGrainedData):
         listing = self.folder / f"images_{self.level}_{part}.txt"
         _require(listing, self.folder / "images")
         files = [self._labelled(line, f"line {i} of {listing}") for i, line in enumerate(read_lines(listing), start=1)]
-        return LabelledFiles(checked_files(files, self.classes, listing))
+        return WithoutBanner(checked_files(files, self.classes, listing), BANNER)
 
     def _labelled(self, line: str, where: str) -> tuple[str, int]:
         """The image and the class that a line names; torchvision's reader does not say which name is in no list."""

@@ -74,13 +74,12 @@ def folder_classes(root: str | Path, file: str | Path | None = None) -> tuple[st
         raise ValueError(
             f"{Path(root) / 'train'} holds the folder {classes[0]} alone: expected one for each of at least 2 classes"
         )
-    labels = {label for _, label in LabelledFolder(Path(root) / "train", classes).files}
-    empty = [name for index, name in enumerate(classes) if index not in labels]
-    if empty:
-        raise ValueError(
-            f"{Path(root) / 'train' / empty[0]} holds no image: add some, remove the folder, "
-            f"or name the classes in {Path(root) / 'classes.txt'}, one a line"
-        )
+    for folder in (Path(root) / "train" / name for name in classes):
+        if not any(path.suffix.lower() in SUFFIXES and not is_hidden(path, folder) for path in folder.rglob("*")):
+            raise ValueError(
+                f"{folder} holds no image: add some, remove the folder, or name the classes in "
+                f"{Path(root) / 'classes.txt'}, one a line"
+            )
     return classes
 
 

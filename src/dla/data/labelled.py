@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from dla.data.loading import Item, transformed
-from dla.data.sampling import Draw, draw_seed
+from dla.data.sampling import Draw, as_draw, draw_seed
 from dla.data.shift import Shift
 
 NO_CLASS = -1  # label of what only fills up a batch, and must not be counted
@@ -98,9 +98,9 @@ class SeededImages(Dataset[Item]):
         """The number of indices: images times repeats."""
         return len(self.dataset) * self.repeat
 
-    def __getitem__(self, draw: Draw) -> Item:
+    def __getitem__(self, draw: Draw | int) -> Item:
         """The image of a draw, augmented."""
-        epoch, index, filler = draw
+        epoch, index, filler = draw = as_draw(draw)
         image, label = self.dataset[index % len(self.dataset)]
         seed = draw_seed(self.seed, epoch, index)
         if self.transform is not None:

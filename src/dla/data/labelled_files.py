@@ -30,6 +30,24 @@ class LabelledFiles:
         return Labelled(tv_tensors.Image(read_image(Path(path))), torch.tensor(label))
 
 
+class WithoutBanner(LabelledFiles):
+    """Image files whose lowest rows say whose they are, and are cut off.
+
+    Args:
+        files: Paths and indices of classes.
+        height: Of the banner, in pixels.
+    """
+
+    def __init__(self, files: Sequence[tuple[str, int]], height: int) -> None:
+        super().__init__(files)
+        self.height = height
+
+    def __getitem__(self, index: int) -> Labelled:
+        """Image number `index` above its banner."""
+        image, label = super().__getitem__(index)
+        return Labelled(tv_tensors.Image(image[:, : -self.height]), label)
+
+
 def checked_files(files: Sequence[tuple[str, int]], classes: Sequence[str], listing: Path) -> list[tuple[str, int]]:
     """The same files, if they are there and each has one of the classes; `listing` names them.
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from dla.data.batch_augment import BatchAugment
 from dla.data.sample import IGNORE_INDEX, Kind, PixelSet, Sample
-from dla.data.sampling import Draw, draw_seed
+from dla.data.sampling import Draw, as_draw, draw_seed
 
 # One loaded sample: `image` uint8 (3, H, W), `mask` uint8 (H, W), `index` and `epoch` int64 (), which say where it
 # comes from, and, if it is to be augmented in its batch, `parameters` float32 (8,). A batch has B of each, stacked.
@@ -69,8 +69,9 @@ class Seeded(Dataset[Item]):
         """The number of indices: samples times repeats."""
         return len(self.dataset) * self.repeat
 
-    def __getitem__(self, draw: Draw) -> Item:
+    def __getitem__(self, draw: Draw | int) -> Item:
         """The sample of a draw, augmented; a filler's mask is 255 everywhere."""
+        draw = as_draw(draw)
         return self.item(draw, self.dataset[draw.item % len(self.dataset)])
 
     def item(self, draw: Draw, sample: Sample) -> Item:

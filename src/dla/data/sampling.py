@@ -1,5 +1,6 @@
 """The order of samples, and the seed of each: a function of seed, epoch and index, and of nothing else."""
 
+import os
 from collections.abc import Iterator, Sized
 from typing import NamedTuple, cast
 
@@ -14,6 +15,16 @@ class Draw(NamedTuple):
     epoch: int
     item: int
     filler: bool = False
+
+
+def as_draw(index: int | Draw) -> Draw:
+    """A draw; of an index, which Lightning's `overfit_batches` asks for, always the same one."""
+    return index if isinstance(index, Draw) else Draw(epoch=0, item=index)
+
+
+def global_seed() -> int:
+    """That of Lightning's `seed_everything`, 0 where it was not called."""
+    return int(os.environ.get("PL_GLOBAL_SEED", 0))
 
 
 def draw_seed(seed: int, epoch: int, index: int) -> int:

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from dla.data.labelled import labelled_item
 from dla.data.loading import Item, transformed
-from dla.data.sampling import Draw, draw_seed
+from dla.data.sampling import Draw, as_draw, draw_seed
 from dla.data.shard_files import Stored, streamed_shard
 
 
@@ -57,8 +57,9 @@ class ShardStream(Dataset[Item]):
         """The number of draws an epoch."""
         return self.images
 
-    def __getitem__(self, draw: Draw) -> Item:
+    def __getitem__(self, draw: Draw | int) -> Item:
         """The next image, augmented; a damaged shard, image or label is named by a ValueError."""
+        draw = as_draw(draw)
         if draw.epoch != self.last.epoch or draw.item <= self.last.item:
             self.source = self.epoch(draw.epoch)
         self.last = draw

@@ -38,19 +38,29 @@ def create_peer(
         TypeError: the network does not know an option.
         WeightsError: the weights cannot be had.
     """
-    library, _, inner = name.partition("/")
+    library = name.partition("/")[0]
     if library not in LIBRARIES:
         raise ValueError(f"unknown library in {name!r}: a name begins with {' or '.join(f'{x}/' for x in LIBRARIES)}")
     if pretrained and stem_stride != 4:
         raise ValueError(f"the weights of {name} are of its usual stem: leave out stem_stride, or the weights' name")
     if drop_path_rate:
         options["drop_path_rate"] = drop_path_rate
+    if library == "torchvision" and (pretrained or in_chans != 3):
+        raise ValueError(f"{name} is made untrained and of 3 channels; take timm's, if it has it")
+    try:
+        return _built(name, pretrained, num_classes, in_chans, stem_stride, options)
+    except TypeError as error:
+        raise TypeError(f"{name} does not know an option: {error}") from error
+
+
+def _built(
+    name: str, pretrained: bool, num_classes: int | None, in_chans: int, stem_stride: int, options: dict[str, Any]
+) -> nn.Module:
+    library, _, inner = name.partition("/")
     if library == "timm":
         classes = CLASSES if num_classes is None else num_classes
         model = timm_model(inner, pretrained=pretrained, in_chans=in_chans, num_classes=classes, options=options)
         return for_small_images(model, stem_stride)
-    if pretrained or in_chans != 3:
-        raise ValueError(f"{name} is made untrained and of 3 channels; take timm's, if it has it")
     wrapped = Torchvision(inner, num_classes, **options)
     for_small_images(wrapped.model, stem_stride)
     return wrapped

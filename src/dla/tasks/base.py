@@ -1,6 +1,5 @@
 """What every job shares: the network by name, its optimizer and schedule, and what a checkpoint says of it."""
 
-import os
 import re
 from itertools import zip_longest
 from typing import Any
@@ -11,7 +10,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from dla.arguments import check_options
-from dla.data.sampling import draw_seed
+from dla.data.sampling import draw_seed, global_seed
 from dla.models import create_model
 from dla.tasks.optimizers import Optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, rate_factor, settings
@@ -20,6 +19,11 @@ from dla.weights import load_weights, packaged_options
 
 Batch = dict[str, Any]
 """Tensors by name; what annotators drew of an image comes as a list, since their number differs."""
+
+
+def untagged(network: str) -> str:
+    """The name of a network without that of the weights that it starts from."""
+    return re.sub(r"\.[^+]*", "", network)
 
 
 class Task(LightningModule):
@@ -149,16 +153,17 @@ class Task(LightningModule):
             say(self.trainer, f"{images} images a step over {self.trainer.world_size} processes: lr {rates}")
 
     def on_train_epoch_start(self) -> None:
-        """Set this epoch's learning rate."""
+        """Set this epoch's learning rate; the last epoch is measured, whatever the epochs between are."""
         lr = self.full_rate() * rate_factor(self.current_epoch, self.trainer.max_epochs or -1, **self.schedule)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = lr
         self.log("train/lr", lr, sync_dist=True)
+        if self.current_epoch + 1 == self.trainer.max_epochs and self.trainer.check_val_every_n_epoch:
+            self.trainer.check_val_every_n_epoch = 1
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the random state, so that a step drops the same paths whether or not the run was resumed before it."""
-        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # of Lightning's `seed_everything`
-        torch.manual_seed(draw_seed(seed + self.global_rank, self.current_epoch, batch_idx))
+        torch.manual_seed(draw_seed(global_seed() + self.global_rank, self.current_epoch, batch_idx))
 
     @property
     def measuring(self) -> bool:
@@ -179,7 +184,7 @@ class Task(LightningModule):
         """What a checkpoint says of the network and its data."""
         return {
             "task": self.kind,
-            "model": re.sub(r"\.[^+]*", "", self.network),  # the tag names weights that are trained away by now
+            "model": untagged(self.network),  # the tag names weights that are trained away by now
             "options": self.options,
             "num_classes": self.num_classes,
             **self.data_facts(),

@@ -8,6 +8,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.distributed import is_torchelastic_launched
@@ -16,8 +17,10 @@ import dla.data.class_modules
 import dla.data.modules
 import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
 from dla.checkpoint import read_checkpoint
+from dla.tasks.base import untagged
 from dla.tasks.errors import misused, said
-from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers
+from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
+from dla.weights import packaged_options
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells give for a process that Ctrl-C or SIGTERM ended
 
@@ -28,6 +31,7 @@ NOISE = (  # warnings about which the reader can do nothing
     r".*not supported by the model summary.*",
     r"Checkpoint directory .* exists and is not empty.*",  # a run that goes on, and so the next
     r".*callbacks used to create the checkpoint.*",
+    r".*WeightAveraging state cannot be restored.*",  # nor is it needed to measure: a checkpoint's weights are averaged
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning about itself, and so the next
     r"(?s).*(JsonargparseDeprecationWarning|was deprecated in v4).*",
 )
@@ -42,22 +46,33 @@ class CLI(LightningCLI):
         parser.set_defaults({"trainer.default_root_dir": "runs/latest", "trainer.enable_model_summary": False})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Refuse a bad checkpoint, or a folder in use, before anything is built."""
+        """Refuse a bad checkpoint, or a folder in use, before anything is built.
+
+        `last` and `best` are those of the run's folder; to `fit`, `last` is nothing where there is none yet, so that
+        one command starts a run and goes on with it.
+        """
         super().parse_arguments(parser, args)
         config = self.config[self.config.subcommand]
         training = self.config.subcommand == "fit"
+        config.weights_only = True
         if not training:
             config.verbose = False  # our table says it in percent
+        root, asked = config.trainer.default_root_dir, config.ckpt_path
+        if asked:
+            path = resolved_checkpoint(asked, root)
+            config.ckpt_path = None if training and asked == "last" and not path.exists() else str(path)
+        self.stated = config.model.init_args.clone()
         if config.ckpt_path:
             read_checkpoint(config.ckpt_path)
-            config.weights_only = True
+            _start_from_nothing(config.model.init_args)
         elif not training:
             _require_weights(config.model.init_args)
         if training and not config.trainer.fast_dev_run:
-            check_folder(config.trainer.default_root_dir, config.ckpt_path)
+            check_folder(root, config.ckpt_path)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """In `fit`, keep logs and checkpoints in the run's folder; `validate` and `test` print alone."""
+        self.config[self.subcommand].model.init_args = self.stated  # which the run's folder keeps
         trainer = self.config[self.subcommand].trainer
         root = trainer.default_root_dir
         if self.subcommand != "fit":
@@ -106,7 +121,9 @@ def main(args: list[str]) -> int:
         return _ended(args, "interrupted", INTERRUPTED)
     except ArgumentError as error:
         return _ended(args, f"{misused(str(error))} (dla {args[0]} --help lists all options)", 2)
-    except (ValueError, OSError) as error:
+    except MisconfigurationException as error:  # Lightning's word for options that this machine cannot follow
+        return _ended(args, str(error), 2)
+    except (ValueError, OSError, ImportError) as error:
         ours = said(error)
         if ours is None:
             raise
@@ -124,6 +141,15 @@ def _as_launched(trainer: Namespace) -> dict[str, Any]:
     world, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     found = {"devices": ("auto", local), "num_nodes": (1, world // local), "strategy": ("auto", "ddp")}
     return {name: value for name, (default, value) in found.items() if trainer[name] == default and world > 1}
+
+
+def _start_from_nothing(task: Namespace) -> None:
+    """Leave out the weights that a run began with: a checkpoint of it has all, and their file may be gone."""
+    task.weights = None
+    for name in ("network", "backbone"):
+        if tagged := task.get(name):
+            task.options = packaged_options(tagged) | (task.options or {})
+            task[name] = untagged(tagged)
 
 
 def _require_weights(task: Namespace) -> None:

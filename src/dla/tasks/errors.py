@@ -19,6 +19,7 @@ BESIDE = re.compile(
     r"Does not validate against any|Subtypes: |Errors:$|Expected a <class 'NoneType'>|Expected a path but|"
     r"Given value type: |Given value: (NestedArg|Namespace|[\[{])"
 )
+ONE_VALUE = re.compile(r"Expected more than 1 value per channel when training, got input size torch\.Size\((.*)\)")
 UNKNOWN = re.compile(r"class_path '(?P<path>[\w.]+)': Option '(?P<name>\w+)' is not accepted")
 
 
@@ -31,6 +32,8 @@ def said(error: BaseException | None) -> str | None:
         return None
     if _is_ours(error):
         return str(error)
+    if found := ONE_VALUE.fullmatch(str(error)):
+        return f"batch norm cannot train on a map of the size {found[1]}: raise --data.batch_size, or the images' size"
     return _said_by_worker(str(error)) or said(error.__cause__)
 
 

@@ -13,7 +13,7 @@ Optimizer = Literal["sgd", "adamw", "lamb"]
 def make_optimizer(
     model: nn.Module, kind: Optimizer, *, lr: float, momentum: float, weight_decay: float, decay_norms: bool
 ) -> torch.optim.Optimizer:
-    """An optimizer of all parameters of a network of ours.
+    """An optimizer of all parameters of a network.
 
     Args:
         model: The network.
@@ -21,11 +21,13 @@ def make_optimizer(
         lr: Learning rate.
         momentum: Of SGD.
         weight_decay: See the next.
-        decay_norms: Whether norms and biases decay too; if not, neither does what `model.no_weight_decay()` names.
+        decay_norms: Whether norms and biases decay too; if not, neither does what `model.no_weight_decay()` names,
+            where the network has it, as ours and timm's transformers do.
     """
     parameters: Any = model.parameters()
     if not decay_norms:
-        parameters = param_groups_weight_decay(model, weight_decay, no_weight_decay_list=model.no_weight_decay())  # type: ignore[operator]
+        named: Any = getattr(model, "no_weight_decay", tuple)()
+        parameters = param_groups_weight_decay(model, weight_decay, no_weight_decay_list=named)
     if kind == "sgd":
         return torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay)
     return {"adamw": torch.optim.AdamW, "lamb": Lamb}[kind](parameters, lr, weight_decay=weight_decay)

@@ -59,12 +59,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def check_folder(root: str, goes_on_from: str | None = None) -> None:
     """See that a run can write to its folder, or make it, and that it may.
 
+    A run that Slurm starts again goes on with what Lightning wrote to the folder before it asked for that.
+
     Raises:
         FileExistsError: it holds a run, which this one would overwrite, since it does not go on with it.
         OSError: it cannot be written to.
     """
     checkpoint = Path(root, "checkpoints", "last.ckpt")
-    if checkpoint.exists() and (goes_on_from is None or not _within(goes_on_from, checkpoint.parent)):
+    goes_on = any(Path(root).glob("hpc_ckpt_*.ckpt")) if goes_on_from is None else _within(goes_on_from, Path(root))
+    if checkpoint.exists() and not goes_on:
         other = f", another one than {goes_on_from} is of" if goes_on_from else ""
         raise FileExistsError(
             f"{root} already holds a run{other}. {_how_to_go_on(Path(root))} Or choose another folder by "
@@ -78,6 +81,11 @@ def check_folder(root: str, goes_on_from: str | None = None) -> None:
         raise OSError(
             f"{root} cannot be written to ({error.strerror}): choose another folder by --trainer.default_root_dir"
         ) from error
+
+
+def resolved_checkpoint(name: str, root: str) -> Path:
+    """The file that "last" and "best" stand for in a run's folder; any other name is a path."""
+    return Path(root, "checkpoints", f"{name}.ckpt") if name in ("last", "best") else Path(name)
 
 
 def _within(path: str, folder: Path) -> bool:

@@ -55,7 +55,7 @@ class Showcase(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print and draw what the last epoch's network does."""
         if pl_module.monitor not in trainer.callback_metrics:
-            say(trainer, f"nothing was measured: validation runs every {trainer.check_val_every_n_epoch} epochs")
+            say(trainer, "nothing was measured: validation is switched off, or the run ended before it")
             return
         self._print(trainer, "val", "validation, last epoch")
         for callback in trainer.checkpoint_callbacks:

@@ -1,0 +1,166 @@
+"""How a run is started again: by the same command, by Slurm, by an own checkpoint, without what it began with."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import dla
+from dla.checkpoint import read_checkpoint
+from dla.cli import main
+
+TINY = [
+    "--model=ClassificationTask",
+    "--model.network=dla46_c",
+    "--model.options={stem_stride: 1, width: 0.25}",
+    "--data=DigitsData",
+    "--data.size=8",
+    "--data.pad=1",
+    "--data.batch_size=8",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.limit_train_batches=3",
+    "--trainer.limit_val_batches=1",
+]
+
+
+def fit(root: Path, *options: str, epochs: int = 1) -> int:
+    return main(["fit", *TINY, f"--trainer.default_root_dir={root}", f"--trainer.max_epochs={epochs}", *options])
+
+
+def last(root: Path) -> dict:
+    return read_checkpoint(root / "checkpoints" / "last.ckpt")
+
+
+def measured(root: Path, column: str = "val/accuracy") -> list[int]:
+    """Epochs, counted from 1, that have a value in a run's metrics."""
+    with (root / "metrics/version_0/metrics.csv").open() as file:
+        return [int(row["epoch"]) + 1 for row in csv.DictReader(file) if row[column]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run of one epoch, which no test may change."""
+    root = tmp_path_factory.mktemp("run")
+    assert fit(root) == 0
+    return root
+
+
+@pytest.fixture
+def begun(tmp_path) -> Path:
+    """A run of one epoch, to go on with."""
+    assert fit(tmp_path) == 0
+    return tmp_path
+
+
+def test_one_command_starts_a_run_and_goes_on_with_it(tmp_path):
+    for epochs in (1, 2):
+        assert fit(tmp_path, "--ckpt_path=last", epochs=epochs) == 0
+        assert last(tmp_path)["epoch"] == epochs - 1
+    assert last(tmp_path)["global_step"] == 2 * 3
+
+
+def test_the_best_of_a_run_is_measured_by_name(run, tmp_path, capsys):
+    assert main(["validate", f"--config={run}/config.yaml", "--ckpt_path=best"]) == 0
+    elsewhere = f"--trainer.default_root_dir={tmp_path}"
+    assert main(["validate", f"--config={run}/config.yaml", "--ckpt_path=best", elsewhere]) == 1
+    assert f"there is no checkpoint {tmp_path}/checkpoints/best.ckpt" in capsys.readouterr().err
+
+
+def test_what_slurm_starts_again_goes_on(begun, monkeypatch):
+    shutil.copy(begun / "checkpoints" / "last.ckpt", begun / "hpc_ckpt_1.ckpt")
+    for name, value in {"NTASKS": "1", "JOB_ID": "7", "JOB_NAME": "train", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert fit(begun, epochs=2) == 0
+    assert last(begun)["global_step"] == 2 * 3
+
+
+def test_of_what_slurm_starts_again_tensors_alone_are_unpickled(begun, monkeypatch):
+    torch.save({**last(begun), "more": Path("x")}, begun / "hpc_ckpt_1.ckpt")
+    for name, value in {"NTASKS": "1", "JOB_ID": "7", "JOB_NAME": "train", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    with pytest.raises(Exception, match="weights_only"):
+        fit(begun, epochs=2)
+
+
+def test_a_checkpoint_of_ones_own_in_the_runs_folder_is_of_the_run(begun):
+    own = begun / "within" / "step.ckpt"
+    own.parent.mkdir()
+    shutil.copy(begun / "checkpoints" / "last.ckpt", own)
+    assert fit(begun, f"--ckpt_path={own}", epochs=2) == 0
+    assert last(begun)["global_step"] == 2 * 3
+
+
+def test_a_run_goes_on_and_is_measured_without_the_weights_that_it_began_with(tmp_path):
+    weights, root = tmp_path / "start.pth", tmp_path / "run"
+    torch.save(dla.create_model("dla46_c", stem_stride=1, width=0.25, num_classes=5).state_dict(), weights)
+    assert fit(root, f"--model.weights={weights}", "--model.new_head=true") == 0
+    weights.unlink()
+    config = root / "config.yaml"
+    assert main(["fit", f"--config={config}", "--ckpt_path=last", "--trainer.max_epochs=2"]) == 0
+    assert yaml.safe_load(config.read_text())["model"]["init_args"]["weights"] == str(weights)  # as it was begun
+    assert main(["validate", f"--config={config}", "--ckpt_path=best"]) == 0
+
+
+def test_a_network_named_with_its_weights_is_built_without_them(tmp_path, monkeypatch):
+    """The stem of the weights in the package is another one, which the checkpoint's network must have too."""
+    start = ["--model.network=dla46_c.cifar10", "--model.options=null", "--data.size=32"]
+    assert fit(tmp_path, *start) == 0
+    monkeypatch.setattr("dla.models.zoo.load_packaged", lambda *_: pytest.fail("the weights were loaded once more"))
+    assert main(["validate", f"--config={tmp_path}/config.yaml", "--ckpt_path=best"]) == 0
+    assert main(["fit", f"--config={tmp_path}/config.yaml", "--ckpt_path=last", "--trainer.max_epochs=2"]) == 0
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]["init_args"]["network"] == "dla46_c.cifar10"
+
+
+def test_the_last_epoch_is_measured_whatever_divides_it(tmp_path):
+    assert fit(tmp_path, "--trainer.check_val_every_n_epoch=3", epochs=5) == 0
+    assert measured(tmp_path) == [3, 5]
+
+
+def test_a_run_without_validation_says_that_nothing_was_measured(tmp_path, capsys):
+    assert fit(tmp_path, "--trainer.limit_val_batches=0") == 0
+    assert "nothing was measured: validation is switched off" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:You requested to overfit but enabled shuffling")
+def test_a_batch_can_be_overfitted(tmp_path):
+    assert fit(tmp_path, "--trainer.overfit_batches=1", epochs=2) == 0
+    assert last(tmp_path)["global_step"] == 2
+
+
+def test_another_seed_draws_other_images(tmp_path):
+    orders = {}
+    for name, options in {
+        "0": [],
+        "1": ["--seed_everything=1"],
+        "again": ["--seed_everything=1"],
+        "own": ["--seed_everything=1", "--data.seed=0"],
+    }.items():
+        assert fit(tmp_path / name, *options) == 0
+        with (tmp_path / name / "metrics/version_0/metrics.csv").open() as file:
+            orders[name] = [row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]]
+    assert orders["1"] == orders["again"]
+    assert len({tuple(order) for order in orders.values()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--trainer.accelerator=gpu"], "No supported gpu backend found!"),
+        (
+            ["--data.batch_size=1", "--model.options={stem_stride: 4, width: 0.25}"],
+            "batch norm cannot train on a map of the size [1, 8, 1, 1]: raise --data.batch_size, or the images' size",
+        ),
+        (["--model.network=torchvision/squeezenet1_1", "--model.drop_path_rate=0.1"], "does not know an option"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
+def test_what_cannot_be_done_here_is_one_line(options, message, tmp_path, capsys):
+    options = [*options, *([] if "model" in options[-1] and "options" in options[-1] else ["--model.options=null"])]
+    assert fit(tmp_path, *options) in (1, 2)
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
