@@ -125,7 +125,7 @@ def test_a_run_without_validation_says_that_nothing_was_measured(tmp_path, capsy
     assert "nothing was measured: validation is switched off" in capsys.readouterr().out
 
 
-@pytest.mark.filterwarnings("ignore:You requested to overfit but enabled shuffling")
+@pytest.mark.filterwarnings("ignore:You requested to overfit but enabled")
 def test_a_batch_can_be_overfitted(tmp_path):
     assert fit(tmp_path, "--trainer.overfit_batches=1", epochs=2) == 0
     assert last(tmp_path)["global_step"] == 2
