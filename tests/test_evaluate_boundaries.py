@@ -36,6 +36,16 @@ def evaluate(folders: tuple[str, str], output: Path, *options: str) -> int:
     return main(["evaluate-boundaries", *folders, "--output", str(output), *few, *options])
 
 
+def test_the_images_of_a_list_are_measured(folders, tmp_path, capsys):
+    (tmp_path / "val.txt").write_text("c\na\n")
+    Path(folders[0], "b.png").unlink()
+    assert evaluate(folders, tmp_path / "out", "--names", str(tmp_path / "val.txt")) == 0
+    assert list(json.loads((tmp_path / "out" / "results.json").read_text())["images"]) == ["a", "c"]
+    (tmp_path / "val.txt").write_text("a\nz\n")
+    assert evaluate(folders, tmp_path / "other", "--names", str(tmp_path / "val.txt")) == 2
+    assert f"1 of 2 names have no ground truth in {folders[1]}; the first is z" in capsys.readouterr().err
+
+
 def test_a_folder_is_measured(folders, tmp_path, capsys):
     assert evaluate(folders, tmp_path / "new" / "out") == 0
     out = tmp_path / "new" / "out"
@@ -125,13 +135,13 @@ def test_wrong_results_are_named(tmp_path, capsys):
     assert f"dla plot-boundaries: error: there is no {tmp_path}/none.json" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("missing", ["skimage", "matplotlib"])
+@pytest.mark.parametrize("missing", ["scipy", "matplotlib"])
 def test_a_missing_extra_is_named(folders, tmp_path, capsys, monkeypatch, missing):
     for name in [name for name in sys.modules if name.split(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setitem(sys.modules, missing, None)
-    assert evaluate(folders, tmp_path / "out") == 2
+    assert evaluate(folders, tmp_path / "out", "--nms", "hed") == 2
     assert "by the extra [train]" in capsys.readouterr().err
 
 

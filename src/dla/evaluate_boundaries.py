@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from dla.arguments import number
+from dla.data.boundary_folders import read_names
 from dla.data.boundary_truth import list_by_stem
 from dla.machine import cores
 from dla.metrics.boundary import (
@@ -73,6 +74,7 @@ def main(argv: list[str]) -> int:
             arguments.ground_truth,
             arguments.output,
             protocol,
+            names=read_names(arguments.names) if arguments.names else None,
             workers=arguments.workers,
             console=Console(stderr=True, soft_wrap=True),
         )
@@ -160,6 +162,8 @@ def _parser() -> argparse.ArgumentParser:
     add("predictions", type=Path, metavar="PREDICTIONS", help="folder of boundary maps")
     add("ground_truth", type=Path, metavar="GROUND_TRUTH", help="folder of what the annotators drew")
     add("--output", required=True, type=Path, metavar="DIR", help="folder to write to; made where it is missing")
+    help_names = "a name a line, without suffix: the images that count, as of a split (default: all)"
+    add("--names", type=Path, metavar="FILE", help=help_names)
     add("--thresholds", type=count, default=99, metavar="K", help="how many, evenly spread (default: 99)")
     add("--max-dist", type=distance, default=0.0075, metavar="D", help="of the image's diagonal (default: 0.0075)")
     help_nms = "non-maximum suppression: hed smooths and looks 1 pixel far, rcf 2 without (default: none)"

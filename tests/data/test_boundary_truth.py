@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+from scipy.sparse import csc_matrix
 
 from dla.data.boundary_truth import list_truths, read_truth
 
@@ -26,6 +27,15 @@ def test_every_annotator_of_a_mat_file(tmp_path, annotators):
     truth = read_truth(tmp_path / "a.mat")
     assert truth.dtype == bool
     np.testing.assert_array_equal(truth, np.stack(maps))
+
+
+def test_maps_may_be_sparse_as_sbd_keeps_them(tmp_path):
+    maps = [drawn(seed) for seed in range(2)]
+    cells = np.empty((1, 2), dtype=object)
+    for index, boundaries in enumerate(maps):
+        cells[0, index] = {"Boundaries": csc_matrix(boundaries.astype(float))}
+    savemat(tmp_path / "a.mat", {"groundTruth": cells})
+    np.testing.assert_array_equal(read_truth(tmp_path / "a.mat"), np.stack(maps))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])

@@ -44,6 +44,11 @@ def test_the_data_module_takes_classes_and_the_settings_of_all(own_root: Path) -
     assert data.num_classes == len(data.colors) == 2
 
 
+def test_a_class_is_named_once(own_root: Path) -> None:
+    with pytest.raises(ValueError, match="classes names crack more than once; expected a name of its own for each"):
+        FolderData(str(own_root), classes=["crack", "wall", "crack"])
+
+
 def test_its_help_teaches_all_settings(capsys: pytest.CaptureFixture[str]) -> None:
     from dla.cli import main
 

@@ -31,6 +31,35 @@ def test_equals_the_benchmark(nms):
         assert 0 < value < 1
 
 
+@pytest.mark.parametrize("convert", [lambda t: t.byte(), lambda t: 255 * t.byte(), lambda t: t.long()])
+def test_what_is_not_zero_was_drawn(convert):
+    probabilities, truths = batch(0)
+    drawn, numbers = (BoundaryMetric(thresholds=4, max_dist=0.05) for _ in range(2))
+    drawn.update(probabilities, truths)
+    numbers.update(probabilities, [convert(truth) for truth in truths])
+    assert torch.equal(drawn.totals, numbers.totals)
+    assert drawn.totals[0, 0] > 0
+
+
+@pytest.mark.parametrize("nms", ["hed", "none", None])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda p: p * float("nan"), "the map holds NaN"),
+        (lambda p: 8 * p - 4, r"the map holds -4 to 3\.\d+: expected values in \[0, 1\]"),
+        (lambda p: (255 * p).byte(), "the map holds 0 to 25.: expected"),
+    ],
+)
+def test_what_is_no_probability_is_refused(spoil, message, nms):
+    probabilities, truths = batch(0)
+    with pytest.raises(ValueError, match=message):
+        BoundaryMetric(thresholds=4, nms=nms).update(spoil(probabilities), truths)
+
+
+def test_averages_that_exceed_1_by_rounding_are_not():
+    BoundaryMetric(thresholds=2).update(torch.full((1, 12, 12), 1.000001), [torch.zeros(1, 12, 12, dtype=torch.bool)])
+
+
 def test_images_of_any_size_in_a_list():
     metric = BoundaryMetric(thresholds=3)
     truth = torch.zeros(1, 30, 40, dtype=torch.bool)

@@ -60,6 +60,7 @@ def plain(edges: np.ndarray, how: Suppression) -> np.ndarray:
         return upper * (1 - down) + lower * down
 
     result = np.zeros(edges.shape, dtype=np.uint8)
+    border = min(how.border, height // 2, width // 2)
     for y in range(height):
         for x in range(width):
             sign = (xy[y][x] < 0) - (xy[y][x] > 0)
@@ -69,7 +70,7 @@ def plain(edges: np.ndarray, how: Suppression) -> np.ndarray:
             if all(how.margin * e[y][x] >= other for other in beside):
                 ramp = 1.0
                 for place in (y, x, height - 1 - y, width - 1 - x):
-                    ramp *= min(1, place / how.border) if how.border else 1
+                    ramp *= min(1, place / border) if border else 1
                 result[y, x] = int(255 * e[y][x] * ramp + 0.5)
     return result
 
@@ -77,14 +78,15 @@ def plain(edges: np.ndarray, how: Suppression) -> np.ndarray:
 @pytest.mark.parametrize(
     "how", [*PRESETS.values(), Suppression(smooth=False, radius=3, margin=0.9, border=0)], ids=["hed", "rcf", "own"]
 )
-def test_equals_a_plain_writing(how):
+@pytest.mark.parametrize("shape", [(41, 54), (12, 9), (6, 40), (40, 8)])
+def test_equals_a_plain_writing(how, shape):
     for seed in range(2):
-        edges = soft_map(seed)
+        edges = soft_map(seed, *shape)
         ours, expected = suppress(edges, how), plain(edges, how)
         assert ours.dtype == np.uint8
-        assert (expected > 0).any()
+        assert shape != (41, 54) or (expected > 0).any()
         # Rounding may turn a value at one half, or a comparison of equals, the other way.
-        assert (ours != expected).mean() < 0.002
+        assert (ours != expected).mean() < 0.02 if edges.size < 500 else 0.002
 
 
 @pytest.mark.parametrize("preset", PRESETS)

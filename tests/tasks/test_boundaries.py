@@ -113,8 +113,9 @@ def test_a_run_measures_and_learns(run):
     assert losses[-1] < 0.9 * losses[0]
     rows = [row for row in every if row["val/ods"]]
     assert [row["epoch"] for row in rows] == ["3", "7"]
-    for name in ("ods", "ois", "ap"):
+    for name in ("ods", "ois"):
         assert 0 < float(rows[-1][f"val/{name}"]) <= 1
+    assert "val/ap" not in rows[-1]  # too low at the few thresholds that are watched
     assert (run / "examples.png").stat().st_size > 1000
 
 
@@ -185,7 +186,7 @@ def test_what_predict_writes_is_measured_as_by_validate(run, tmp_path, capsys):
 
 
 def test_crests_without_the_extra_are_named(run, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "skimage.morphology", None)
+    monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     model = str(run / "checkpoints" / "best.ckpt")
     assert main(["predict", str(tmp_path / "a.png"), "--model", model, "--output", str(tmp_path / "out")]) == 2

@@ -120,6 +120,14 @@ def test_the_last_epoch_is_measured_whatever_divides_it(tmp_path):
     assert measured(tmp_path) == [3, 5]
 
 
+def test_a_run_that_diverges_ends_in_one_line_and_keeps_nothing(tmp_path, capsys):
+    assert fit(tmp_path, "--model.lr=1e30", "--model.schedule=constant", epochs=3) == 1
+    said = capsys.readouterr().err
+    assert "the loss is nan at the end of epoch 1, training has diverged: lower --model.lr or" in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
 def test_a_run_without_validation_says_that_nothing_was_measured(tmp_path, capsys):
     assert fit(tmp_path, "--trainer.limit_val_batches=0") == 0
     assert "nothing was measured: validation is switched off" in capsys.readouterr().out

@@ -34,7 +34,7 @@ class BoundaryFolders:
 
     def __init__(self, images: str | Path, truths: str | Path, names: str | Path | None = None) -> None:
         pictures, drawn = list_by_stem(images, SUFFIXES), list_truths(truths)
-        stems = list(pictures) if names is None else _read_names(Path(names))
+        stems = list(pictures) if names is None else read_names(Path(names))
         for stem in stems:
             if stem not in pictures:
                 raise FileNotFoundError(
@@ -60,7 +60,13 @@ class BoundaryFolders:
         return Annotated(image, truths)
 
 
-def _read_names(path: Path) -> list[str]:
+def read_names(path: Path) -> list[str]:
+    """The names that a list holds, one a line.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: it is empty, or holds a name twice.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"there is no list {path}: expected a file with the name of one image a line")
     names = [line.strip() for line in read_text(path).splitlines() if line.strip()]

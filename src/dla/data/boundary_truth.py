@@ -84,7 +84,7 @@ def _unwrap(value: np.ndarray) -> np.ndarray:
     """The map itself: MATLAB's structures arrive as arrays of one object."""
     while value.dtype == object:
         value = value.item()
-    return value
+    return value.toarray() if hasattr(value, "toarray") else value  # sparse, as SBD keeps them
 
 
 def _read_png(path: Path) -> Bool[np.ndarray, "..."]:

@@ -97,6 +97,8 @@ class FolderData(StoredData):
         self, root: str, *, classes: list[str], colors: list[RGB] | None = None, void: int = 255, **settings: Any
     ) -> None:
         super().__init__(root, **settings)
+        if twice := sorted({name for name in classes if classes.count(name) > 1}):
+            raise ValueError(f"classes names {twice[0]} more than once; expected a name of its own for each index")
         self.classes, self.void = tuple(classes), void
         self.colors = tuple(colors) if colors else spread_colors(len(classes))
 

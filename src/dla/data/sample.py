@@ -100,5 +100,6 @@ def check_sizes(
         (height, width), (mask_height, mask_width) = image.shape[-2:], mask.shape
         raise ValueError(
             f"{image_path} is {width}x{height} but its annotation {mask_path} is {mask_width}x{mask_height}; "
-            "expected equal sizes: resize the annotation (nearest) or unpack the set again"
+            "expected equal sizes, of pictures as viewers show them, turned by what EXIF says: draw the annotation on "
+            "that, resize it (nearest) or unpack the set again"
         )

@@ -112,6 +112,7 @@ class Task(LightningModule):
             load_weights(model, weights, new_head=new_head)
         model.set_grad_checkpointing(grad_checkpointing)
         self.model = model.to(memory_format=torch.channels_last)
+        self.last_loss: Tensor | None = None
         self.compiles = compile
         if compile:
             self.model.compile()
@@ -165,6 +166,26 @@ class Task(LightningModule):
         """Set the random state, so that a step drops the same paths whether or not the run was resumed before it."""
         torch.manual_seed(draw_seed(global_seed() + self.global_rank, self.current_epoch, batch_idx))
 
+    def on_validation_start(self) -> None:
+        """See that there is something to measure."""
+        self._check_loss()
+
+    def on_train_epoch_end(self) -> None:
+        """See that there is something to keep."""
+        self._check_loss()
+
+    def _check_loss(self) -> None:
+        """Refuse to go on once training has diverged: looked at once an epoch, since to look is to wait for the device.
+
+        Raises:
+            ValueError: the last batch's loss is not a number, or infinite.
+        """
+        if self.last_loss is not None and not self.last_loss.isfinite():
+            raise ValueError(
+                f"the loss is {float(self.last_loss)} at the end of epoch {self.current_epoch + 1}, training has "
+                "diverged: lower --model.lr or raise --model.warmup, and start again"
+            )
+
     @property
     def measuring(self) -> bool:
         """Whether this is `validate`; `trainer.validating` also holds within `fit`, between its epochs."""
@@ -173,6 +194,7 @@ class Task(LightningModule):
     def log_loss(self, loss: Tensor, batch: Batch) -> Tensor:
         """Log the training loss, averaged over the epoch, and return it."""
         count = len(batch["image"])
+        self.last_loss = loss.detach()
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=count, sync_dist=True)
         return loss
 

@@ -29,7 +29,7 @@ class BoundaryTask(Task):
         side_weight: Weight of the losses of the side outputs, one for each map that the decoder makes on its way to
             the last (deep supervision); 0 for none. They are not part of the network that is trained.
         watch: Validation images that `fit` measures after an epoch, the first ones; `validate` measures all.
-        watch_thresholds: Thresholds at which `fit` measures.
+        watch_thresholds: Thresholds at which `fit` measures ODS and OIS; AP needs more, and comes with `validate`.
         test_thresholds: Thresholds at which `validate` and `test` measure.
         max_dist: Tolerance of a match, as a part of the image's diagonal; 0.011 for NYUD.
         nms: How maps are thinned before they are measured: hed, rcf or none.
@@ -133,7 +133,8 @@ class BoundaryTask(Task):
         values = self._metric(metric).compute()
         self._metric(metric).reset()
         self.log(f"{split}/ods", values["ods"], prog_bar=True, sync_dist=True)
-        self.log_dict({f"{split}/ois": values["ois"], f"{split}/ap": values["ap"]}, sync_dist=True)
+        others = ("ois", "ap") if metric == "test" else ("ois",)
+        self.log_dict({f"{split}/{name}": values[name] for name in others}, sync_dist=True)
 
 
 def boundary_loss(

@@ -15,11 +15,11 @@ class BoundaryShowcase(Showcase):
     """The three numbers of the benchmark; input, truth and probability of some validation images."""
 
     def table(self, trainer: Trainer, values: dict[str, float], title: str) -> Table | None:
-        """ODS, OIS and AP in percent."""
+        """ODS, OIS and, where it was measured, AP in percent."""
         if "ods" not in values:
             return None
         table = Table("measure", "%", title=title)
-        for name in ("ods", "ois", "ap"):
+        for name in (name for name in ("ods", "ois", "ap") if name in values):
             table.add_row(name.upper(), f"{100 * values[name]:.2f}")
         return table
 

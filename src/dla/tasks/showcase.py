@@ -59,9 +59,10 @@ class Showcase(Callback):
             return
         self._print(trainer, "val", "validation, last epoch")
         for callback in trainer.checkpoint_callbacks:
-            if getattr(callback, "monitor", None) and callback.best_model_score is not None:  # type: ignore[attr-defined]
-                best = 100 * float(callback.best_model_score)  # type: ignore[attr-defined]
-                say(trainer, f"best: {best:.1f} % {pl_module.headline}, {callback.best_model_path}")  # type: ignore[attr-defined]
+            best: Any = getattr(callback, "best_model_score", None)
+            if getattr(callback, "monitor", None) and best is not None and best.isfinite():
+                where = callback.best_model_path  # type: ignore[attr-defined]
+                say(trainer, f"best: {100 * float(best):.1f} % {pl_module.headline}, {where}")
         data = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.is_global_zero and data and not trainer.fast_dev_run and self.images:  # type: ignore[attr-defined]
             self._draw(trainer, data, pl_module)

@@ -1,9 +1,11 @@
 """From a boundary map and what annotators drew to four counts at each threshold."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real, Shaped
 
 from dla.metrics.boundary.matching import match_series
+from dla.metrics.boundary.suppression import check_range
+from dla.metrics.boundary.thinning import thin
 
 MAX_DIST = 0.0075  # of the image diagonal; the custom of BSDS, that of NYUD is 0.011
 
@@ -21,7 +23,7 @@ def spread_thresholds(count: int) -> Float[np.ndarray, " k"]:
 
 def count_matches(
     edges: Real[np.ndarray, "h w"],
-    truths: Bool[np.ndarray, "annotators h2 w2"],
+    truths: Shaped[np.ndarray, "annotators h2 w2"],
     thresholds: Float[np.ndarray, " k"],
     max_dist: float = MAX_DIST,
 ) -> Int[np.ndarray, "k 4"]:
@@ -31,7 +33,7 @@ def count_matches(
 
     Args:
         edges: The boundary map with values in [0, 1], after non-maximum suppression if there is any.
-        truths: The boundary pixels that each annotator marked.
+        truths: The boundary pixels that each annotator marked, True or not zero.
         thresholds: Boundary is what reaches them.
         max_dist: How far a pixel and its partner may lie apart, as a fraction of the image's diagonal.
 
@@ -41,9 +43,9 @@ def count_matches(
 
     Raises:
         ValueError: the sizes differ, `edges` holds values outside [0, 1] or NaN, or `max_dist` is negative.
-        ModuleNotFoundError: without scikit-image, which the extra [train] installs.
     """
     _check(edges, truths, max_dist)
+    truths = truths != 0
     maps = _thinned(edges.astype(np.float64), thresholds)
     reach = max_dist * float(np.hypot(*edges.shape))
     matched = np.zeros(len(maps), dtype=np.int64)
@@ -60,18 +62,13 @@ def _check(edges: np.ndarray, truths: np.ndarray, max_dist: float) -> None:
     (h, w), (true_h, true_w) = edges.shape, truths.shape[1:]
     if (h, w) != (true_h, true_w):
         raise ValueError(f"the map is {w}x{h} but its ground truth {true_w}x{true_h}: predict at the image's size")
-    if np.isnan(edges).any():
-        raise ValueError("the map holds NaN: expected values in [0, 1]")
-    if edges.size and (edges.min() < 0 or edges.max() > 1):
-        raise ValueError(f"the map holds {edges.min():g} to {edges.max():g}: expected values in [0, 1]; scale it")
+    check_range(edges)
     if not 0 <= max_dist < np.inf:
         raise ValueError(f"max_dist {max_dist}: expected a fraction of the image's diagonal, such as {MAX_DIST}")
 
 
 def _thinned(edges: Float[np.ndarray, "h w"], thresholds: Float[np.ndarray, " k"]) -> Bool[np.ndarray, "k h w"]:
     """The map at each threshold, thinned until it is one pixel wide."""
-    from skimage.morphology import thin
-
     maps = np.zeros((len(thresholds), *edges.shape), dtype=bool)
     before = np.zeros(edges.shape, dtype=bool)
     for index, threshold in enumerate(thresholds):

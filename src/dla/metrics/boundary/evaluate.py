@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -59,6 +59,7 @@ def evaluate_folders(
     output: str | Path,
     protocol: Protocol = Protocol(),
     *,
+    names: Sequence[str] | None = None,
     workers: int = 1,
     console: Console | None = None,
 ) -> Scores:
@@ -72,6 +73,7 @@ def evaluate_folders(
         truths: Folder of ground truth, as `dla.data.boundary_truth.read_truth` takes it.
         output: Folder to write to; made where it is missing.
         protocol: How they are measured.
+        names: Of the images that count, without folder and suffix; None for all that have a truth.
         workers: How many processes share the images. With more than one, a script needs the usual
             `if __name__ == "__main__":`.
         console: Where to show progress; None for nowhere.
@@ -87,7 +89,7 @@ def evaluate_folders(
     if Path(output).resolve() in (Path(predictions).resolve(), Path(truths).resolve()):
         raise ValueError(f"{output} holds what is to be measured, which could be overwritten: give another output")
     spread_thresholds(protocol.thresholds)  # a senseless number fails here, before anything is written
-    tasks = pair(Path(predictions), Path(truths), Path(output), protocol)
+    tasks = pair(Path(predictions), Path(truths), Path(output), protocol, names)
     (Path(output) / "images").mkdir(parents=True, exist_ok=True)
     counts = dict(track(_count_all(tasks, workers), "matching", total=len(tasks), console=console, disable=not console))
     scores = score(np.stack([counts[name] for name in tasks]), spread_thresholds(protocol.thresholds))
@@ -95,14 +97,21 @@ def evaluate_folders(
     return scores
 
 
-def pair(predictions: Path, truths: Path, output: Path, protocol: Protocol) -> dict[str, Task]:
-    """One task for each truth, by its stem.
+def pair(
+    predictions: Path, truths: Path, output: Path, protocol: Protocol, names: Sequence[str] | None = None
+) -> dict[str, Task]:
+    """One task for each truth, or for each of those that are named, by its stem.
 
     Raises:
-        FileNotFoundError: a folder, or the prediction for an image, is missing.
+        FileNotFoundError: a folder, or the truth or the prediction for an image, is missing.
         ValueError: two files have one stem.
     """
     drawn, predicted = list_truths(truths), list_by_stem(predictions, SUFFIXES)
+    if unknown := [name for name in names or () if name not in drawn]:
+        raise FileNotFoundError(
+            f"{len(unknown)} of {len(names or ())} names have no ground truth in {truths}; the first is {unknown[0]}"
+        )
+    drawn = drawn if names is None else {name: drawn[name] for name in sorted(names)}
     missing = [name for name in drawn if name not in predicted]
     if missing:
         raise FileNotFoundError(

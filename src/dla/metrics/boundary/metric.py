@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Real, Shaped
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -19,9 +19,10 @@ class BoundaryMetric(Metric):
     It runs on the CPU; with few thresholds, an image of 481x321 takes some tenths of a second.
 
     Args:
-        thresholds: How many, evenly spread; few will do, since ODS interpolates between them.
+        thresholds: How many, evenly spread. Few will do for ODS, which interpolates between them; AP, which counts
+            nothing outside the recalls that were measured, comes out too low with few.
         max_dist: How far a pixel and its partner may lie apart, as a fraction of the image's diagonal.
-        nms: Non-maximum suppression before the thresholds: a preset, one of your own, or None for none.
+        nms: Non-maximum suppression before the thresholds: a preset, one of your own, or "none" or None.
 
     Raises:
         ValueError: `thresholds` is below 1.
@@ -38,24 +39,24 @@ class BoundaryMetric(Metric):
         self,
         thresholds: int = 9,
         max_dist: float = MAX_DIST,
-        nms: Literal["hed", "rcf"] | Suppression | None = "hed",
+        nms: Literal["hed", "rcf", "none"] | Suppression | None = "hed",
     ) -> None:
         super().__init__()
         self.thresholds, self.max_dist = spread_thresholds(thresholds), max_dist
-        self.nms = PRESETS[nms] if isinstance(nms, str) else nms
+        self.nms = ({"none": None} | PRESETS)[nms] if isinstance(nms, str) else nms
         self.add_state("totals", torch.zeros(thresholds, 4, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("best", torch.zeros(4, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
         self,
-        probabilities: Float[Tensor, "b h w"] | Sequence[Float[Tensor, "_ _"]],
-        truths: Sequence[Bool[Tensor, "_ _ _"]],
+        probabilities: Real[Tensor, "b h w"] | Sequence[Real[Tensor, "_ _"]],
+        truths: Sequence[Shaped[Tensor, "_ _ _"]],
     ) -> None:
         """Count a batch.
 
         Args:
             probabilities: The boundary map of each image, with values in [0, 1].
-            truths: For each image the boundary pixels that each annotator marked, (annotators, h, w).
+            truths: For each image the boundary pixels that each annotator marked, (annotators, h, w), True or not zero.
 
         Raises:
             ValueError: the numbers of images or the sizes differ, or a map holds values outside [0, 1] or NaN.

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Real, UInt8
 
+from dla.metrics.boundary.thinning import thin
+
 RIDGE = 4  # radius of the smoothing before the orientation is taken
+ROUNDING = 1e-5  # by which an average of probabilities may exceed 1
 CURVATURE = 1e-5  # keeps the orientation defined where there is no curvature
 
 
@@ -17,7 +20,8 @@ class Suppression:
         smooth: Whether the map is smoothed first, by a triangle of radius 1.
         radius: How far to look on either side of a ridge, in pixels, at least 1.
         margin: A pixel stays unless its value times this is below what lies beside it.
-        border: Width of the ramp, in pixels, over which values fall to 0 at the border of the image.
+        border: Width of the ramp, in pixels, over which values fall to 0 at the border of the image; at most half of
+            the image's shorter side.
 
     Raises:
         ValueError: `radius`, `margin` or `border` is below 1, 0 and 0.
@@ -43,15 +47,29 @@ def suppress(edges: Real[np.ndarray, "h w"], how: Suppression = PRESETS["hed"]) 
     stays where it is not below its neighbours across the ridge, interpolated bilinearly at 1, ..., `radius` pixels.
 
     Raises:
-        ValueError: the map is narrower or lower than 2 pixels.
+        ValueError: the map is narrower or lower than 2 pixels, or holds values outside [0, 1] or NaN.
     """
     if min(edges.shape) < 2:
         raise ValueError(f"a map of {edges.shape[1]}x{edges.shape[0]} has no orientation: expected 2 pixels or more")
+    check_range(edges)
     edges = edges.astype(np.float64)
     if how.smooth:
         edges = _smooth(edges, 1)
-    crest = np.where(_is_crest(edges, how), edges, 0) * _ramp(edges.shape[0], how)[:, None] * _ramp(edges.shape[1], how)
-    return np.floor(255 * crest + 0.5).astype(np.uint8)
+    border = min(how.border, *(side // 2 for side in edges.shape))
+    ramps = _ramp(edges.shape[0], border)[:, None] * _ramp(edges.shape[1], border)
+    return np.floor(255 * np.where(_is_crest(edges, how), edges, 0) * ramps + 0.5).astype(np.uint8)
+
+
+def check_range(edges: Real[np.ndarray, "h w"]) -> None:
+    """See that a map holds probabilities.
+
+    Raises:
+        ValueError: it holds values outside [0, 1] or NaN.
+    """
+    if np.isnan(edges).any():
+        raise ValueError("the map holds NaN: expected values in [0, 1]")
+    if edges.size and (edges.min() < -ROUNDING or edges.max() > 1 + ROUNDING):
+        raise ValueError(f"the map holds {edges.min():g} to {edges.max():g}: expected values in [0, 1]; scale it")
 
 
 def thin_crest(edges: Real[np.ndarray, "h w"], how: Suppression = PRESETS["hed"]) -> UInt8[np.ndarray, "h w"]:
@@ -61,11 +79,8 @@ def thin_crest(edges: Real[np.ndarray, "h w"], how: Suppression = PRESETS["hed"]
     since it thins at each threshold.
 
     Raises:
-        ValueError: the map is narrower or lower than 2 pixels.
-        ModuleNotFoundError: without scikit-image, which the extra [train] installs.
+        ValueError: the map is narrower or lower than 2 pixels, or holds values outside [0, 1] or NaN.
     """
-    from skimage.morphology import thin
-
     crest = suppress(edges, how)
     return np.where(thin(crest > 0), crest, np.uint8(0))
 
@@ -98,9 +113,9 @@ def _smooth(edges: Float[np.ndarray, "h w"], radius: int) -> Float[np.ndarray, "
     return convolve1d(convolve1d(edges, triangle, axis=0, mode="reflect"), triangle, axis=1, mode="reflect")
 
 
-def _ramp(length: int, how: Suppression) -> Float[np.ndarray, " length"]:
+def _ramp(length: int, border: int) -> Float[np.ndarray, " length"]:
     """0 at the border, 1 from `border` pixels on."""
-    if not how.border:
+    if not border:
         return np.ones(length)
     inward = np.minimum(np.arange(length), np.arange(length)[::-1])
-    return np.minimum(inward / how.border, 1)
+    return np.minimum(inward / border, 1)
