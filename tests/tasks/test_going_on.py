@@ -56,6 +56,13 @@ def begun(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def slurm(monkeypatch) -> None:
+    """The environment of a job that Slurm started."""
+    for name, value in {"NTASKS": "1", "JOB_ID": "7", "JOB_NAME": "train", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+
+
 def test_one_command_starts_a_run_and_goes_on_with_it(tmp_path):
     for epochs in (1, 2):
         assert fit(tmp_path, "--ckpt_path=last", epochs=epochs) == 0
@@ -70,18 +77,14 @@ def test_the_best_of_a_run_is_measured_by_name(run, tmp_path, capsys):
     assert f"there is no checkpoint {tmp_path}/checkpoints/best.ckpt" in capsys.readouterr().err
 
 
-def test_what_slurm_starts_again_goes_on(begun, monkeypatch):
+def test_what_slurm_starts_again_goes_on(begun, slurm):
     shutil.copy(begun / "checkpoints" / "last.ckpt", begun / "hpc_ckpt_1.ckpt")
-    for name, value in {"NTASKS": "1", "JOB_ID": "7", "JOB_NAME": "train", "PROCID": "0", "LOCALID": "0"}.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
     assert fit(begun, epochs=2) == 0
     assert last(begun)["global_step"] == 2 * 3
 
 
-def test_of_what_slurm_starts_again_tensors_alone_are_unpickled(begun, monkeypatch):
+def test_of_what_slurm_starts_again_tensors_alone_are_unpickled(begun, slurm):
     torch.save({**last(begun), "more": Path("x")}, begun / "hpc_ckpt_1.ckpt")
-    for name, value in {"NTASKS": "1", "JOB_ID": "7", "JOB_NAME": "train", "PROCID": "0", "LOCALID": "0"}.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
     with pytest.raises(Exception, match="weights_only"):
         fit(begun, epochs=2)
 
@@ -113,6 +116,13 @@ def test_a_network_named_with_its_weights_is_built_without_them(tmp_path, monkey
     assert main(["validate", f"--config={tmp_path}/config.yaml", "--ckpt_path=best"]) == 0
     assert main(["fit", f"--config={tmp_path}/config.yaml", "--ckpt_path=last", "--trainer.max_epochs=2"]) == 0
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]["init_args"]["network"] == "dla46_c.cifar10"
+
+
+def test_a_backbone_named_with_its_weights_keeps_their_stem(tmp_path):
+    start = ["--model.backbone=dla46_c.cifar10", "--model.options=null", "--data.size=32"]
+    assert fit(tmp_path, *start) == 0
+    assert main(["fit", f"--config={tmp_path}/config.yaml", "--ckpt_path=last", "--trainer.max_epochs=2"]) == 0
+    assert last(tmp_path)["epoch"] == 1
 
 
 def test_the_last_epoch_is_measured_whatever_divides_it(tmp_path):
@@ -157,17 +167,19 @@ def test_another_seed_draws_other_images(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--trainer.accelerator=gpu"], "No supported gpu backend found!"),
+        (["--trainer.accelerator=gpu", "--model.options=null"], "No supported gpu backend found!"),
         (
             ["--data.batch_size=1", "--model.options={stem_stride: 4, width: 0.25}"],
             "batch norm cannot train on a map of the size [1, 8, 1, 1]: raise --data.batch_size, or the images' size",
         ),
-        (["--model.network=torchvision/squeezenet1_1", "--model.drop_path_rate=0.1"], "does not know an option"),
+        (
+            ["--model.network=torchvision/squeezenet1_1", "--model.drop_path_rate=0.1", "--model.options=null"],
+            "does not know an option",
+        ),
     ],
 )
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
 def test_what_cannot_be_done_here_is_one_line(options, message, tmp_path, capsys):
-    options = [*options, *([] if "model" in options[-1] and "options" in options[-1] else ["--model.options=null"])]
     assert fit(tmp_path, *options) in (1, 2)
     said = capsys.readouterr().err
     assert message in said

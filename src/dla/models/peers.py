@@ -38,7 +38,7 @@ def create_peer(
         TypeError: the network does not know an option.
         WeightsError: the weights cannot be had.
     """
-    library = name.partition("/")[0]
+    library, _, inner = name.partition("/")
     if library not in LIBRARIES:
         raise ValueError(f"unknown library in {name!r}: a name begins with {' or '.join(f'{x}/' for x in LIBRARIES)}")
     if pretrained and stem_stride != 4:
@@ -47,21 +47,14 @@ def create_peer(
         options["drop_path_rate"] = drop_path_rate
     if library == "torchvision" and (pretrained or in_chans != 3):
         raise ValueError(f"{name} is made untrained and of 3 channels; take timm's, if it has it")
+    classes = CLASSES if num_classes is None else num_classes
     try:
-        return _built(name, pretrained, num_classes, in_chans, stem_stride, options)
+        if library == "timm":
+            model = timm_model(inner, pretrained=pretrained, in_chans=in_chans, num_classes=classes, options=options)
+            return for_small_images(model, stem_stride)
+        wrapped = Torchvision(inner, num_classes, **options)
     except TypeError as error:
         raise TypeError(f"{name} does not know an option: {error}") from error
-
-
-def _built(
-    name: str, pretrained: bool, num_classes: int | None, in_chans: int, stem_stride: int, options: dict[str, Any]
-) -> nn.Module:
-    library, _, inner = name.partition("/")
-    if library == "timm":
-        classes = CLASSES if num_classes is None else num_classes
-        model = timm_model(inner, pretrained=pretrained, in_chans=in_chans, num_classes=classes, options=options)
-        return for_small_images(model, stem_stride)
-    wrapped = Torchvision(inner, num_classes, **options)
     for_small_images(wrapped.model, stem_stride)
     return wrapped
 

@@ -19,8 +19,9 @@ class BoundaryShowcase(Showcase):
         if "ods" not in values:
             return None
         table = Table("measure", "%", title=title)
-        for name in (name for name in ("ods", "ois", "ap") if name in values):
-            table.add_row(name.upper(), f"{100 * values[name]:.2f}")
+        for name in ("ods", "ois", "ap"):
+            if name in values:
+                table.add_row(name.upper(), f"{100 * values[name]:.2f}")
         return table
 
     def picture(self, data: Any, model: LightningModule) -> Image.Image:

@@ -20,7 +20,7 @@ from dla.checkpoint import read_checkpoint
 from dla.tasks.base import untagged
 from dla.tasks.errors import misused, said
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
-from dla.weights import packaged_options
+from dla.weights import packaged, packaged_options
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells give for a process that Ctrl-C or SIGTERM ended
 
@@ -146,10 +146,12 @@ def _as_launched(trainer: Namespace) -> dict[str, Any]:
 def _start_from_nothing(task: Namespace) -> None:
     """Leave out the weights that a run began with: a checkpoint of it has all, and their file may be gone."""
     task.weights = None
-    for name in ("network", "backbone"):
-        if tagged := task.get(name):
-            task.options = packaged_options(tagged) | (task.options or {})
-            task[name] = untagged(tagged)
+    if task.backbone:
+        if task.backbone not in packaged():  # whose weights are always there, and bring options of their own
+            task.backbone = untagged(task.backbone)
+    else:
+        task.options = packaged_options(task.network) | (task.options or {})
+        task.network = untagged(task.network)
 
 
 def _require_weights(task: Namespace) -> None:

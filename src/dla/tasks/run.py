@@ -65,7 +65,7 @@ def check_folder(root: str, goes_on_from: str | None = None) -> None:
         FileExistsError: it holds a run, which this one would overwrite, since it does not go on with it.
         OSError: it cannot be written to.
     """
-    checkpoint = Path(root, "checkpoints", "last.ckpt")
+    checkpoint = resolved_checkpoint("last", root)
     goes_on = any(Path(root).glob("hpc_ckpt_*.ckpt")) if goes_on_from is None else _within(goes_on_from, Path(root))
     if checkpoint.exists() and not goes_on:
         other = f", another one than {goes_on_from} is of" if goes_on_from else ""
@@ -83,7 +83,7 @@ def check_folder(root: str, goes_on_from: str | None = None) -> None:
         ) from error
 
 
-def resolved_checkpoint(name: str, root: str) -> Path:
+def resolved_checkpoint(name: str, root: str | Path) -> Path:
     """The file that "last" and "best" stand for in a run's folder; any other name is a path."""
     return Path(root, "checkpoints", f"{name}.ckpt") if name in ("last", "best") else Path(name)
 
@@ -94,7 +94,7 @@ def _within(path: str, folder: Path) -> bool:
 
 def _how_to_go_on(root: Path) -> str:
     """The command for it; nothing where there is no checkpoint yet."""
-    last = root / "checkpoints" / "last.ckpt"
+    last = resolved_checkpoint("last", root)
     return f"Go on with it by `dla fit --config {root}/config.yaml --ckpt_path {last}`." if last.exists() else ""
 
 

@@ -28,8 +28,9 @@ def thin(image: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
             hood = np.zeros(len(pixels), dtype=np.uint8)
             for bit, (down, right) in enumerate(AROUND):
                 hood |= flat[pixels + (down * width + right)] << bit
-            flat[pixels[leaves[hood]]] = 0
-            pixels = pixels[~leaves[hood]]
+            go = leaves[hood]
+            flat[pixels[go]] = 0
+            pixels = pixels[~go]
         gone = len(pixels) < before
     return framed[1:-1, 1:-1].astype(bool)
 
