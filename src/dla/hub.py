@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dla.files import atomic_write
 from dla.models import create_model, list_models
-from dla.weights import load_weights, packaged_options
+from dla.weights import completed_options, load_weights
 
 
 class HubModel(
@@ -49,7 +49,7 @@ class HubModel(
         # The weights are in the folder, so that the name need not tell which they were at the start.
         base = name.partition(".")[0]
         self.name = base if base in list_models() and "+" not in name else name
-        self.options = packaged_options(name) | {key: value for key, value in options.items() if key != "pretrained"}
+        self.options = completed_options(name, {key: value for key, value in options.items() if key != "pretrained"})
         try:
             self.config()
         except TypeError as error:

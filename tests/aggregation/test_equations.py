@@ -68,6 +68,16 @@ def test_first_block_passes_through_as_many_nodes_as_the_tree_is_deep(structure,
     assert blocks_in(out) == set(range(2**depth))
 
 
+@pytest.mark.parametrize("count", range(2, 13))
+@pytest.mark.parametrize("structure", ["tree", "reentrant", "merged"])
+def test_every_node_runs_once_in_the_order_of_the_list(structure, count):
+    model, ran = hierarchical(structure, count)[0], []
+    for number, node in enumerate(model.nodes):
+        node.register_forward_hook(lambda *_, number=number: ran.append(number))
+    model(X)
+    assert ran == list(range(len(model.nodes)))
+
+
 @pytest.mark.parametrize("count", range(2, 6))
 def test_iterative_is_deep_and_skips_are_shallow(count):
     maps = [(f"x{i}",) for i in range(count)]

@@ -11,6 +11,7 @@ import yaml
 import dla
 from dla.checkpoint import read_checkpoint
 from dla.cli import main
+from dla.predictor import load_predictor
 
 TINY = [
     "--model=ClassificationTask",
@@ -119,10 +120,13 @@ def test_a_network_named_with_its_weights_is_built_without_them(tmp_path, monkey
 
 
 def test_a_backbone_named_with_its_weights_keeps_their_stem(tmp_path):
-    start = ["--model.backbone=dla46_c.cifar10", "--model.options=null", "--data.size=32"]
-    assert fit(tmp_path, *start) == 0
+    within = "--model.options={backbone_options: {drop_path_rate: 0.1}}"
+    assert fit(tmp_path, "--model.backbone=dla46_c.cifar10", within, "--data.size=32") == 0
     assert main(["fit", f"--config={tmp_path}/config.yaml", "--ckpt_path=last", "--trainer.max_epochs=2"]) == 0
     assert last(tmp_path)["epoch"] == 1
+    options = last(tmp_path)["dla"]["options"]
+    assert options["backbone_options"] == {"stem_stride": 1, "drop_path_rate": 0.1}
+    load_predictor(tmp_path / "checkpoints" / "last.ckpt")
 
 
 def test_the_last_epoch_is_measured_whatever_divides_it(tmp_path):

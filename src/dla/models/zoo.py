@@ -11,7 +11,7 @@ from dla.models.classifier import DLA
 from dla.models.features import Features
 from dla.models.peers import create_peer
 from dla.models.variants import VARIANTS, build, build_centernet, build_dense
-from dla.weights import IMAGENET, Packaged, load_packaged, on_hub, packaged, packaged_options
+from dla.weights import IMAGENET, Packaged, completed_options, load_packaged, on_hub, packaged
 
 DECODERS = ("up", "ida")  # endings of the names of dense predictors
 CENTERNET = "_centernet"  # behind dla34 alone, as its authors have it
@@ -96,7 +96,7 @@ def _create(
     options = {key: value for key, value in options.items() if value is not None}
     num_classes = options.get("num_classes")
     if weights:  # which were trained with options of their own, such as stem_stride
-        options = {**packaged_options(name), **options, "num_classes": weights.cfg["num_classes"]}
+        options = completed_options(name, options) | {"num_classes": weights.cfg["num_classes"]}
     decoder = next((ending for ending in (*DECODERS, CENTERNET) if base.endswith(ending)), None)
     if decoder and features_only:
         raise ValueError(f"{name} is a dense predictor; features_only is for a classifier, {base[: -len(decoder)]}")

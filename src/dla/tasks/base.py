@@ -1,7 +1,5 @@
 """What every job shares: the network by name, its optimizer and schedule, and what a checkpoint says of it."""
 
-import re
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -12,18 +10,14 @@ from torch import Tensor
 from dla.arguments import check_options
 from dla.data.sampling import draw_seed, global_seed
 from dla.models import create_model
+from dla.tasks.facts import check_data, check_facts, data_facts, untagged
 from dla.tasks.optimizers import Optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, rate_factor, settings
 from dla.tasks.showcase import say
-from dla.weights import load_weights, packaged_options
+from dla.weights import completed_options, load_weights
 
 Batch = dict[str, Any]
 """Tensors by name; what annotators drew of an image comes as a list, since their number differs."""
-
-
-def untagged(network: str) -> str:
-    """The name of a network without that of the weights that it starts from."""
-    return re.sub(r"\.[^+]*", "", network)
 
 
 class Task(LightningModule):
@@ -101,7 +95,7 @@ class Task(LightningModule):
             if number < 0:
                 raise ValueError(f"{name} is {number}; expected a number of at least 0")
         self.network = f"{backbone}+{structure}" if backbone else network
-        self.num_classes, self.options = num_classes, packaged_options(self.network) | (options or {})
+        self.num_classes, self.options = num_classes, completed_options(self.network, options or {})
         self.optimizer, self.lr, self.batch_base = optimizer, lr, batch_base
         self.momentum, self.weight_decay, self.decay_norms = momentum, weight_decay, decay_norms
         self.schedule = settings(schedule=schedule, power=power, milestones=milestones, gamma=gamma, warmup=warmup)
@@ -218,13 +212,7 @@ class Task(LightningModule):
         Raises:
             ValueError: it names both.
         """
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        tasks = getattr(data, "tasks", (self.kind,))
-        if self.kind not in tasks:
-            raise ValueError(
-                f"{type(data).__name__} is for {' and '.join(tasks)}, and {type(self).__name__} for {self.kind}: take "
-                "the recipe of one task for both, or give --model or --data of the other"
-            )
+        check_data(self.trainer.datamodule, type(self), self.kind)  # type: ignore[attr-defined]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another task or network, or of other classes than the data has, or in another order.
@@ -232,30 +220,8 @@ class Task(LightningModule):
         Raises:
             ValueError: it names what differs.
         """
-        there, here = checkpoint.get("dla", {}), self.facts()
-        for key, option in {"task": "--model", "model": "--model.network"}.items():
-            if there.get(key, here[key]) != here[key]:
-                raise ValueError(
-                    f"the checkpoint's {key} is {there[key]}, and this run's {here[key]}: give another {option}, or "
-                    "another checkpoint"
-                )
-        self._check_classes(there.get("classes"), here.get("classes"))
-
-    def _check_classes(self, before: list[str] | None, now: list[str] | None) -> None:
-        if before is None or now is None or before == now:
-            return
-        pairs = enumerate(zip_longest(before, now))
-        number, names = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
-        there, here = ("missing" if name is None else repr(name) for name in names)
-        raise ValueError(
-            f"the checkpoint has {len(before)} classes and the data {len(now)}; class {number} is {there} in the "
-            f"checkpoint and {here} in the data: give data with the checkpoint's classes, in its order"
-        )
+        check_facts(checkpoint.get("dla", {}), self.facts())
 
     def data_facts(self) -> dict[str, Any]:
-        """What the data module says of its classes and of how images are normalised; nothing without one."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if data is None:
-            return {}
-        facts = {"classes": list(data.classes), "mean": list(data.mean), "std": list(data.std)}
-        return facts | ({"colors": [list(color) for color in data.colors]} if hasattr(data, "colors") else {})
+        """What the data module says, see `dla.tasks.facts.data_facts`."""
+        return data_facts(self.trainer.datamodule)  # type: ignore[attr-defined]

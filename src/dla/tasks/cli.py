@@ -17,10 +17,10 @@ import dla.data.class_modules
 import dla.data.modules
 import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
 from dla.checkpoint import read_checkpoint
-from dla.tasks.base import untagged
 from dla.tasks.errors import misused, said
+from dla.tasks.facts import untagged
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
-from dla.weights import packaged, packaged_options
+from dla.weights import completed_options
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells give for a process that Ctrl-C or SIGTERM ended
 
@@ -146,12 +146,9 @@ def _as_launched(trainer: Namespace) -> dict[str, Any]:
 def _start_from_nothing(task: Namespace) -> None:
     """Leave out the weights that a run began with: a checkpoint of it has all, and their file may be gone."""
     task.weights = None
-    if task.backbone:
-        if task.backbone not in packaged():  # whose weights are always there, and bring options of their own
-            task.backbone = untagged(task.backbone)
-    else:
-        task.options = packaged_options(task.network) | (task.options or {})
-        task.network = untagged(task.network)
+    named = f"{task.backbone}+{task.structure}" if task.backbone else task.network
+    task.options = completed_options(named, task.options or {})
+    task.network, task.backbone = untagged(task.network), task.backbone and untagged(task.backbone)
 
 
 def _require_weights(task: Namespace) -> None:

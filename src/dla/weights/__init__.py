@@ -3,7 +3,7 @@
 from dla.weights.export import export_weights
 from dla.weights.hub import IMAGENET
 from dla.weights.load import load_weights
-from dla.weights.packaged import Packaged, load_packaged, on_hub, pack, packaged, packaged_options
+from dla.weights.packaged import Packaged, completed_options, load_packaged, on_hub, pack, packaged
 from dla.weights.report import LoadReport, WeightsError
 from dla.weights.source import network_weights
 from dla.weights.timm import to_timm
@@ -13,6 +13,7 @@ __all__ = [
     "LoadReport",
     "Packaged",
     "WeightsError",
+    "completed_options",
     "export_weights",
     "load_packaged",
     "load_weights",
@@ -20,6 +21,5 @@ __all__ = [
     "on_hub",
     "pack",
     "packaged",
-    "packaged_options",
     "to_timm",
 ]

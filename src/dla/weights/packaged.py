@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,9 +34,16 @@ def packaged(folder: Path = FOLDER) -> dict[str, Packaged]:
     return found
 
 
-def packaged_options(name: str) -> dict[str, Any]:
-    """Options with which the network of these weights was made, such as stem_stride; none for another name."""
-    return packaged()[name].cfg.get("options", {}) if name in packaged() else {}
+def completed_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options`, with those that the weights of this name were trained with, such as stem_stride, where it says none.
+
+    Of a name such as "dla46_c.cifar10+ida" they are options of its backbone.
+    """
+    backbone = name.rpartition("+")[0]
+    if backbone:
+        within = completed_options(backbone, options.get("backbone_options") or {})
+        return {**options, "backbone_options": within} if within else {**options}
+    return {**(packaged()[name].cfg.get("options", {}) if name in packaged() else {}), **options}
 
 
 def on_hub(repository: str) -> Packaged:
