@@ -32,23 +32,23 @@ def test_token_node_takes_maps_with_channels_last():
 @pytest.mark.parametrize("width", [None, 3])
 @pytest.mark.parametrize("signed", [False, True])
 def test_identity_node_is_its_equation(signed, width):
-    node = IdentityNode([4, 6], 6, signed=signed, width=width).eval()
-    x1, x2 = torch.randn(2, 4, 5, 5), torch.randn(2, 6, 5, 5).relu()
-    torch.testing.assert_close(node([x1, x2]), x2, rtol=0, atol=0)
+    node = IdentityNode([4, 5, 6], 6, signed=signed, width=width).eval()
+    *earlier, x = torch.randn(2, 4, 5, 5), torch.randn(2, 5, 5, 5), torch.randn(2, 6, 5, 5).relu()
+    torch.testing.assert_close(node([*earlier, x]), x, rtol=0, atol=0)
     for parameter in (node.norm.weight, node.norm.bias, node.norm.running_mean):
         nn.init.normal_(parameter)
     node.norm.running_var.uniform_(0.5, 2)
     weight = node.mix[0].weight[:, :, 0, 0]
     weight = weight if width is None else node.mix[1].weight[:, :, 0, 0] @ weight
-    mixed = torch.einsum("oi,bihw->bohw", weight, torch.cat([x1, x2], dim=1))
+    mixed = torch.einsum("oi,bihw->bohw", weight, torch.cat([*earlier, x], dim=1))
     scale = (node.norm.weight / (node.norm.running_var + node.norm.eps).sqrt())[:, None, None]
     normed = (mixed - node.norm.running_mean[:, None, None]) * scale + node.norm.bias[:, None, None]
     if signed:
         nn.init.normal_(node.gain)
-        expected = x2 + torch.einsum("c,bchw->bchw", node.gain, normed.relu())
+        expected = x + torch.einsum("c,bchw->bchw", node.gain, normed.relu())
     else:
-        expected = (x2 + normed).relu()
-    torch.testing.assert_close(node([x1, x2]), expected, rtol=1e-4, atol=1e-5)
+        expected = (x + normed).relu()
+    torch.testing.assert_close(node([*earlier, x]), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("structure", ["tree", "reentrant", "merged"])
@@ -63,4 +63,8 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="must have 6 channels, not 4"):
         TokenNode([6, 4], 6, residual=True)
     with pytest.raises(ValueError, match="begins as its last input, so that must have 6 channels, not 4"):
-        IdentityNode([6, 4], 6)
+        IdentityNode([3, 6, 4], 6)
+
+
+def test_an_identity_node_is_for_blocks_that_end_in_the_activation_unless_said_otherwise():
+    assert IdentityNode([4, 4], 4).gain is None
