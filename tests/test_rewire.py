@@ -346,6 +346,25 @@ def test_gradient_checkpointing_changes_no_gradient(name):
             assert all(torch.equal(kept[key], statistics[key]) for key in kept)
 
 
+def kept(model: nn.Module) -> int:
+    """Bytes of activations that a training step keeps for the backward pass."""
+    sizes = {}
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda x: sizes.setdefault(x.data_ptr(), x.nbytes) and x, lambda x: x
+    ):
+        model(torch.randn(2, 3, 64, 64))
+    return sum(sizes.values())
+
+
+def test_gradient_checkpointing_keeps_less():
+    model = rewire(network("convnext")).train()
+    plain = kept(model)
+    model.set_grad_checkpointing()
+    assert kept(model) < 0.7 * plain
+    model.set_grad_checkpointing(False)
+    assert kept(model) == plain
+
+
 def test_mode_type_and_frozen_parts_are_kept():
     plain = network("basic 1, 2, 3, 4").double()
     plain.layer2.eval().requires_grad_(False)

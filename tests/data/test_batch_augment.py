@@ -151,12 +151,26 @@ def test_scaling_is_close_to_an_antialiased_resize(images: Tensor, masks: Tensor
         assert error < 0.6 * (plain - resized).square().mean().sqrt()
 
 
-def test_colors_are_torchvisions(images: Tensor, masks: Tensor) -> None:
-    image, _ = BatchAugment(crop=64, color=0.5)(
-        images, masks, row(brightness=0.8, contrast=1.3, saturation=0.6).expand(8, -1)
-    )
-    expected = tv.adjust_brightness(images[:, :, :, 16:80].float() / 255, 0.8)
-    expected = tv.adjust_saturation(tv.adjust_contrast(expected, 1.3), 0.6)
+@pytest.mark.parametrize("factor", [0.5, 0.8])
+def test_a_smaller_image_is_blurred_first(images: Tensor, masks: Tensor, factor: float) -> None:
+    """By [w/4, 1 - w/2, w/4] down and across, as the docstring has it, the outermost pixels repeated."""
+    side, weight = round(60 * factor), (1 / factor**2 - 1) / 3
+    square = images[:, :, :60, :60].float()
+    kernel = torch.tensor([weight / 4, 1 - weight / 2, weight / 4])
+    padded = F.pad(square.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="replicate")
+    blurred = F.conv2d(padded, torch.outer(kernel, kernel)[None, None]).view_as(square)
+    expected = F.interpolate(blurred, (side, side), mode="bilinear")
+    image, _ = BatchAugment(crop=side)(square.byte(), masks[:, :60, :60], row(scale=factor).expand(8, -1))
+    torch.testing.assert_close(image, expected, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("factors", [(0.8, 1.3, 0.6), (1.5, 1.5, 1.5)])  # the second leaves what there is of levels
+def test_colors_are_torchvisions(images: Tensor, masks: Tensor, factors: tuple[float, float, float]) -> None:
+    brightness, contrast, saturation = factors
+    drawn = row(brightness=brightness, contrast=contrast, saturation=saturation).expand(8, -1)
+    image, _ = BatchAugment(crop=64, color=0.5)(images, masks, drawn)
+    expected = tv.adjust_brightness(images[:, :, :, 16:80].float() / 255, brightness)
+    expected = tv.adjust_saturation(tv.adjust_contrast(expected, contrast), saturation)
     torch.testing.assert_close(image, 255 * expected, rtol=0, atol=0.1)
 
 

@@ -20,6 +20,11 @@ def test_components_are_orthonormal():
     torch.testing.assert_close(matrix.T @ matrix, torch.eye(3), atol=2e-3, rtol=0)
 
 
+def test_the_spread_is_the_root_of_the_published_eigenvalues():
+    """For RGB values from 0 to 1."""
+    torch.testing.assert_close(torch.tensor(SPREAD) / 255, torch.tensor([0.2175, 0.0188, 0.0045]), rtol=0, atol=5e-5)
+
+
 def test_light_is_one_color_along_the_components():
     grey = tv_tensors.Image(torch.full((3, 2, 5), 128, dtype=torch.uint8))
     torch.manual_seed(0)
@@ -76,4 +81,6 @@ def test_sharpness_is_drawn_from_its_range(image):
 def test_jitter_changes_the_order(image):
     changed = {bytes(jittered(0.4)(image).numpy().tobytes()) for _ in range(5)}
     assert len(changed) == 5
-    assert [type(part) for part in jittered(0.4).transforms] == [v2.ColorJitter, v2.ColorJitter, RandomSharpness]
+    brightness, contrast, sharpness = jittered(0.4).transforms
+    assert (brightness.brightness, brightness.contrast, contrast.brightness) == ((0.6, 1.4), None, None)
+    assert (contrast.contrast, type(sharpness), sharpness.amount) == ((0.6, 1.4), RandomSharpness, 0.4)
