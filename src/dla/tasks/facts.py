@@ -1,0 +1,65 @@
+"""What a checkpoint says of a run's network and data, and whether that fits the run which is to go on with it."""
+
+import re
+from itertools import zip_longest
+from typing import Any
+
+OPTIONS = {"task": "--model", "model": "--model.network"}
+
+
+def untagged(network: str) -> str:
+    """The name of a network without that of the weights that it starts from."""
+    return re.sub(r"\.[^+]*", "", network)
+
+
+def data_facts(data: Any) -> dict[str, Any]:
+    """What the data says of its classes and of how images are normalised; nothing where it is None."""
+    if data is None:
+        return {}
+    facts = {"classes": list(data.classes), "mean": list(data.mean), "std": list(data.std)}
+    return facts | ({"colors": [list(color) for color in data.colors]} if hasattr(data, "colors") else {})
+
+
+def check_data(data: Any, task: type, kind: str) -> None:
+    """Refuse data that is for another task than `task`, which is of this kind.
+
+    Raises:
+        ValueError: it names both.
+    """
+    kinds = getattr(data, "tasks", (kind,))
+    if kind not in kinds:
+        raise ValueError(
+            f"{type(data).__name__} is for {' and '.join(kinds)}, and {task.__name__} for {kind}: take the recipe of "
+            "one task for both, or give --model or --data of the other"
+        )
+
+
+def check_facts(there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Refuse a checkpoint of another task or network, or of other classes than the data has, or in another order.
+
+    Args:
+        there: what the checkpoint says; of what it does not say nothing is asked.
+        here: what one of this run would say.
+
+    Raises:
+        ValueError: it names what differs.
+    """
+    for key, option in OPTIONS.items():
+        if there.get(key, here[key]) != here[key]:
+            raise ValueError(
+                f"the checkpoint's {key} is {there[key]}, and this run's {here[key]}: give another {option}, or "
+                "another checkpoint"
+            )
+    _check_classes(there.get("classes"), here.get("classes"))
+
+
+def _check_classes(before: list[str] | None, now: list[str] | None) -> None:
+    if before is None or now is None or before == now:
+        return
+    pairs = enumerate(zip_longest(before, now))
+    number, names = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+    there, here = ("missing" if name is None else repr(name) for name in names)
+    raise ValueError(
+        f"the checkpoint has {len(before)} classes and the data {len(now)}; class {number} is {there} in the "
+        f"checkpoint and {here} in the data: give data with the checkpoint's classes, in its order"
+    )
