@@ -52,6 +52,37 @@ def test_gradients_and_statistics_are_the_same(kind):
     assert all(count == 2 for count in counted)
 
 
+def apart(model, x):
+    """A backward pass for each map, all through one graph."""
+    maps = list(model(x).values())
+    for m in maps:
+        m.square().mean().backward(retain_graph=m is not maps[-1])
+
+
+def penalised(model, x):
+    """The gradient of a gradient, as in penalties on what the network makes of its images."""
+    x = x.clone().requires_grad_()
+    loss = sum(m.square().mean() for m in model(x).values())
+    (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+    (loss + gradient.square().sum()).backward()
+
+
+@pytest.mark.parametrize("step", [apart, penalised])
+def test_the_backward_pass_may_come_more_than_once(step):
+    options = {"heads": {"hm": 2, "wh": 2}, "head_channels": 8, "decoder": "plain"}
+    plain, frugal = (dla.create_model("dla34_centernet", **options).double() for _ in range(2))
+    frugal.load_state_dict(plain.state_dict())
+    frugal.set_grad_checkpointing()
+    x = torch.randn(2, 3, 33, 47, dtype=torch.float64)
+    for model in (plain, frugal):
+        model.set_memory_efficient(False)
+        step(model, x)
+    for (key, a), b in zip(plain.named_parameters(), frugal.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, msg=key)
+    for (key, a), b in zip(plain.named_buffers(), frugal.buffers(), strict=True):
+        assert torch.equal(a, b), key
+
+
 def kept_bytes(model, x):
     """Bytes that autograd keeps of one forward pass."""
     sizes: dict[int, int] = {}

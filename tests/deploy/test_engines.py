@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -184,6 +185,29 @@ def test_a_network_that_changes_its_images_leaves_the_example(engine):
     run = optimize(model, engine=engine, example=example)
     assert torch.equal(example, before)
     assert difference([model(example.clone())], [run(example.clone())]) < 1e-4
+
+
+@pytest.mark.parametrize("engine", RUNTIMES)
+def test_answers_can_be_changed_and_trained_on(engine):
+    model, example = network("dla46_c", num_classes=5), torch.randn(1, 3, 32, 32)
+    run = optimize(model, engine=engine, example=example, threads=1)
+    last = nn.Linear(5, 2)
+    last(run(example).sigmoid_()).sum().backward()
+    assert last.weight.grad.any()
+
+
+def test_several_callers_leave_torchs_threads_as_they_were():
+    class Slow(nn.Module):
+        def forward(self, images):
+            time.sleep(0.1)
+            return images + 1
+
+    before, example = torch.get_num_threads(), torch.randn(1, 3, 4, 4)
+    run = optimize(Slow(), example=example, threads=before + 1)
+    with ThreadPoolExecutor(3) as callers:
+        list(callers.map(run, [example] * 3))
+    with ThreadPoolExecutor(1) as another:
+        assert another.submit(torch.get_num_threads).result() == before
 
 
 @pytest.mark.parametrize("engine", RUNTIMES)

@@ -33,13 +33,14 @@ class Captured:
         except RuntimeError as error:
             raise DeployError(f"the network cannot become a CUDA graph ({error}): use the engine compile") from error
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, images: Tensor) -> list[Tensor]:
         """All outputs, copied, since the next call overwrites them."""
         with self.free:
-            self.images.copy_(images)
-            self.graph.replay()
-            return [output.clone() for output in self.outputs]
+            with torch.inference_mode():
+                self.images.copy_(images)
+                self.graph.replay()
+            return [output.clone() for output in self.outputs]  # here, since callers may change copies in place
 
 
 def _warm_up(model: nn.Module, images: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from dla.deploy.cuda_graph import Captured
 from dla.deploy.gpu import for_gpu
 from dla.deploy.outputs import Run, flat
 from dla.kernels.image_conv import HALF, kernels_run_on
+
+COUNTED = Lock()  # since torch has one number of threads, which of two callers the second would find changed
 
 
 def eager(model: nn.Module, example: Tensor, threads: int | None) -> Run:
@@ -43,7 +46,7 @@ def _copied(model: Callable[[Tensor], Any]) -> Callable[[Tensor], list[Tensor]]:
 
 
 def _run(model: Callable[[Tensor], Any], threads: int | None) -> Run:
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode, whose tensors callers could neither change in place nor train on
     def run(images: Tensor) -> list[Tensor]:
         with _threads(threads):
             return flat(model(images.contiguous(memory_format=torch.channels_last)))
@@ -53,10 +56,14 @@ def _run(model: Callable[[Tensor], Any], threads: int | None) -> Run:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """torch with so many threads in the block; None leaves it as it is."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
+    """torch with so many threads in the block, one caller at a time; None leaves it as it is."""
+    if count is None:
         yield
-    finally:
-        torch.set_num_threads(before)
+        return
+    with COUNTED:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
