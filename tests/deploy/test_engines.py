@@ -12,10 +12,12 @@ import torch
 from disturbed import disturb
 from in_place import InPlace
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import dla
 from dla.deploy import DeployError, optimize
 from dla.deploy.outputs import difference, flat
+from dla.models.deformable import DeformableConv
 
 pytestmark = pytest.mark.usefixtures("unchecked_shapes")
 RUNTIMES = ["eager", "onnxruntime", "openvino", "ncnn"]
@@ -75,6 +77,39 @@ def test_an_output_with_the_inputs_name_is_refused(engine):
 
     with pytest.raises(DeployError, match=r"^an output is named images, as the input is: rename it$"):
         optimize(Named(), engine=engine, example=torch.randn(1, 3, 33, 33))
+
+
+def test_an_output_may_have_the_name_of_an_operation():
+    assert_same(
+        network("dla34_centernet", heads={"relu": 2, "conv2d": 1}, decoder="plain"), (1, 3, 33, 47), "onnxruntime"
+    )
+
+
+@pytest.mark.parametrize("engine", RUNTIMES)
+@pytest.mark.parametrize("wrap", [AveragedModel, torch.compile, nn.DataParallel])
+def test_a_network_in_a_wrapper(wrap, engine):
+    assert_same(wrap(nn.Conv2d(3, 5, 3)).eval(), (1, 3, 33, 47), engine)
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        (
+            "openvino",
+            r"^OpenVINO cannot take the network \(-- No conversion rule found for operations: DeformConv-\d+ ",
+        ),
+        ("onnxruntime", r"^the network cannot be exported to ONNX: <class 'torch\S+'>: "),
+    ],
+)
+def test_what_a_runtime_cannot_take_is_told_in_one_line(engine, said):
+    class Odd(DeformableConv):
+        def forward(self, x):
+            return super().forward(x) if engine == "openvino" else x * x.mean().item() if x.mean() > 0 else x
+
+    with pytest.raises(DeployError, match=said) as caught:
+        optimize(Odd(3, 4), engine=engine, example=torch.rand(1, 3, 33, 33))
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
 
 
 @pytest.mark.parametrize("fold", [True, False])

@@ -124,7 +124,7 @@ def base_maps(name, state, x):
 
 
 def conv_bn_relu(x, state, conv, bn, padding):
-    x = F.conv2d(x, state[f"{conv}.weight"], padding=padding)
+    x = F.conv2d(x, state[f"{conv}.weight"], state.get(f"{conv}.bias"), padding=padding)
     return bn_relu(x, state, bn)
 
 

@@ -180,15 +180,29 @@ def test_other_norms_and_channels():
         ({"decoder": "dcn"}, ValueError, "'deformable', 'plain' or 'concat', not 'dcn'"),
         ({"num_classes": 3}, TypeError, "num_classes"),
         ({"features_only": True}, ValueError, "is for a classifier, dla34$"),
-        ({"pretrained": True}, ValueError, "name the weights"),
+        ({"pretrained": True}, ValueError, "dla34_centernet has no weights by itself: name some of"),
         ({"heads": {"hm.car": 3}}, ValueError, "no head can be named 'hm.car': give names such as 'hm', without dots"),
         ({"heads": {"": 3}}, ValueError, "no head can be named ''"),
         ({"heads": {"type": 3}}, ValueError, "no head can be named 'type'"),
-        ({"heads": {"hm": 3, "wh": 0}}, ValueError, "the head 'wh' has 0 channels: give at least 1"),
+        ({"heads": {"hm": 3, "wh": 0}}, ValueError, "the head 'wh' has 0 channels: give a whole number from 1"),
         ({"heads": {"hm": -1}}, ValueError, "the head 'hm' has -1 channels"),
         ({"head_channels": -1}, ValueError, "head_channels must be 0, .* or more, not -1"),
     ],
 )
 def test_wrong_options_are_told(options, error, message):
     with pytest.raises(error, match=message):
+        dla.create_model("dla34_centernet", **options)
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"heads": {"hm": 2.0}}, "the head 'hm' has 2.0 channels: give a whole number"),
+        ({"heads": ["hm"]}, r"heads must say how many channels each has, as in .* not \['hm'\]"),
+        ({"head_channels": 2.5}, "head_channels must be 0, .* or more, not 2.5"),
+    ],
+)
+def test_options_of_wrong_types_are_told(options, message):
+    with pytest.raises(ValueError, match=message):
         dla.create_model("dla34_centernet", **options)

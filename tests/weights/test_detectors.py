@@ -5,10 +5,12 @@ import re
 import pytest
 import torch
 from foreign import (
+    base_maps,
     concat_ida,
     concat_up,
     dead_shapes,
     head_shapes,
+    lines,
     sum_ida,
     sum_up,
     timm_shapes,
@@ -64,7 +66,7 @@ def test_centernet_goes_back():
 
 
 def test_a_decoder_of_another_kind_is_refused():
-    with pytest.raises(WeightsError, match=r"unknown: dla_up.ida_0.node_1.conv.bias"):
+    with pytest.raises(WeightsError, match=r"unknown: dla_up.ida_0.node_1.conv.conv_offset_mask.bias"):
         dla.load_weights(dla.create_model("dla34_centernet", decoder="plain"), checkpoint(COCO, "deformable"))
     with pytest.raises(WeightsError, match=r"missing: decoder.final.aggregate.nodes.0.layer.0.conv.bias"):
         dla.load_weights(dla.create_model("dla34_centernet"), {**checkpoint(COCO, "plain")})
@@ -168,11 +170,35 @@ def test_mmdetection3d_before_its_neck_had_lists():
     assert all(early[key] is lists[expected.mapped[ours]] for ours, key in report.mapped.items())
 
 
-def test_mmdetection3d_without_deformable_convolutions_has_biases_that_we_lack():
-    state = mmdetection3d(checkpoint({}, "plain", classifier=False))
-    biased = {**state, "neck.ida_up.projs.0.conv.bias": torch.zeros(64)}
-    with pytest.raises(WeightsError, match=r"\(1 unknown: neck.ida_up.projs.0.conv.bias\)"):
-        dla.load_weights(dla.create_model("dla34_centernet", heads={}, decoder="plain"), biased)
+def biased(state):
+    """The same where plain convolutions with biases took the place of the deformable ones."""
+    own = {key: value for key, value in state.items() if re.fullmatch(r"(dla|ida)_up\..*\.conv\.weight", key)}
+    return state | {key.replace("weight", "bias"): torch.randn(len(value)).to(value) for key, value in own.items()}
+
+
+@pytest.mark.parametrize("rename", [dict, lambda state: mmdetection3d(state)])
+@torch.no_grad()
+def test_biases_before_batch_norm_are_kept_in_its_mean(rename):
+    state = biased(checkpoint({}, "plain", classifier=False))
+    model = dla.create_model("dla34_centernet", heads={}, decoder="plain").double().eval()
+    report = dla.load_weights(model, rename(state))
+    assert len(report.subtracted) == 16
+    assert "16 biases subtracted from the means of the norms behind them" in str(report)
+    x = torch.randn(1, 3, 32, 64, dtype=torch.float64)
+    ends = lines(base_maps("dla34", state, x)[1:], state, sum_ida)
+    torch.testing.assert_close(model.forward_features(x), sum_ida(ends[:3], state, "ida_up")[-1])
+
+
+@pytest.mark.parametrize("norm_layer", ["batchnorm", "groupnorm"])
+def test_biases_that_no_mean_can_keep_are_unknown(norm_layer):
+    state = biased(checkpoint({}, "plain", classifier=False))
+    if norm_layer == "batchnorm":
+        state["ida_up.proj_1.conv.bias"] = torch.zeros(1)
+    else:
+        state = {key: value for key, value in state.items() if "running" not in key and "tracked" not in key}
+    model = dla.create_model("dla34_centernet", heads={}, decoder="plain", norm_layer=norm_layer)
+    with pytest.raises(WeightsError, match=r"unknown: .*conv.bias"):
+        dla.load_weights(model, state)
 
 
 def test_mmdetection3d_with_group_norm():

@@ -7,7 +7,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 from test_parity import randomise
+from timm.utils import ModelEmaV3
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from torchvision.ops import FrozenBatchNorm2d
 
 import dla
@@ -181,8 +183,10 @@ def test_beside_the_network_of_a_task_nothing_is_taken(state, prefix):
     outer = prefix.removesuffix("model.")
     task = {f"{prefix}{key}": value for key, value in state.items()} | {f"{outer}val_iou.confusion": torch.ones(2, 2)}
     model = dla.create_model("dla46_c", num_classes=5)
-    dla.load_weights(model, {"state_dict": task})
+    report = dla.load_weights(model, {"state_dict": task})
     assert torch.equal(model.stem[0][0].weight, state["base_layer.0.weight"])
+    assert report.beside == ("val_iou.confusion",)
+    assert "1 not taken because they stand beside the network: val_iou.confusion" in str(report)
 
 
 def test_a_network_whose_own_names_start_like_a_prefix():
@@ -202,13 +206,61 @@ def test_a_network_whose_own_names_start_like_a_prefix():
         torch.compile,
         lambda model: nn.DataParallel(torch.compile(model)),
         lambda model: torch.compile(nn.DataParallel(model)),
+        AveragedModel,
+        ModelEmaV3,
     ],
 )
-def test_compiled_and_parallel_models_take_weights(state, wrap):
-    model = dla.create_model("dla46_c", num_classes=5)
-    report = dla.load_weights(wrap(model), state)
+def test_wrapped_models_take_weights_and_give_them(state, wrap):
+    model = wrap(dla.create_model("dla46_c", num_classes=5))
+    report = dla.load_weights(model, state)
     assert len(report.mapped) == len(state)
+    exported = dla.export_weights(model, "timm")
+    assert all(torch.equal(exported[key], state[key]) for key in state)
+
+
+def test_averages_of_weights_are_read(state):
+    average = AveragedModel(dla.create_model("dla46_c", num_classes=5))
+    dla.load_weights(average, state)
+    model = dla.create_model("dla46_c", num_classes=5)
+    assert dla.load_weights(model, average.state_dict()).beside == ("n_averaged",)
     assert torch.equal(model.stem[0][0].weight, state["base_layer.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda x: x.numpy(), "stem.0.0.weight is a ndarray and no tensor"),
+        (lambda x: (10 * x).to(torch.uint8), "stem.0.0.weight is in torch.uint8"),
+        (lambda x: x.where(x < 0, torch.nan), "stem.0.0.weight holds NaN or infinity"),
+        (lambda x: x.to_sparse(), "stem.0.0.weight has no memory, or is quantised or sparse"),
+        (lambda x: x.to("meta"), "stem.0.0.weight has no memory, or is quantised or sparse"),
+    ],
+)
+def test_what_cannot_be_a_weight_is_refused(state, spoil, said):
+    model = dla.create_model("dla46_c", num_classes=5)
+    before = model.stem[0][0].weight.clone()
+    with pytest.raises(WeightsError, match=rf"1 of another shape or kind: {said}\)"):
+        dla.load_weights(model, {**state, "base_layer.0.weight": spoil(state["base_layer.0.weight"])})
+    assert torch.equal(model.stem[0][0].weight, before)
+
+
+def test_a_model_without_memory_is_refused(state):
+    with torch.device("meta"):
+        model = dla.create_model("dla46_c", num_classes=5)
+    with pytest.raises(WeightsError, match=r"on the meta device, .* give model.to_empty\(device='cpu'\)"):
+        dla.load_weights(model, state)
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("source", [nn.Linear(1, 1), ["weights"], None])
+def test_what_holds_no_weights_is_told(source):
+    with pytest.raises(TypeError, match=r"not (Linear|list|NoneType): of a network, give its state_dict\(\)"):
+        dla.load_weights(dla.create_model("dla46_c"), source)
+
+
+def test_a_date_in_a_name_is_no_hash(tmp_path, state):
+    torch.save(state, tmp_path / "model-20240115.pth")
+    dla.load_weights(dla.create_model("dla46_c", num_classes=5), tmp_path / "model-20240115.pth")
 
 
 def test_a_model_that_is_trained_on_several_devices_takes_weights(state):

@@ -141,7 +141,7 @@ def test_a_segmentation_network_is_refused_by_networks_with_another_decoder(name
 
 def test_a_segmentation_network_fits_the_classifier_that_it_stands_on():
     state = segmentation("dla46_c", 5, 2)
-    with pytest.raises(WeightsError, match=r"\(2 of another shape: head.fc.bias \(1000,\) instead of \(5,\)"):
+    with pytest.raises(WeightsError, match=r"\(2 of another shape or kind: head.fc.bias \(1000,\) instead of \(5,\)"):
         dla.load_weights(dla.create_model("dla46_c", num_classes=5), state)
     with pytest.raises(WeightsError, match=r"1 unknown: base.level9.weight"):
         dla.load_weights(dla.create_model("dla46_c"), {**state, "base.level9.weight": torch.zeros(1)})

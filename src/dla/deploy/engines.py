@@ -13,6 +13,7 @@ from dla.deploy.fold import folded
 from dla.deploy.outputs import Run, check, difference, flat, like, tolerance_for
 from dla.deploy.replace import copied
 from dla.deploy.torch_engines import compiled, eager
+from dla.wrappers import unwrapped
 
 TORCH = {"eager": eager, "compile": compiled}
 INT8 = ("onnxruntime", "openvino")
@@ -38,8 +39,10 @@ class Deployed:
         """A tensor, or tensors in a list, tuple or dictionary, as from the network.
 
         Raises:
-            ValueError: the images are of another shape or type.
+            ValueError: the images are of another shape or type, or no tensor.
         """
+        if not isinstance(images, Tensor):
+            raise ValueError(f"made for images in a tensor, not in a {type(images).__name__}")
         if tuple(images.shape) != self.shape:
             raise ValueError(f"made for images of {self.shape}, not {tuple(images.shape)}: optimize for this shape")
         if images.dtype != self.dtype:  # which some engines would read as if it were theirs
@@ -82,6 +85,7 @@ def optimize(
     """
     _check_arguments(engine, precision, threads, calibration, tolerance)
     _check_example(engine, example)
+    model = unwrapped(model)
     whole, ready, example = copied(model), folded(model) if fold else copied(model), example.detach()
     if example.is_floating_point():
         ready.to(example.dtype)  # after folding, which rounds less in the network's own precision
@@ -118,7 +122,7 @@ def _check_example(engine: str, example: Any) -> None:
 def _check_arguments(engine: str, precision: str, threads: Any, calibration: Any, tolerance: Any) -> None:
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise ValueError(f"threads must be a whole number of at least 1, or None, not {threads!r}")
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0, or None, not {tolerance}")

@@ -8,9 +8,10 @@ class DeployError(ValueError):
     """A runtime that is missing, cannot take the network, or computes something else; the message says what to do."""
 
 
-def brief(error: Exception) -> str:
-    """What a runtime says, in one line and cut where it goes on for pages."""
-    text = " ".join(str(error).split())
+def brief(error: Exception, behind: str = "") -> str:
+    """What a runtime says, behind a heading if it has that, in one line and cut where it goes on for pages."""
+    said = str(error)
+    text = " ".join((said.rpartition(behind)[2] if behind else said).split())
     return f"{text[:300]} ..." if len(text) > 300 else text
 
 

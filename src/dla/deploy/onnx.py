@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dla.deploy.errors import DeployError
+from dla.deploy.errors import DeployError, brief
 from dla.deploy.outputs import Metadata, Run, names
 
 INPUT = "images"
@@ -37,10 +37,20 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            raise DeployError(f"the network cannot be exported to ONNX: {error}") from error
+            said = brief(error, behind="## Exception summary")
+            raise DeployError(f"the network cannot be exported to ONNX: {said}") from error
     assert program is not None  # None comes from the older exporter alone
+    _rename_within(program.model.graph)
     program.model.metadata_props.update(metadata)
     program.save(path, external_data=False)
+
+
+def _rename_within(graph: Any) -> None:
+    """The exporter calls values after their operations, such as relu, which may be the name of an output, too."""
+    outputs = {value.name: value for value in graph.outputs}
+    for value in [value for node in graph for value in node.outputs]:
+        if value is not outputs.get(value.name, value):
+            value.name = f"{value.name}_within"
 
 
 def _output_names(answer: Any) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dla.deploy import onnx
-from dla.deploy.errors import DeployError
+from dla.deploy.errors import DeployError, brief
 from dla.deploy.outputs import Metadata, Run
 
 SECTION = "dla"  # of the runtime information in the file
@@ -32,7 +32,8 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
         try:
             network = openvino.convert_model(between)
         except OpConversionFailure as error:
-            raise DeployError(f"OpenVINO cannot take the network, use ONNX: {str(error).strip()[-300:]}") from error
+            said = brief(error, behind="Summary:")
+            raise DeployError(f"OpenVINO cannot take the network ({said}): use ONNX") from error
     if dynamic:
         _bound(network)
     for key, value in metadata.items():

@@ -16,6 +16,7 @@ from dla.deploy.replace import copied
 from dla.deploy.runtimes import RUNTIMES, Batches, module_of
 from dla.export.compare import Compared, Shape, compare, noise, sample, shapes_to_compare
 from dla.files import atomic_write, refuse_folder
+from dla.wrappers import unwrapped
 
 FORMATS = tuple(RUNTIMES)
 
@@ -56,7 +57,7 @@ def export(
     _check_arguments(path, format, calibration is not None, model)
     shapes = shapes_to_compare(shape, dynamic)
     runtime = module_of(format, int8=calibration is not None)
-    whole = copied(model).cpu()
+    whole = copied(unwrapped(model)).cpu()
     # Of any size, the exporters would take a batch of 1 for a constant. The images are other ones than those of the
     # comparison, which so finds what an exporter made a constant of.
     example = noise((max(2, shape[0]) if dynamic else shape[0], *shapes[0][1:]), seed=0)

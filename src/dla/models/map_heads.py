@@ -1,6 +1,7 @@
 """Heads that make a map each of the fused one, as detection has them."""
 
 from collections.abc import Mapping
+from numbers import Integral
 
 from torch import nn
 
@@ -16,15 +17,17 @@ def map_heads(in_channels: int, heads: Mapping[str, int], channels: int) -> nn.M
         channels: of a layer before each map; 0 for none.
 
     Raises:
-        ValueError: a name cannot be a module's, or channels are too few.
+        ValueError: a name cannot be a module's, channels are too few or no whole number, or heads have none.
     """
-    if channels < 0:
+    if not isinstance(heads, Mapping):
+        raise ValueError(f"heads must say how many channels each has, as in {{'hm': 80, 'wh': 2}}, not {heads!r}")
+    if not isinstance(channels, Integral) or channels < 0:
         raise ValueError(f"head_channels must be 0, for no layer before the maps, or more, not {channels}")
     for name, count in heads.items():
         if not name or "." in name or hasattr(nn.ModuleDict, name):
             raise ValueError(f"no head can be named {name!r}: give names such as 'hm', without dots and of your own")
-        if count < 1:
-            raise ValueError(f"the head {name!r} has {count} channels: give at least 1, or leave it out")
+        if not isinstance(count, Integral) or count < 1:
+            raise ValueError(f"the head {name!r} has {count} channels: give a whole number from 1, or leave it out")
     return nn.ModuleDict({name: _head(in_channels, channels, count, "hm" in name) for name, count in heads.items()})
 
 

@@ -90,7 +90,8 @@ def _create(
         others = "; of others, timm/NAME, torchvision/NAME, or NAME+ida for any backbone of timm"
         raise ValueError(f"unknown model {name!r}; choose one of {', '.join(list_models())}{others}")
     if pretrained and not tag and base not in VARIANTS:
-        raise ValueError(f"name the weights to load, one of: {', '.join(packaged())}")
+        others = "or load others, also those of a classifier, by dla.load_weights(model, 'timm/dla34.in1k')"
+        raise ValueError(f"{base} has no weights by itself: name some of {', '.join(packaged())}; {others}")
     weights = _weights(base, tag or IMAGENET) if tag or pretrained else None
     # As timm has it, None stands for the default.
     options = {key: value for key, value in options.items() if value is not None}

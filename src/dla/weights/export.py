@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dla.files import atomic_write
 from dla.weights import official, timm
 from dla.weights.layouts import network_names
+from dla.wrappers import unwrapped
 
 
 def export_weights(model: nn.Module, layout: str, path: str | os.PathLike[str] | None = None) -> dict[str, Tensor]:
@@ -20,7 +21,7 @@ def export_weights(model: nn.Module, layout: str, path: str | os.PathLike[str] |
     classes inside a dense predictor. CenterNet's has no such classifier unless it was built from pretrained weights.
 
     Args:
-        model: of `create_model`.
+        model: of `create_model`; also in a wrapper, as in `load_weights`.
         layout: "timm" or "official".
         path: a file to write as well; .safetensors, or any other name for torch's format.
 
@@ -32,6 +33,7 @@ def export_weights(model: nn.Module, layout: str, path: str | os.PathLike[str] |
     """
     if layout not in ("timm", "official"):
         raise ValueError(f"layout must be 'timm' or 'official', not {layout!r}")
+    model = unwrapped(model)
     network = hasattr(model, "backbone")
     names = network_names(model) if network and layout == "official" else timm.names(model)
     odd = sorted({key.rpartition(".")[0] for key in model.state_dict()} - names.keys())

@@ -7,7 +7,7 @@ from typing import Any
 from dla.weights.report import WeightsError
 
 PREFIX = "hf-hub:"
-FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin")
+FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin", ".pkl", ".gz", ".zip", ".onnx", ".npz")
 IMAGENET = "in1k"  # ends the names of the authors' weights, such as "dla34.in1k"
 
 

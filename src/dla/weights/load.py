@@ -2,18 +2,22 @@
 
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
+from dla.weights.biases import biases_before_norms, without_biases
 from dla.weights.heads import PREFIXES, head_name, new_heads
 from dla.weights.layouts import Layout, find_layout
 from dla.weights.official import check_upsampling
 from dla.weights.report import LoadReport, WeightsError, shortened
-from dla.weights.source import WRAPPERS, network_weights, read_source
+from dla.weights.source import WRAPPERS, read_source, split_weights
 from dla.weights.timm import to_ours
+from dla.wrappers import unwrapped
 
+OPTIONS = "num_classes, in_chans and out_stride"
 COUNTER = "num_batches_tracked"  # of batch norms; files from before torch 0.4.1 have none
 
 
@@ -31,7 +35,7 @@ def load_weights(
     the classifier that it stands on, and its maps.
 
     Args:
-        model: of `create_model`; also compiled, or in a wrapper of data-parallel training.
+        model: of `create_model`; also compiled, averaged, or in a wrapper of data-parallel training.
         source: a state dict, the name of a repository on the Hugging Face hub such as "timm/dla34.in1k", or the path of
             a .safetensors file, of a torch file with a state dict, or of a training checkpoint. Where the file's name
             ends in a hash, as in dla34-ba72cf86.pth, the file is compared with it.
@@ -42,28 +46,29 @@ def load_weights(
         What was loaded, ignored because nothing uses it, and left as it was. Print it.
 
     Raises:
+        TypeError: `source` is something else, such as a network.
         ValueError: `new_head` names a head that neither the model nor the weights have.
-        WeightsError: tensors are missing, unknown or of another shape, and the message names them; a .safetensors file
-            cannot be read; a file is not what the hash in its name says; a repository cannot be reached.
+        WeightsError: tensors are missing, unknown, of another shape or kind, or hold what is no number, and the message
+            names them; a .safetensors file cannot be read; a file is not what the hash in its name says; a repository
+            cannot be reached; or the model is on the meta device.
         CheckpointError: a torch file cannot be read, or holds anything but tensors and plain values.
     """
-    model = _unwrapped(model)
-    given = network_weights(source if isinstance(source, Mapping) else read_source(source), own=model.state_dict())
+    model = unwrapped(model)
+    state = model.state_dict()
+    if any(value.is_meta for value in state.values()):
+        raise WeightsError(
+            "the model is on the meta device, without memory for weights: give model.to_empty(device='cpu')"
+        )
+    given, beside = split_weights(source if isinstance(source, Mapping) else read_source(source), own=state)
     layout = find_layout(model, given)
-    report = _report(model, layout, new_head)
-    values = _converted(model, layout, given)
+    means = biases_before_norms(state, layout, given)
+    report = replace(_report(model, layout, new_head), subtracted=tuple(means), beside=beside)
+    values = without_biases(_converted(model, layout, given), means)
     _check(model, layout, report, values)
     if "up.weight" in report.ignored:
         check_upsampling(model, given["up.weight"])
     model.load_state_dict({**model.state_dict(), **{ours: values[key] for ours, key in report.mapped.items()}})
     return report
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The network within what compiles it, what trains it on several devices, or both."""
-    parallel = isinstance(model, nn.DataParallel | DistributedDataParallel)
-    inner = getattr(model, "module" if parallel else "_orig_mod", None)
-    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
 
 
 def _report(model: nn.Module, layout: Layout, new_head: bool | Collection[str]) -> LoadReport:
@@ -104,14 +109,10 @@ def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[
     counted = any(key.endswith(COUNTER) for key in given)
     filled = {*report.mapped, *report.reinitialised, *report.untouched}
     missing = [key for key in state if key not in filled and (counted or not key.endswith(COUNTER))]
-    unknown = given.keys() - set(report.mapped.values()) - set(report.ignored)
-    shapes = {key: tuple(getattr(value, "shape", [])) for key, value in given.items()}
-    differ = [
-        f"{ours} {shapes[key]} instead of {tuple(state[ours].shape)}"
-        for ours, key in report.mapped.items()
-        if shapes[key] != tuple(state[ours].shape) or not isinstance(given[key], Tensor)
-    ]
-    faults = [("missing", missing), ("unknown", unknown), ("of another shape", differ)]
+    unknown = given.keys() - {*report.mapped.values(), *report.ignored, *report.subtracted}
+    pairs = {ours: (given[key], state[ours]) for ours, key in report.mapped.items()}
+    differ = [f"{ours} {found}" for ours, pair in pairs.items() if (found := _difference(*pair))]
+    faults = [("missing", missing), ("unknown", unknown), ("of another shape or kind", differ)]
     lines = [f"{len(names)} {what}: {shortened(sorted(names))}" for what, names in faults if names]
     if not report.mapped and not layout.authors:
         raise WeightsError(
@@ -119,8 +120,23 @@ def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[
             f"Give the state dict of a network, alone or as {', '.join(WRAPPERS)} in a dictionary"
         )
     if lines:
+        options = "heads, head_channels, decoder and in_chans" if hasattr(model, "heads") else OPTIONS
         raise WeightsError(
             f"these weights do not fit the model ({'; '.join(lines)}). Their layout: {layout.name}. Create the model "
-            "that the weights are of, with its num_classes, in_chans and out_stride; or, for other classes, give "
-            "new_head=True"
+            f"that the weights are of, with its {options}; or, for other classes, give new_head=True"
         )
+
+
+def _difference(given: Any, own: Tensor) -> str:
+    """What keeps a value from taking the place of the model's own; nothing where it can."""
+    if not isinstance(given, Tensor):
+        return f"is a {type(given).__name__} and no tensor"
+    if given.shape != own.shape:
+        return f"{tuple(given.shape)} instead of {tuple(own.shape)}"
+    if given.is_meta or given.is_quantized or given.layout != torch.strided:
+        return "has no memory, or is quantised or sparse"
+    if not own.is_floating_point():
+        return ""  # a counter, of whatever type
+    if not given.is_floating_point():
+        return f"is in {given.dtype}"
+    return "" if given.isfinite().all() else "holds NaN or infinity"

@@ -20,6 +20,8 @@ class LoadReport:
             place it has new ones.
         reinitialised: the model's names of its heads that are as they were built, as `new_head` asked.
         untouched: the model's names of what a classifier's weights do not hold: a decoder and its head.
+        subtracted: the weights' names of biases before batch norm, which our networks lack: they are in its mean.
+        beside: names of what stood beside the network in a training program, and was not taken.
     """
 
     layout: str
@@ -27,6 +29,8 @@ class LoadReport:
     ignored: tuple[str, ...] = ()
     reinitialised: tuple[str, ...] = ()
     untouched: tuple[str, ...] = ()
+    subtracted: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line per group, with a few names of each."""
@@ -35,6 +39,8 @@ class LoadReport:
             ("ignored because unused", self.ignored),
             ("left as built because a new head was asked for", self.reinitialised),
             ("untouched because the weights are a classifier's", self.untouched),
+            ("biases subtracted from the means of the norms behind them", self.subtracted),
+            ("not taken because they stand beside the network", self.beside),
         ]
         return "\n".join(lines + [f"{len(names)} {what}: {shortened(names)}" for what, names in groups if names])
 

@@ -14,10 +14,21 @@ from dla.weights.report import WeightsError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # in what training programs call a network's weights
 PREFIXES = ("model.", "module.", "_orig_mod.")
+COUNT = "n_averaged"  # beside the names of `torch.optim.swa_utils.AveragedModel`
+DATE = re.compile(r"20\d\d[01]\d[0-3]\d")  # is no hash, though it could be
 
 
 def read_source(source: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """What a file or a repository of the Hugging Face hub holds, as it is there; see `load_weights`."""
+    """What a file or a repository of the Hugging Face hub holds, as it is there; see `load_weights`.
+
+    Raises:
+        TypeError: `source` names neither.
+    """
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(
+            f"weights are a state dict, a path or a name of the hub, not {type(source).__name__}: of a network, give "
+            "its state_dict()"
+        )
     name = os.fspath(source)
     if is_hub_name(name):
         name = download(name)
@@ -54,7 +65,7 @@ def check_hash(path: str) -> None:
         WeightsError: they differ.
     """
     named = re.search(r"-([0-9a-f]{8,64})\.\w+$", Path(path).name)
-    if not named:
+    if not named or DATE.fullmatch(named[1]):
         return
     with Path(path).open("rb") as file:
         digest = hashlib.sha256()
@@ -70,8 +81,8 @@ def check_hash(path: str) -> None:
 def network_weights(checkpoint: Mapping[str, Any], own: Collection[str] = ()) -> Mapping[str, Tensor]:
     """The network's part of a training checkpoint's weights, without what wrappers put before its names.
 
-    That is `model.` in Lightning's tasks, beside which nothing is taken, `module.` in data-parallel training, and
-    `_orig_mod.` of what was compiled, in any order.
+    That is `model.` in Lightning's tasks, beside which nothing is taken, `module.` in data-parallel training and in
+    averages of weights, and `_orig_mod.` of what was compiled, in any order.
 
     Args:
         checkpoint: a state dict, alone or as one of `WRAPPERS`.
@@ -80,18 +91,27 @@ def network_weights(checkpoint: Mapping[str, Any], own: Collection[str] = ()) ->
     Raises:
         WeightsError: these are no weights, since their keys are no names.
     """
+    return split_weights(checkpoint, own)[0]
+
+
+def split_weights(
+    checkpoint: Mapping[str, Any], own: Collection[str] = ()
+) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
+    """As `network_weights`, and the names of what stands beside the network."""
     wrapper = next((name for name in WRAPPERS if isinstance(checkpoint.get(name), Mapping)), None)
-    state = checkpoint[wrapper] if wrapper else checkpoint
+    state, beside = checkpoint[wrapper] if wrapper else checkpoint, list[str]()
     odd = [key for key in state if not isinstance(key, str)]
     if odd:
         raise WeightsError(f"weights have names as keys, and not {odd[0]!r}: give the state dict of a network")
     while not any(key in own for key in state) and (prefix := _prefix(state, wrapper is not None)):
+        beside += [key for key in state if not key.startswith(prefix)]
         state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    return state
+    return state, tuple(beside)
 
 
 def _prefix(state: Collection[str], wrapped: bool) -> str:
     """What a wrapper put before all names; in a checkpoint, also the task's `model.` before some of them."""
-    common = (prefix for prefix in PREFIXES if state and all(key.startswith(prefix) for key in state))
+    names = [key for key in state if key != COUNT]
+    common = (prefix for prefix in PREFIXES if names and all(key.startswith(prefix) for key in names))
     task = "model." if wrapped and any(key.startswith("model.") for key in state) else ""
     return next(common, task)
