@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from dla.data import RandomScale, Sample, Scenes, joint_transforms
 from dla.data.sample import make_sample
@@ -54,6 +55,20 @@ def test_everything_off_is_a_plain_crop() -> None:
     image, mask = joint_transforms(crop=80, scale=None, rotate=0.0, flip=False, color=0.0)(*sample)
     assert torch.equal(image, sample.image)
     assert torch.equal(mask, sample.mask)
+
+
+def test_the_options_tell_the_steps() -> None:
+    scale, turn, cut, mirror, color = joint_transforms(crop=8, color=0.5).transforms
+    assert [type(step) for step in (scale, turn, cut, mirror)] == [
+        RandomScale,
+        v2.RandomRotation,
+        v2.RandomCrop,
+        v2.RandomHorizontalFlip,
+    ]
+    assert (turn.degrees, cut.pad_if_needed) == ([-10.0, 10.0], True)
+    assert (color.brightness, color.contrast, color.saturation, color.hue) == (*3 * [(0.5, 1.5)], None)
+    plain = joint_transforms(crop=8, scale=None, rotate=0.0, flip=False).transforms
+    assert [type(step) for step in plain] == [v2.RandomCrop]
 
 
 def test_color_changes_the_image_alone() -> None:
