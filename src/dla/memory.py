@@ -44,7 +44,7 @@ def training_memory(
 
     with torch.device("meta"):  # where values that decide how a network is built are real, unlike in the fake mode
         model = make_model().train()
-    if torch.__version__ < "2.10" and (recompute is not None or _recomputes(model)):
+    if torch.__version__ < "2.10" and (recompute is not None or recomputes(model)):
         warnings.warn(
             f"torch {torch.__version__} counts too much where maps are computed again: use 2.10", stacklevel=2
         )
@@ -79,5 +79,6 @@ def _loss(out: object) -> Tensor:
     return out.sum()
 
 
-def _recomputes(model: nn.Module) -> bool:
+def recomputes(model: nn.Module) -> bool:
+    """Whether training it computes cheap results again, unless on a GPU, rather than keep all."""
     return getattr(model, "memory_efficient", False) is not False

@@ -49,14 +49,21 @@ def test_no_study(tmp_path, capsys):
     assert "no study" in capsys.readouterr().err
 
 
-def test_a_changed_study_is_refused_before_anything_is_trained(content, write, finish, tmp_path, capsys):
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--rows", "dla"]])
+def test_a_changed_study_is_refused_before_anything_is_trained_or_written(
+    content, write, finish, tmp_path, capsys, options
+):
+    """Also where the run that began is not asked for, since one table would hold both budgets."""
     del content["match"]
     (run, *_) = plan(read_study(write(content)), tmp_path / "out")
     finish(run, [0.5])
+    (tmp_path / "out" / "table.md").write_text("of the study as it was")
     content["trainer"]["max_epochs"] = 3
-    assert main([str(write(content)), "--output", str(tmp_path / "out")]) == 2
+    assert main([str(write(content)), "--output", str(tmp_path / "out"), *options]) == 2
     assert "trainer.max_epochs was 2 and is 3" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out" / "runs").glob("*.log")] == []
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"runs", "table.md"}
+    assert (tmp_path / "out" / "table.md").read_text() == "of the study as it was"
 
 
 @pytest.mark.slow

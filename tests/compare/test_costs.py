@@ -48,7 +48,25 @@ def test_options_that_a_task_has_too_are_counted(content, write):
     frugal = read_study(write(content))
     content["rows"]["dla"]["options"] |= {"drop_path_rate": 0.1, "memory_efficient": False}
     lavish = read_study(write(content))
-    assert costs(lavish.rows[1], lavish).memory > costs(frugal.rows[1], frugal).memory
+    kept, again = costs(lavish.rows[1], lavish), costs(frugal.rows[1], frugal)
+    assert kept.memory > again.memory
+    assert (kept.recomputes, again.recomputes) == (False, True)
+
+
+@pytest.mark.parametrize(("network", "recomputes"), [("timm/test_resnet", False), ("test_resnet+ida", True)])
+def test_rows_of_others_say_whether_they_recompute(content, write, network, recomputes):
+    del content["match"]
+    content["model"]["init_args"].pop("options")
+    head = {"head": "classifier"} if recomputes else {}
+    content["rows"] = {"theirs": {"network": network, "options": head}}
+    study = read_study(write(content))
+    assert costs(study.rows[0], study).recomputes is recomputes
+
+
+def test_split_networks_say_which_widths_they_take(content, write):
+    content["rows"]["plain"] = {"network": "dla46x_c"}
+    with pytest.raises(ValueError, match=r"^row plain: a split block has a multiple of 32 channels, not \d+: of a"):
+        matched(read_study(write(content)))
 
 
 def test_nothing_to_match(content, write):

@@ -12,7 +12,10 @@ from dla.compare.report import table, write_report
 from dla.compare.runs import plan
 from dla.compare.study import read_study
 
-COUNTED = {"plain": Costs(1000, 2_000_000, 30_000), "dla": Costs(1020, 2_100_000, 45_000)}
+COUNTED = {
+    "plain": Costs(1000, 2_000_000, 30_000, recomputes=False),
+    "dla": Costs(1020, 2_100_000, 45_000, recomputes=True),
+}
 
 
 @pytest.fixture
@@ -46,6 +49,7 @@ def test_nothing_is_run(report, tmp_path):
     plain, deep = report()
     assert plain == ["chain", "dla34", "1,000", "2.0 M", "0.03 MiB", *["not run"] * 6]
     assert deep[:2] == ["dla", "dla34, width 0.125"]
+    assert deep[4] == "0.04 MiB (recomputing)"
     assert [line["best"] for line in read_csv(tmp_path / "results.csv")] == ["not run", "not run"]
     assert read_csv(tmp_path / "curves.csv") == []
     assert "Abacus" not in (tmp_path / "table.md").read_text()
@@ -108,6 +112,20 @@ def test_the_head_says_how(report, runs, finish, tmp_path):
         "torch 2.8.0",
     ):
         assert said in head, said
+
+
+def test_data_of_different_folders_is_told(content, write, finish, tmp_path):
+    content["data"]["init_args"]["root"] = "here"
+    study = read_study(write(content))
+    here, there = plan(study, tmp_path), plan(study, tmp_path, data_root="there")
+    runs = [there[0], there[1], here[2], here[3]]
+    for count, told in ((2, False), (3, True)):
+        for run in runs[:count]:
+            if not run.finished.exists():
+                finish(run, [0.5])
+        write_report(tmp_path, study, outcomes(runs, COUNTED), runs, "dla compare x")
+        line = "data of different folders**, so that rows may not compare: there, here"
+        assert (line in (tmp_path / "table.md").read_text()) is told
 
 
 def test_without_a_target(content, write, tmp_path):

@@ -42,6 +42,8 @@ def test_a_row_overrides_a_shared_option(content, write):
         (lambda c: c["model"]["init_args"].update(network="dla34"), "init_args has network, which all rows"),
         (lambda c: c["data"].update(class_path=5), r"data\.class_path is 5; expected a class such as dla\.data"),
         (lambda c: c["trainer"].update(limit_val_batches=0), "no run would be measured"),
+        (lambda c: c["trainer"].update(logger=False), "trainer.logger is false, but a study reads what"),
+        (lambda c: c["trainer"].update(enable_checkpointing=False), "trainer.enable_checkpointing is false, but"),
         (lambda c: c["data"].update(init_args=None), r"data\.init_args is None; expected a mapping"),
         (lambda c: c["model"]["init_args"].update(options=[1]), r"model\.init_args\.options is \[1\]"),
         (lambda c: c["rows"]["dla"].update(options=["x"]), r"row dla: options is \['x'\]; expected a mapping"),

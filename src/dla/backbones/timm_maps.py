@@ -99,12 +99,13 @@ def timm_maps(
 ) -> Maps | SimplePyramid:
     """The maps of a timm classifier, which loses its head and whatever else no map needs.
 
-    Where all its maps have one stride, as those of plain vision transformers, a pyramid is made of the last one.
+    Where all its maps have one stride, as those of plain vision transformers, a pyramid is made of the last one, or of
+    the only one in `out_indices`.
 
     Args:
         model: of `timm.create_model`; it is changed.
         in_chans: channels of the images.
-        out_indices: of timm's `feature_info`.
+        out_indices: of timm's `feature_info`; several of one stride are taken as they are.
         finest: with None for `out_indices`, maps of finer strides are left out.
     """
     info: Any = model.feature_info
@@ -114,4 +115,4 @@ def timm_maps(
         out_indices = 1
     taken = choose(strides, out_indices, finest)
     maps = Maps(Intermediates(model, taken, norm=plain), in_chans=in_chans)
-    return SimplePyramid(maps, finest=finest) if plain else maps
+    return SimplePyramid(maps, finest=finest) if plain and len(taken) == 1 else maps

@@ -12,7 +12,7 @@ from dla.compare.costs import Costs, costs, matched
 from dla.compare.outcome import outcomes
 from dla.compare.picture import draw
 from dla.compare.report import table, write_report
-from dla.compare.runs import Run, plan
+from dla.compare.runs import Run, plan, refuse_changed
 from dla.compare.study import Study, read_study
 from dla.compare.train import train_all
 from dla.interrupts import stopped_like_ctrl_c
@@ -54,6 +54,8 @@ def main(argv: list[str]) -> int:
     try:
         study = matched(read_study(arguments.study))
         runs = plan(study, arguments.output, arguments.data_root)
+        for run in runs:  # those that are not asked for, too, since all stand in one table
+            refuse_changed(run)
         chosen = _chosen(study, runs, arguments.rows, arguments.seeds)
         counted = _counted(study)
         if arguments.dry_run:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dla.backbones.probe import FAILURES
 from dla.compare.study import Row, Study
-from dla.memory import training_memory
+from dla.memory import recomputes, training_memory
 from dla.models import counting, create_model
 
 STEP = 1e-4  # widths are multiples of it
@@ -22,11 +22,13 @@ class Costs(NamedTuple):
         parameters: Learned numbers.
         macs: Multiply-accumulates over one image.
         memory: Bytes an image that a training step needs beside parameters and gradients, in float32.
+        recomputes: Whether that is little because cheap results are computed again.
     """
 
     parameters: int
     macs: int
     memory: float
+    recomputes: bool
 
 
 def costs(row: Row, study: Study) -> Costs:
@@ -41,7 +43,7 @@ def costs(row: Row, study: Study) -> Costs:
         _expect_logits(row, model, study)
         model.eval()
         parameters, macs = counting.parameters(model), counting.macs(model, size)
-    return Costs(parameters, macs, training_memory(partial(_build, row, study.classes), size))
+    return Costs(parameters, macs, training_memory(partial(_build, row, study.classes), size), recomputes(model))
 
 
 def _expect_logits(row: Row, model: nn.Module, study: Study) -> None:

@@ -11,7 +11,7 @@ from dla.files import atomic_write
 COSTS: dict[str, Callable[[Outcome], float]] = {
     "parameters (M)": lambda row: row.costs.parameters / 1e6,
     "MACs (M)": lambda row: row.costs.macs / 1e6,
-    "training memory (MiB an image)": lambda row: row.costs.memory / 2**20,
+    "training memory (MiB an image; rings: recomputing)": lambda row: row.costs.memory / 2**20,
     "images per second in training": lambda row: row.images_per_second(),
 }
 
@@ -50,7 +50,8 @@ def draw(path: Path, rows: Sequence[Outcome], title: str) -> None:
 
 def _point(axes: Any, row: Outcome, cost: float, colour: Any) -> None:
     best = row.best()
-    axes.errorbar(cost, best.mean, yerr=best.deviation, fmt="o", capsize=3, color=colour)
+    filling = "none" if row.costs.recomputes else colour
+    axes.errorbar(cost, best.mean, yerr=best.deviation, fmt="o", capsize=3, color=colour, markerfacecolor=filling)
 
 
 def _curve(axes: Any, row: Outcome, colour: Any) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from dla.compare.outcome import Outcome
-from dla.compare.runs import Run, read_machine
+from dla.compare.runs import Run, data_folders, read_machine
 from dla.compare.study import Study
 from dla.files import atomic_write
 
 NOT_RUN = "not run"
-COUNTED = ("row", "label", "network", "width", "parameters", "macs", "memory_mib")
+COUNTED = ("row", "label", "network", "width", "parameters", "macs", "memory_mib", "recomputing")
 MEASURED = (
     "seeds",
     "images_per_second",
@@ -44,6 +44,7 @@ def write_report(folder: Path, study: Study, rows: Sequence[Outcome], runs: Sequ
 def heading(study: Study, finished: Sequence[Run], command: str) -> list[str]:
     """Lines in Markdown: by which command, with which budget, on what, measured how."""
     machines = [read_machine(run) for run in finished]
+    folders = data_folders(finished)
     epochs = f"{study.epochs} epochs" + (f" of {_said(machines, 'train_images')} training images" if machines else "")
     lines = [
         f"- command: `{command}`",
@@ -52,8 +53,11 @@ def heading(study: Study, finished: Sequence[Run], command: str) -> list[str]:
         + (f", {_said(machines, 'val_images')} images" if machines else "")
         + ", by which the best epoch is chosen too; mean ± standard deviation over seeds",
         f"- MACs and memory: of one image of {study.image_size}x{study.image_size}; memory is what a training step "
-        "needs in float32 beside parameters and gradients, our networks recomputing as they do by default but on a GPU",
+        "needs in float32 beside parameters and gradients; rows marked so are recomputing what is cheap, as ours do by "
+        "default but on a GPU, and the others keep all",
     ]
+    if len(folders) > 1:
+        lines.append(f"- **data of different folders**, so that rows may not compare: {', '.join(folders)}")
     if machines:
         speed = f"{_said(machines, 'device')}, threads: {_said(machines, 'threads')}, {_said(machines, 'precision')}"
         versions = {f"{name} {number}" for machine in machines for name, number in machine["versions"].items()}
@@ -91,7 +95,7 @@ def _cells(study: Study, row: Outcome) -> list[str]:
         row.row.network + width,
         f"{row.costs.parameters:,}",
         f"{row.costs.macs / 1e6:,.1f} M",
-        f"{row.costs.memory / 2**20:.2f} MiB",
+        f"{row.costs.memory / 2**20:.2f} MiB{' (recomputing)' if row.costs.recomputes else ''}",
     ]
     if not row.curves:
         state = f"failed: seed {', '.join(map(str, row.failed))}" if row.failed else NOT_RUN
@@ -112,7 +116,7 @@ def _results(study: Study, rows: Sequence[Outcome]) -> list[list[Any]]:
         [*COUNTED, *MEASURED],
     ]
     for row in rows:
-        costs = [row.costs.parameters, row.costs.macs, f"{row.costs.memory / 2**20:.3f}"]
+        costs = [row.costs.parameters, row.costs.macs, f"{row.costs.memory / 2**20:.3f}", row.costs.recomputes]
         counted = [row.row.name, row.row.label, row.row.network, row.row.options.get("width", ""), *costs]
         measured: list[Any] = [0, *["failed" if row.failed else NOT_RUN] * (len(MEASURED) - 1)]
         if row.curves:

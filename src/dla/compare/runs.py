@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,7 +150,7 @@ def refuse_changed(run: Run) -> None:
     """
     if not run.last.exists() and not run.finished.exists():
         return
-    before = dict(_flat(yaml.safe_load(run.config_file.read_text(encoding="utf-8"))))
+    before = dict(_flat(_written(run)))
     now = dict(_flat(run.config))
     changed = [
         f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
@@ -162,6 +162,17 @@ def refuse_changed(run: Run) -> None:
             f"{run.folder} was trained by another study: {'; '.join(changed)}. Put the study back, give another "
             "--output, or remove that folder to train it anew"
         )
+
+
+def _written(run: Run) -> dict[str, Any]:
+    """The configuration with which it began."""
+    return yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
+
+
+def data_folders(runs: Iterable[Run]) -> list[str]:
+    """The folders of the data on which these began, each once."""
+    roots = [_written(run)["data"]["init_args"].get("root") for run in runs]
+    return list(dict.fromkeys(str(root) for root in roots if root is not None))
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

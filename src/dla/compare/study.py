@@ -141,6 +141,9 @@ def _measured(trainer: Any) -> None:
     _mapping("trainer", trainer)
     if trainer.get("limit_val_batches", 1) in (0, False):
         raise ValueError(f"no run would be measured: limit_val_batches is {trainer['limit_val_batches']}; leave it out")
+    for option in ("logger", "enable_checkpointing"):
+        if trainer.get(option) is False:
+            raise ValueError(f"trainer.{option} is false, but a study reads what its runs log and keep: leave it out")
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:

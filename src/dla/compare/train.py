@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from dla.compare.runs import Epoch, Run, read_epochs, refuse_changed, write_config
+from dla.compare.runs import Epoch, Run, read_epochs, write_config
 
 POLL = 0.5  # seconds between looks at a run
 GRACE = 60  # seconds in which an interrupted run ends by itself
@@ -15,13 +15,7 @@ Say = Callable[[str], None]
 
 
 def train_all(runs: Sequence[Run], epochs: int, say: Say) -> Iterator[Run]:
-    """Train those that are not finished; give each of them after its end, finished or failed.
-
-    Raises:
-        ValueError: before anything is trained, where a run began with another configuration.
-    """
-    for run in runs:
-        refuse_changed(run)
+    """Train those that are not finished; give each of them after its end, finished or failed."""
     waiting = [run for run in runs if not run.finished.exists()]
     if len(waiting) < len(runs):
         say(f"{len(runs) - len(waiting)} of {len(runs)} runs are finished already")

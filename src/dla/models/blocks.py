@@ -137,7 +137,16 @@ def split(
     drop_path: float = 0.0,
     groups: int = 32,
 ) -> Residual:
-    """A bottleneck whose 3x3 convolution is split into `groups` paths; every path is `out_channels` / 32 wide."""
+    """A bottleneck whose 3x3 convolution is split into `groups` paths; every path is `out_channels` / 32 wide.
+
+    Raises:
+        ValueError: it would not be a whole number of channels.
+    """
+    if out_channels % 32:
+        raise ValueError(
+            f"a split block has a multiple of 32 channels, not {out_channels}: of a network of these only some widths "
+            "can be built, such as 0.5 and 2"
+        )
     width = out_channels * groups // 32
     return bottleneck(
         in_channels,

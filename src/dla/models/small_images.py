@@ -30,7 +30,9 @@ def for_small_images(model: nn.Module, stem_stride: int) -> nn.Module:
     modules = dict(model.named_modules())
     for names in STEMS.items():
         first, second = (modules.get(name) for name in names)
-        if isinstance(first, nn.Conv2d) and isinstance(second, nn.MaxPool2d | nn.Conv2d) and _halves(second):
+        if not isinstance(first, nn.Conv2d) or not isinstance(second, nn.MaxPool2d | nn.Conv2d):
+            continue
+        if _halves(first) and _halves(second):  # unlike AlexNet's and VGG's, which have the same names
             model.set_submodule(names[0], _stem(first, stem_stride))
             if isinstance(second, nn.Conv2d):
                 second.stride = (1, 1)

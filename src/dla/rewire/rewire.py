@@ -2,7 +2,7 @@
 
 import copy
 import sys
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -71,6 +71,8 @@ def rewire(
         raise ValueError(f"structure must be 'hda', 'ida' or 'hda+ida', not {structure!r}")
     if node_width is not None and not (isinstance(node_width, Integral) and node_width >= 1):
         raise ValueError(f"node_width must be a whole number of at least 1, or None, not {node_width!r}")
+    if not isinstance(max_overhead, Real) or not max_overhead > 0:  # nor NaN
+        raise ValueError(f"max_overhead must be a share of a stage's parameters, such as 0.15, not {max_overhead!r}")
     specs = [spec for spec in stage_specs(model, structure) if spec.blocks and spec.node_inputs()]
     if not specs:
         raise ValueError(f"nothing to aggregate by {structure!r}: no stage has two blocks; 'ida' needs two stages")
