@@ -55,8 +55,34 @@ def test_some_of_the_maps():
     assert Maps(Pooling([2, 4, 8]), finest=4).feature_specs == [(6, 4), (6, 8)]
 
 
-def test_other_strides_than_powers_of_two():
-    assert Maps(Pooling([3, 6, 12])).feature_specs == [(6, 3), (6, 6), (6, 12)]
+@pytest.mark.parametrize("strides", [[3, 6, 12], [17, 34], [7, 14, 28], [9, 18], [10, 20, 40], [15, 30]])
+def test_other_strides_than_powers_of_two(strides):
+    maps = Maps(Pooling(strides))
+    assert [spec.stride for spec in maps.feature_specs] == strides
+    assert [tuple(m.shape[2:]) for m in maps(torch.randn(1, 3, 70, 97))] == [
+        (-(-70 // s), -(-97 // s)) for s in strides
+    ]
+
+
+def test_strides_that_small_images_do_not_tell_from_others():
+    """Rounded down, maps of an image of 64 x 96 pixels are as large as those of the strides 16 and 32."""
+    maps = Maps(Pooling([15, 30], floor=True))
+    assert [spec.stride for spec in maps.feature_specs] == [15, 30]
+    assert maps.multiple == 30
+
+
+def test_maps_that_do_not_grow_with_the_image_are_refused():
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return [nn.functional.adaptive_avg_pool2d(x, (8, 12))]
+
+    with pytest.raises(
+        ValueError, match=r"64 x 96 pixels one of 8 x 12 and of 64 x \d+ pixels one of 8 x 12: such maps"
+    ):
+        Maps(Fixed())
+
+
+def test_patches_of_14_pixels_are_found():
     assert Maps(timm_like_patches(14)).feature_specs == [(6, 14)]
 
 
@@ -139,6 +165,42 @@ def test_a_pyramid_is_made_of_one_stride():
     plain = tokens[:, -35:].transpose(1, 2).unflatten(2, (5, 7))
     torch.testing.assert_close(given[2], plain)
     torch.testing.assert_close(given[3], nn.functional.max_pool2d(plain, 2, ceil_mode=True))
+
+
+@torch.no_grad()
+def test_several_maps_of_one_stride_are_fused_as_they_are():
+    """Those that are named, where a pyramid would be made of the last alone."""
+    torch.manual_seed(0)
+    model = dla.aggregate("test_vit", out_indices=[1, 3, 5], out_channels=8).eval()
+    assert model.backbone.feature_specs == [(64, 16)] * 3
+    x = torch.randn(1, 3, 70, 97)
+    maps = model.backbone(x)
+    torch.testing.assert_close(model(x), model.decoder(maps, (5, 7)))
+    assert len({tuple(m.flatten().tolist()) for m in maps}) == 3
+
+
+@torch.no_grad()
+def test_a_map_is_not_overwritten_by_the_stage_that_reads_it():
+    class PreActivated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+            self.stage = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(8, 16, 3, 2, 1))
+            self.last = nn.Conv2d(16, 16, 3, 2, 1)
+
+        def forward(self, x):
+            return self.last(nn.functional.relu(self.stage(self.stem(x)), inplace=True)).mean((2, 3))
+
+    x = torch.randn(1, 3, 64, 96)
+    for mode in (True, False):
+        module = PreActivated()
+        maps = adapt(module).train(mode)
+        stem = module.stem(x)
+        assert stem.min() < 0
+        second = module.stage(stem.clone())
+        expected = [stem, second, module.last(second.relu())]
+        for found, own in zip(maps(x), expected, strict=True):
+            torch.testing.assert_close(found, own)
 
 
 @torch.no_grad()

@@ -101,6 +101,16 @@ def test_bad_arguments_are_named():
         HierarchicalAggregation(conv_blocks(2), 8)(torch.zeros(1, 8, 2, 2), torch.zeros(1, 8, 2, 2))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize(
+    ("form", "said"), [("concat", "Sizes of tensors must match"), ("sum", "maps of one size, not")]
+)
+def test_maps_of_different_sizes_are_refused(form, said):
+    node = Node([4, 4], 8, form=form)
+    with pytest.raises((ValueError, RuntimeError), match=said):
+        node([torch.randn(1, 4, 6, 6), torch.randn(1, 4, 1, 1)])
+
+
 @pytest.mark.parametrize("make", [Node, IterativeAggregation, SkipAggregation, IdentityNode, TokenNode])
 def test_no_inputs_are_refused(make):
     with pytest.raises(ValueError, match="in_channels is empty: give the channels of at least one input"):

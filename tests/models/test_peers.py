@@ -9,6 +9,7 @@ from torch import nn
 from torchvision import models
 
 import dla
+from dla.aggregation import IdentityNode
 from dla.models.small_images import for_small_images
 
 SMALL = [
@@ -97,7 +98,12 @@ def test_parameters_are_those_of_the_usual_form_but_for_the_first_convolution():
         ("torchvision/retinanet_resnet50_fpn", {}, "torchvision has no network 'retinanet_resnet50_fpn'"),
         ("torchvision/lraspp_mobilenet_v3_large", {"stem_stride": 2}, "how the stem of LRASPP is made"),
         ("torchvision/resnet18", {"pretrained": True}, "is made untrained"),
-        ("torchvision/resnet18", {"in_chans": 1}, "is made untrained and of 3 channels"),
+        ("torchvision/resnet18", {"in_chans": 1}, "is made untrained, of 3 channels and not rewired; take timm's"),
+        ("torchvision/resnet18", {"rewire": "hda"}, "is made untrained, of 3 channels and not rewired; take timm's"),
+        ("torchvision/alexnet", {"stem_stride": 1}, "how the stem of AlexNet is made for small images is not known"),
+        ("torchvision/vgg11", {"stem_stride": 2}, "how the stem of VGG is made for small images is not known"),
+        ("timm/vgg11", {"stem_stride": 1}, "how the stem of VGG is made for small images is not known"),
+        ("timm/resnet18", {"rewire": "fpn"}, "structure must be 'hda', 'ida' or 'hda\\+ida', not 'fpn'"),
         ("timm/convnext_tiny", {"stem_stride": 1}, "how the stem of ConvNeXt is made for small images is not known"),
         ("timm/resnet26d", {"stem_stride": 1}, "how the stem of ResNet is made"),  # three convolutions
         ("timm/resnet18", {"stem_stride": 3}, "stem_stride must be 1, 2 or 4, not 3"),
@@ -108,6 +114,18 @@ def test_parameters_are_those_of_the_usual_form_but_for_the_first_convolution():
 def test_what_cannot_be_built(name, options, message):
     with pytest.raises(ValueError, match=message):
         dla.create_model(name, **options)
+
+
+@torch.no_grad()
+def test_blocks_are_rewired_after_the_stem_is_changed():
+    torch.manual_seed(0)
+    plain = build("timm/resnet18", stem_stride=1).eval()
+    torch.manual_seed(0)
+    model = build("timm/resnet18", stem_stride=1, rewire="hda+ida").eval()
+    assert model.rewiring.structure == "hda+ida"
+    assert sum(isinstance(module, IdentityNode) for module in model.modules()) == model.rewiring.nodes == 4
+    x = torch.randn(1, 3, 32, 40)
+    torch.testing.assert_close(model(x), plain(x), rtol=0, atol=0)
 
 
 def test_an_unknown_option():

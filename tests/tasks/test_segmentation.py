@@ -190,6 +190,7 @@ def test_a_truncated_checkpoint_is_refused(run, tmp_path, capsys):
         ("--data.batch_size=64", "batch_size 64 exceeds the 12 training samples"),
         ("--trainer.max_epochs=-1", "give --trainer.max_epochs"),
         ("--model.network=dla46_c", "dla46_c classifies whole images; dla46_cup gives a class to each pixel"),
+        ("--model.network=timm/test_resnet", "classifies whole images; test_resnet+ida gives a class to each pixel"),
     ],
 )
 def test_bad_options_end_in_one_line(tmp_path, capsys, option, message):

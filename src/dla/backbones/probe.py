@@ -73,7 +73,8 @@ def find_maps(module: nn.Module, in_chans: int = 3) -> Found:
         ValueError: the module fails on small images, or gives something other than maps.
     """
     output, size = _first_that_runs(module, in_chans)
-    layouts = [_expect_map(x, size) for x in as_maps(output)]
+    maps = as_maps(output)
+    layouts = _confirmed(module, in_chans, size, maps, [_expect_map(x, size) for x in maps])
     strides = [found.spec.stride for found in layouts]
     coarsest = max(strides)
     for multiple in (1, coarsest):
@@ -122,6 +123,47 @@ def _expect_map(x: Any, size: tuple[int, int]) -> Layout:
     return found
 
 
+def _confirmed(
+    module: nn.Module, in_chans: int, size: tuple[int, int], maps: list[Any], layouts: list[Layout]
+) -> list[Layout]:
+    """The layouts with the strides of a long strip: of a small image, maps of the strides 16 and 17 have one size.
+
+    They differ by a pixel once a side is as long as both strides multiplied, and a stride is at most 1.5 times what an
+    image of these sizes shows. Where the module takes no such strip, the layouts stay as they are.
+
+    Raises:
+        ValueError: a map has one stride for the image and another for the strip.
+    """
+    coarsest = max(found.spec.stride for found in layouts)
+    strip = (-(-size[0] // coarsest) * coarsest, 2 * coarsest * (coarsest + 4))
+    try:
+        long = as_maps(run_once(module, strip, in_chans))
+    except FAILURES:
+        long = []
+    if len(long) != len(maps):
+        return layouts
+    confirmed = []
+    for x, y, found in zip(maps, long, layouts, strict=True):
+        sides = [(size, _sides(x, found)), (strip, _sides(y, found))]
+        stride = next((s for s in range(1, size[0] + 1) if all(_fits(*pair, s) for pair in sides)), None)
+        if stride is None:
+            seen = " and of ".join(f"{a[0]} x {a[1]} pixels one of {b[0]} x {b[1]}" for a, b in sides)
+            raise ValueError(
+                f"of an image of {seen}: such maps have no stride: return maps whose sizes go with the image's"
+            )
+        confirmed.append(found._replace(spec=found.spec._replace(stride=stride)))
+    return confirmed
+
+
+def _sides(x: Tensor, found: Layout) -> tuple[int, ...]:
+    return tuple(x.shape[1:3] if found.channels_last else x.shape[2:])
+
+
+def _fits(image: tuple[int, int], sides: tuple[int, ...], stride: int) -> bool:
+    """Whether a map of the stride has these sides, rounded up or down."""
+    return all(map_side in (side // stride, -(-side // stride)) for side, map_side in zip(image, sides, strict=True))
+
+
 def _rounds_up(module: nn.Module, layouts: list[Layout], in_chans: int, multiple: int) -> bool:
     """Whether each map of an image of odd size, padded to multiples of `multiple`, has ceil(side / stride) pixels."""
     height, width = (-(-side // multiple) * multiple for side in ODD_SIZE)
@@ -131,5 +173,5 @@ def _rounds_up(module: nn.Module, layouts: list[Layout], in_chans: int, multiple
         return False
     if len(maps) != len(layouts):
         return False
-    sizes = [tuple(x.shape[1:3] if last else x.shape[2:]) for x, (_, last) in zip(maps, layouts, strict=True)]
+    sizes = [_sides(x, found) for x, found in zip(maps, layouts, strict=True)]
     return sizes == [(-(-height // spec.stride), -(-width // spec.stride)) for spec, _ in layouts]

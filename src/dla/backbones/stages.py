@@ -39,7 +39,20 @@ def stage_maps(model: nn.Module, *, in_chans: int = 3, finest: int = 2) -> Maps:
             f"{type(model).__name__} cannot be taken apart into {', '.join(names)} ({error}): give a module that "
             "returns a list of maps, finest first"
         ) from error
+    _keep_maps(body)
     return Maps(body, in_chans=in_chans)
+
+
+def _keep_maps(body: Any) -> None:
+    """What reads a map, such as a ReLU in place at the start of the next stage, must leave it as it was."""
+    for graph in (body.train_graph, body.eval_graph):
+        output = next(node for node in graph.nodes if node.op == "output")
+        for reader in [reader for taken in output.all_input_nodes for reader in taken.users]:
+            if reader.op == "call_module" and hasattr(layer := body.get_submodule(reader.target), "inplace"):
+                layer.inplace = False
+            elif "inplace" in reader.kwargs:
+                reader.kwargs = {**reader.kwargs, "inplace": False}
+    body.recompile()
 
 
 def _ran(model: nn.Module, in_chans: int) -> Ran:

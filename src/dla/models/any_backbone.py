@@ -42,10 +42,12 @@ def aggregate(
             which is dropped what no map needs; or a module that returns a list or dictionary of maps, finest first.
         structure: "ida" or "dla_up", as in the paper; "fcn", "fpn" or "unet".
         out_channels: of all fused maps.
-        out_stride: of the result, the backbone's finest for None. Finer maps are left out; a finer result is upsampled.
+        out_stride: of the result, the backbone's finest for None. Finer maps are left out; a finer result is upsampled,
+            but "ida" fuses at that stride, which costs more.
         in_chans: channels of the images.
         pretrained: with a name, load the backbone's weights.
-        out_indices: the backbone's maps that are fused; None for all, but for a classifier's at the image's own size.
+        out_indices: the backbone's maps that are fused; None for all, but for a classifier's at the image's own size,
+            and for plain transformers, of whose last map a pyramid is made.
         norm_layer: of the structure (FCN has no norm), and of a backbone of ours that is given by name: "batchnorm",
             "groupnorm", "syncbatchnorm", or what makes a norm from a channel count. A timm model given by name gets its
             batch norms synchronised by "syncbatchnorm", and otherwise keeps its norms, which its weights are made for.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dla.backbones import timm_model
 from dla.models.small_images import for_small_images
+from dla.rewire import rewire as arranged
 
 LIBRARIES = ("timm", "torchvision")
 CLASSES, PIXEL_CLASSES = 1000, 19  # by default, as of ours
@@ -20,6 +21,7 @@ def create_peer(
     in_chans: int = 3,
     stem_stride: int = 4,
     drop_path_rate: float = 0.0,
+    rewire: str | None = None,
     **options: Any,
 ) -> nn.Module:
     """A network of another library: "timm/resnet34", "torchvision/squeezenet1_1", "torchvision/deeplabv3_resnet50".
@@ -31,10 +33,12 @@ def create_peer(
         in_chans: channels of the images; torchvision's networks have 3.
         stem_stride: 4 leaves the network as it is; 2 or 1 for small images, see `for_small_images`.
         drop_path_rate: stochastic depth, where the network has it.
+        rewire: "hda", "ida" or "hda+ida" arranges the blocks of timm's ResNet, ResNeXt, RegNet and ConvNeXt so, see
+            `dla.rewire`.
         options: others that timm's or torchvision's builder takes.
 
     Raises:
-        ValueError: the library or the name is unknown, or the stem cannot be changed.
+        ValueError: the library or the name is unknown, or the stem or the blocks cannot be changed so.
         TypeError: the network does not know an option.
         WeightsError: the weights cannot be had.
     """
@@ -45,13 +49,14 @@ def create_peer(
         raise ValueError(f"the weights of {name} are of its usual stem: leave out stem_stride, or the weights' name")
     if drop_path_rate:
         options["drop_path_rate"] = drop_path_rate
-    if library == "torchvision" and (pretrained or in_chans != 3):
-        raise ValueError(f"{name} is made untrained and of 3 channels; take timm's, if it has it")
+    if library == "torchvision" and (pretrained or in_chans != 3 or rewire):
+        raise ValueError(f"{name} is made untrained, of 3 channels and not rewired; take timm's, if it has it")
     classes = CLASSES if num_classes is None else num_classes
     try:
         if library == "timm":
             model = timm_model(inner, pretrained=pretrained, in_chans=in_chans, num_classes=classes, options=options)
-            return for_small_images(model, stem_stride)
+            model = for_small_images(model, stem_stride)
+            return arranged(model, structure=rewire, verbose=False) if rewire else model
         wrapped = Torchvision(inner, num_classes, **options)
     except TypeError as error:
         raise TypeError(f"{name} does not know an option: {error}") from error

@@ -50,7 +50,8 @@ class SegmentationTask(Task):
         if class_weights is not None and len(class_weights) != num_classes:
             raise ValueError(f"class_weights must name {num_classes} weights, one per class, not {len(class_weights)}")
         if not isinstance(self.model, DensePredictor):
-            raise ValueError(f"{network} classifies whole images; {network}up gives a class to each pixel")
+            dense = f"{network.rpartition('/')[2]}+ida" if "/" in network else f"{network}up"
+            raise ValueError(f"{network} classifies whole images; {dense} gives a class to each pixel")
         self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
