@@ -274,6 +274,8 @@ def test_weights_of_a_classifier_load_into_the_backbone():
     ("call", "error", "message"),
     [
         (lambda: dla.aggregate("dla43"), ValueError, "unknown backbone 'dla43'; near it .*dla34"),
+        (lambda: dla.aggregate("dla34_centernet"), ValueError, "is no backbone: give the one within, dla34$"),
+        (lambda: dla.aggregate("dla46_cup"), ValueError, "is no backbone: give the one within, dla46_c$"),
         (lambda: dla.create_model("convnext_tny+ida"), ValueError, "near it timm has convnext_tiny"),
         (lambda: dla.create_model("test_resnet+iad"), ValueError, "one of ida, dla_up, fcn, fpn, unet, not 'iad'"),
         (lambda: dla.aggregate("test_resnet", out_stride=3), ValueError, "over a power of two, not 3"),
@@ -306,6 +308,13 @@ def test_weights_of_a_classifier_load_into_the_backbone():
 def test_bad_names_and_options_are_told(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("indices", [["layer1"], [1.0, 2.0]])
+def test_indices_are_whole_numbers(indices):
+    with pytest.raises(ValueError, match=rf"out_indices is {re.escape(str(indices))}; expected whole numbers"):
+        dla.aggregate("test_resnet", out_indices=indices)
 
 
 @pytest.mark.usefixtures("unchecked_shapes")  # nor types

@@ -470,6 +470,9 @@ def test_bad_arguments_are_named():
             rewire(model, node_width=width)
     with pytest.raises(ValueError, match=r"max_overhead=0\.001 leaves no room for the nodes of layer2: allow more"):
         rewire(model, max_overhead=0.001)
+    for share in (0.0, math.nan, "0.1"):
+        with pytest.raises(ValueError, match="max_overhead must be a share of a stage's parameters, such as"):
+            rewire(model, max_overhead=share)
     with pytest.raises(ValueError, match="this ResNet is rewired already"):
         rewire(rewire(model))
     with pytest.raises(ValueError, match="nothing to aggregate by 'hda': no stage has two blocks"):

@@ -184,6 +184,16 @@ def test_names():
     ("call", "error", "message"),
     [
         (lambda: dla.create_model("dla35"), ValueError, "unknown model 'dla35'; choose one of dla34, "),
+        (
+            lambda: dla.create_model("dla34", drop_path_rate=2.0),
+            ValueError,
+            "drop_path_rate is 2.0 and in_chans 3; exp",
+        ),
+        (lambda: dla.create_model("dla34", drop_path_rate=-0.1), ValueError, "drop_path_rate is -0.1"),
+        (lambda: dla.create_model("dla34", in_chans=0), ValueError, "in_chans 0; expected .* at least 1"),
+        (lambda: dla.create_model("dla34", width=float("nan")), ValueError, "width must be a positive number, not nan"),
+        (lambda: dla.create_model("dla34", width=0.0), ValueError, "width must be a positive number, not 0.0"),
+        (lambda: dla.create_model("dla60x", width=0.3), ValueError, "a split block has a multiple of 32 channels"),
         (lambda: dla.create_model("dla34.nowhere"), ValueError, "no weights named 'dla34.nowhere'"),
         (
             lambda: dla.create_model("dla34up", pretrained=True),

@@ -98,9 +98,13 @@ def make_decoder(
 
 
 def _named(name: str, pretrained: bool, in_chans: int, norm_layer: NormLayer, options: dict[str, Any]) -> nn.Module:
-    from dla.models.zoo import create_model  # here, since names with "+" come from there to here
+    from dla.models.zoo import create_model, list_models  # here, since names with "+" come from there to here
 
-    if name.partition(".")[0] in VARIANTS:
+    base = name.partition(".")[0]
+    if base not in VARIANTS and base in list_models():
+        trunk = max((variant for variant in VARIANTS if base.startswith(variant)), key=len)
+        raise ValueError(f"{name} fuses maps itself, and is no backbone: give the one within, {trunk}")
+    if base in VARIANTS:
         options = {"norm_layer": norm_layer, **options}
         return create_model(name, pretrained, num_classes=0, in_chans=in_chans, **options)
     model = timm_model(name, pretrained=pretrained, in_chans=in_chans, options=options)

@@ -66,6 +66,10 @@ class DLA(Classifier):
             raise ValueError(f"stem_stride must be 1, 2 or 4, not {stem_stride}")
         if structure not in STRUCTURES:
             raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}, not {structure!r}")
+        if not 0 <= drop_path_rate < 1 or in_chans < 1:
+            raise ValueError(
+                f"drop_path_rate is {drop_path_rate} and in_chans {in_chans}; expected a chance below 1, and at least 1"
+            )
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate

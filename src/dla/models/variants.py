@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from numbers import Real
 from typing import Any, NamedTuple
 
 from dla.models.blocks import BlockFactory, basic, bottleneck, split
@@ -48,8 +49,10 @@ def scaled(channels: int, width: float) -> int:
     """`width` times `channels`, rounded to an even number, since a bottleneck is half as wide.
 
     Raises:
-        ValueError: nothing is left.
+        ValueError: nothing is left, or `width` is no positive number.
     """
+    if not isinstance(width, Real) or not width > 0:  # nor NaN
+        raise ValueError(f"width must be a positive number, not {width!r}")
     rounded = 2 * round(channels * width / 2)
     if rounded < 2:
         raise ValueError(f"width {width} leaves nothing of {channels} channels; give a larger one")
