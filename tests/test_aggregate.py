@@ -1,6 +1,7 @@
 """Aggregation over any backbone: every family, every structure, any size; names, options, errors, the command."""
 
 import json
+import re
 import subprocess
 import sys
 from inspect import signature
