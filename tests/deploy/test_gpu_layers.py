@@ -288,6 +288,14 @@ def test_results_are_not_overwritten(dtype):
     assert torch.equal(run(images[0]), before)
 
 
+@needs_gpu
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["eager", "compile"])
+def test_answers_can_be_changed_in_place(engine):
+    example = torch.randn(1, 3, 33, 47, device="cuda")
+    assert optimize(network("dla46_c").cuda(), engine=engine, example=example)(example).sigmoid_().max() <= 1
+
+
 class Waiting(nn.Module):
     """Asks the GPU for a number."""
 
