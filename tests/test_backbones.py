@@ -77,7 +77,8 @@ def test_maps_that_do_not_grow_with_the_image_are_refused():
             return [nn.functional.adaptive_avg_pool2d(x, (8, 12))]
 
     with pytest.raises(
-        ValueError, match=r"64 x 96 pixels one of 8 x 12 and of 64 x \d+ pixels one of 8 x 12: such maps"
+        ValueError,
+        match=r"a map of 8 x 12 of an image of 64 x 96 pixels, and a map of 8 x 12 of an image of 64 x \d+ pixels: it",
     ):
         Maps(Fixed())
 

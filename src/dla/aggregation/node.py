@@ -80,7 +80,9 @@ class Node(nn.Module):
         if len(inputs) != len(self.in_channels):
             raise ValueError(f"expected {len(self.in_channels)} inputs, got {len(inputs)}")
         sizes = [tuple(x.shape[-2:]) for x in inputs]
-        if not torch.compiler.is_compiling() and any(size != sizes[0] for size in sizes):  # which could be broadcast
+        # They could be broadcast. While a network is compiled or traced, sizes may be symbols.
+        fixed = not torch.compiler.is_compiling() and not torch.jit.is_tracing()  # type: ignore[attr-defined]
+        if fixed and any(size != sizes[0] for size in sizes):
             raise ValueError(f"a node's inputs are maps of one size, not of {sizes}")
         weights = self.conv.weight.split(self.in_channels, dim=1)
         parts = [F.conv2d(x, w, padding=self.conv.padding) for x, w in zip(inputs, weights, strict=True)]

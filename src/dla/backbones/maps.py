@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from dla.backbones.probe import as_maps, find_maps
+from dla.backbones.find import find_maps
+from dla.backbones.probe import as_maps
 from dla.backbones.specs import FeatureSpec, choose
 from dla.checkpointing import checkpointed
 

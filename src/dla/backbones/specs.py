@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral
 from typing import NamedTuple
 
 
@@ -18,7 +19,7 @@ def take_indices(count: int, indices: int | Sequence[int] | None) -> list[int]:
         return list(range(count))
     if isinstance(indices, str):
         raise ValueError(f"out_indices is {indices!r}; expected a number of feature maps, or a list of their indices")
-    if not isinstance(indices, int) and not all(isinstance(i, int) for i in indices or ()):
+    if not isinstance(indices, int) and not all(isinstance(i, Integral) for i in indices):
         raise ValueError(f"out_indices is {indices!r}; expected whole numbers")
     chosen = range(count - indices, count) if isinstance(indices, int) else [i + count if i < 0 else i for i in indices]
     if (isinstance(indices, int) and indices < 1) or any(not 0 <= i < count for i in chosen):
