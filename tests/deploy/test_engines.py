@@ -231,6 +231,13 @@ def test_answers_can_be_changed_and_trained_on(engine):
     assert last.weight.grad.any()
 
 
+@pytest.mark.parametrize("images", [[torch.zeros(1, 3, 4, 4)], np.zeros((1, 3, 4, 4), np.float32)])
+def test_what_is_no_tensor_is_refused(images):
+    run = optimize(nn.Conv2d(3, 4, 3), example=torch.randn(1, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"made for images in a tensor, not in a (list|ndarray)"):
+        run(images)
+
+
 def test_several_callers_leave_torchs_threads_as_they_were():
     class Slow(nn.Module):
         def forward(self, images):
