@@ -187,10 +187,10 @@ def test_names():
         (
             lambda: dla.create_model("dla34", drop_path_rate=2.0),
             ValueError,
-            "drop_path_rate is 2.0 and in_chans 3; exp",
+            "drop_path_rate must be .* not 2.0",
         ),
-        (lambda: dla.create_model("dla34", drop_path_rate=-0.1), ValueError, "drop_path_rate is -0.1"),
-        (lambda: dla.create_model("dla34", in_chans=0), ValueError, "in_chans 0; expected .* at least 1"),
+        (lambda: dla.create_model("dla34", drop_path_rate=-0.1), ValueError, "at least 0 and below 1, not -0.1"),
+        (lambda: dla.create_model("dla34", in_chans=0), ValueError, "in_chans must be at least 1, not 0"),
         (lambda: dla.create_model("dla34", width=float("nan")), ValueError, "width must be a positive number, not nan"),
         (lambda: dla.create_model("dla34", width=0.0), ValueError, "width must be a positive number, not 0.0"),
         (lambda: dla.create_model("dla60x", width=0.3), ValueError, "a split block has a multiple of 32 channels"),

@@ -60,16 +60,7 @@ class DLA(Classifier):
         norm_layer: NormLayer = "batchnorm",
     ) -> None:
         super().__init__()
-        if output_stride not in (8, 16, 32):
-            raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
-        if stem_stride not in (1, 2, 4):
-            raise ValueError(f"stem_stride must be 1, 2 or 4, not {stem_stride}")
-        if structure not in STRUCTURES:
-            raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}, not {structure!r}")
-        if not 0 <= drop_path_rate < 1 or in_chans < 1:
-            raise ValueError(
-                f"drop_path_rate is {drop_path_rate} and in_chans {in_chans}; expected a chance below 1, and at least 1"
-            )
+        _check(output_stride, stem_stride, structure, drop_path_rate, in_chans)
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
@@ -190,6 +181,19 @@ class DLA(Classifier):
         if self.grad_checkpointing and torch.is_grad_enabled():
             return checkpointed(module, x)
         return module(x)
+
+
+def _check(output_stride: int, stem_stride: int, structure: str, drop_path_rate: float, in_chans: int) -> None:
+    if output_stride not in (8, 16, 32):
+        raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
+    if stem_stride not in (1, 2, 4):
+        raise ValueError(f"stem_stride must be 1, 2 or 4, not {stem_stride}")
+    if structure not in STRUCTURES:
+        raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}, not {structure!r}")
+    if not 0 <= drop_path_rate < 1:
+        raise ValueError(f"drop_path_rate must be a chance, at least 0 and below 1, not {drop_path_rate}")
+    if in_chans < 1:
+        raise ValueError(f"in_chans must be at least 1, not {in_chans}")
 
 
 def _rising(rate: float, counts: Sequence[int]) -> list[list[float]]:
