@@ -34,6 +34,25 @@ def test_a_failure_leaves_what_was_there(tmp_path, failure):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_an_interrupt_while_tidying_up_stays_one(tmp_path, monkeypatch):
+    closing = os.close
+
+    def interrupted(descriptor: int) -> None:  # as when the signal comes right after the system closed it
+        closing(descriptor)
+        raise KeyboardInterrupt
+
+    def write() -> None:
+        with atomic_write(tmp_path / "a") as temporary:
+            (temporary.parent / "inner").mkdir()
+            (temporary.parent / "inner" / "half").touch()
+            monkeypatch.setattr(os, "close", interrupted)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_file_gets_the_permissions_of_any_new_file(tmp_path):
     (tmp_path / "plain").touch()
     with atomic_write(tmp_path / "atomic") as temporary:

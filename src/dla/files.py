@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 
 def read_text(path: str | Path) -> str:
@@ -49,9 +49,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise FileNotFoundError(f"cannot write {target}: there is no folder {target.parent}; create it first")
     # Beside the target, because a rename is atomic within one file system alone. A folder and not `mkstemp`, whose
     # files nobody but their owner may read: in here the file gets the permissions that the user's umask asks for.
-    with TemporaryDirectory(prefix=".writing-", dir=target.parent) as folder:
-        temporary = Path(folder) / target.name
+    folder = Path(mkdtemp(prefix=".writing-", dir=target.parent))
+    try:
+        temporary = folder / target.name
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())  # else a power cut after the rename could leave an empty file
         temporary.replace(target)
+    finally:
+        # Not by `shutil.rmtree`: interrupted between two steps, it says "Bad file descriptor" and hides the interrupt.
+        for left in sorted(folder.rglob("*"), reverse=True):
+            left.rmdir() if left.is_dir() else left.unlink()
+        folder.rmdir()

@@ -151,7 +151,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on(stop, code, said, tmp_path):
     [
         RUN,
         ["--model=BoundaryTask", "--model.network=dla46_cida", "--data=BoundaryScenesData", *RUN[3:]],
-        ["--model=ClassificationTask", "--model.network=dla46_c", "--data=DigitsData", "--data.size=16", *TRAINER],
+        ["--model=ClassificationTask", "--model.network=dla46_c", "--data=DigitsData", "--data.size=24", *TRAINER],
     ],
     ids=["segmentation", "boundaries", "classification"],
 )
@@ -160,6 +160,14 @@ def test_any_precision_trains_and_predicts(job, precision, tmp_path):
     assert main(["fit", *job, *options, f"--trainer.default_root_dir={tmp_path}"]) == 0
     assert (tmp_path / "examples.png").exists() or "DigitsData" in job[2]
     load_predictor(tmp_path / "checkpoints" / "last.ckpt")
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+def test_bf16_is_refused_where_torch_computes_it_wrong(precision, tmp_path, capsys):
+    small = ["--model=ClassificationTask", "--model.network=dla46_c", "--data=DigitsData", "--data.size=16", *TRAINER]
+    options = [f"--trainer.precision={precision}", f"--trainer.default_root_dir={tmp_path}"]
+    assert main(["fit", *small, *options]) in (1, 2)
+    assert f"images of 16 x 16 in {precision} on a CPU: torch gives wrong gradients" in capsys.readouterr().err
 
 
 def test_classes_that_no_mask_holds_are_named(tmp_path, capsys):

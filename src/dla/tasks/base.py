@@ -10,7 +10,7 @@ from torch import Tensor
 from dla.arguments import check_options
 from dla.data.sampling import draw_seed, global_seed
 from dla.models import create_model
-from dla.tasks.facts import check_data, check_facts, data_facts, untagged
+from dla.tasks.facts import check_data, check_facts, check_precision, data_facts, untagged
 from dla.tasks.optimizers import Optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, rate_factor, settings
 from dla.tasks.showcase import say
@@ -157,7 +157,12 @@ class Task(LightningModule):
             self.trainer.check_val_every_n_epoch = 1
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set the random state, so that a step drops the same paths whether or not the run was resumed before it."""
+        """Set the random state, so that a step drops the same paths whether or not the run was resumed before it.
+
+        Raises:
+            ValueError: see `dla.tasks.facts.check_precision`.
+        """
+        check_precision(self.trainer.precision, batch["image"])
         torch.manual_seed(draw_seed(global_seed() + self.global_rank, self.current_epoch, batch_idx))
 
     def on_validation_start(self) -> None:

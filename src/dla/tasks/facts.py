@@ -1,10 +1,13 @@
-"""What a checkpoint says of a run's network and data, and whether that fits the run which is to go on with it."""
+"""What a checkpoint says of a run's network and data, and whether run, data, precision and checkpoint go together."""
 
 import re
 from itertools import zip_longest
 from typing import Any
 
+from torch import Tensor
+
 OPTIONS = {"task": "--model", "model": "--model.network"}
+SMALL = 16
 
 
 def untagged(network: str) -> str:
@@ -31,6 +34,22 @@ def check_data(data: Any, task: type, kind: str) -> None:
         raise ValueError(
             f"{type(data).__name__} is for {' and '.join(kinds)}, and {task.__name__} for {kind}: take the recipe of "
             "one task for both, or give --model or --data of the other"
+        )
+
+
+def check_precision(precision: str, images: Tensor) -> None:
+    """Refuse images so small that the last strided convolution of a network in bfloat16 sees a map 1 pixel wide.
+
+    There, oneDNN (in torch 2.14) leaves what was in memory as the gradient of the weights beside the kernel's centre.
+
+    Raises:
+        ValueError: it names the size and what to do.
+    """
+    height, width = images.shape[-2:]
+    if precision.startswith("bf16") and images.device.type == "cpu" and min(height, width) <= SMALL:
+        raise ValueError(
+            f"images of {height} x {width} in {precision} on a CPU: torch gives wrong gradients for them; take larger "
+            f"images, above {SMALL} pixels on each side, or --trainer.precision=32-true"
         )
 
 
