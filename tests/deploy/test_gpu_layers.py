@@ -296,6 +296,20 @@ def test_answers_can_be_changed_in_place(engine):
     assert optimize(network("dla46_c").cuda(), engine=engine, example=example)(example).sigmoid_().max() <= 1
 
 
+@needs_gpu
+@pytest.mark.slow
+def test_callers_in_two_streams_wait_for_each_other():
+    images, streams = torch.randn(2, 1, 3, 256, 256, device="cuda"), [torch.cuda.Stream(), torch.cuda.Stream()]
+    run = optimize(network("dla34").cuda(), example=images[0])
+    expected, found = [run(image) for image in images], []
+    torch.cuda.synchronize()
+    for turn in range(40):
+        with torch.cuda.stream(streams[turn % 2]):
+            found.append(run(images[turn % 2]))
+    torch.cuda.synchronize()
+    assert all(torch.equal(answer, expected[turn % 2]) for turn, answer in enumerate(found))
+
+
 class Waiting(nn.Module):
     """Asks the GPU for a number."""
 

@@ -24,7 +24,7 @@ class Captured:
         self.model = model  # whose weights the graph reads where they lie
         self.images = example.contiguous(memory_format=torch.channels_last).clone()
         self.graph = torch.cuda.CUDAGraph()
-        self.free = Lock()  # since another thread's images would take the place of these
+        self.free, self.done = Lock(), torch.cuda.Event()  # else another thread's images would take the place of these
         try:
             with torch.cuda.device_of(example), _fastest_convolutions():
                 _warm_up(model, self.images)
@@ -36,11 +36,15 @@ class Captured:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> list[Tensor]:
         """All outputs, copied, since the next call overwrites them."""
+        stream = torch.cuda.current_stream(self.images.device)
         with self.free:
+            stream.wait_event(self.done)  # of a caller in another stream, who may still be computing
             with torch.inference_mode():
                 self.images.copy_(images)
                 self.graph.replay()
-            return [output.clone() for output in self.outputs]  # here, since callers may change copies in place
+            answers = [output.clone() for output in self.outputs]  # here, since callers may change copies in place
+            self.done.record(stream)
+        return answers
 
 
 def _warm_up(model: nn.Module, images: Tensor) -> None:
