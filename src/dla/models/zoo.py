@@ -81,43 +81,57 @@ def _create(
     name: str, pretrained: bool, *, features_only: bool, out_indices: int | Sequence[int] | None, **options: Any
 ) -> nn.Module:
     """As `create_model`."""
+    # As timm has it, None stands for the default.
+    options = {key: value for key, value in options.items() if value is not None}
     if "+" in name:
         return _aggregated(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
     if "/" in name:
         return _peer(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
     base, _, tag = name.partition(".")
-    if base not in list_models():
-        others = "; of others, timm/NAME, torchvision/NAME, or NAME+ida for any backbone of timm"
-        raise ValueError(f"unknown model {name!r}; choose one of {', '.join(list_models())}{others}")
-    if pretrained and not tag and base not in VARIANTS:
-        others = "or load others, also those of a classifier, by dla.load_weights(model, 'timm/dla34.in1k')"
-        raise ValueError(f"{base} has no weights by itself: name some of {', '.join(packaged())}; {others}")
+    variant, decoder = _parts(base)
+    if decoder:
+        _check_dense(name, variant, pretrained=pretrained, features_only=features_only)
+    if out_indices is not None and not features_only:
+        raise ValueError("out_indices chooses among the maps that features_only=True gives")
     weights = _weights(base, tag or IMAGENET) if tag or pretrained else None
-    # As timm has it, None stands for the default.
-    options = {key: value for key, value in options.items() if value is not None}
     num_classes = options.get("num_classes")
     if weights:  # which were trained with options of their own, such as stem_stride
         options = completed_options(name, options) | {"num_classes": weights.cfg["num_classes"]}
-    decoder = next((ending for ending in (*DECODERS, CENTERNET) if base.endswith(ending)), None)
-    if decoder and features_only:
-        raise ValueError(f"{name} is a dense predictor; features_only is for a classifier, {base[: -len(decoder)]}")
-    if out_indices is not None and not features_only:
-        raise ValueError("out_indices chooses among the maps that features_only=True gives")
-    variant = VARIANTS[base[: -len(decoder)] if decoder else base]
-    builders = {None: (build, DLA), CENTERNET: (build_centernet,)}.get(decoder, (build_dense,))
-    _expect_options(name, options, *builders, said={"residual"})
-    if decoder == CENTERNET:
-        return build_centernet(variant, **options)
-    model = build_dense(variant, decoder, **options) if decoder else build(variant, **options)
+    model = _built(name, variant, decoder, options)
     if weights and pretrained:
         load_packaged(model, weights)
     if weights and num_classes not in (None, weights.cfg["num_classes"]):
         model.reset_classifier(num_classes)
         of_the_classes = ("num_classes", "classes", "colors")
         model.pretrained_cfg = {key: fact for key, fact in model.pretrained_cfg.items() if key not in of_the_classes}
-    if features_only and isinstance(model, DLA):
+    if features_only:
         return Features(model, (1, 2, 3, 4, 5) if out_indices is None else out_indices)
     return model
+
+
+def _parts(base: str) -> tuple[str, str]:
+    """The classifier's name and the ending of a dense predictor, or none: of "dla34up", dla34 and up."""
+    if base not in list_models():
+        others = "; of others, timm/NAME, torchvision/NAME, or NAME+ida for any backbone of timm"
+        raise ValueError(f"unknown model {base!r}; choose one of {', '.join(list_models())}{others}")
+    decoder = next((ending for ending in (*DECODERS, CENTERNET) if base.endswith(ending)), "")
+    return base.removesuffix(decoder), decoder
+
+
+def _check_dense(name: str, classifier: str, *, pretrained: bool, features_only: bool) -> None:
+    if pretrained and "." not in name:
+        others = "or load others, also those of a classifier, by dla.load_weights(model, 'timm/dla34.in1k')"
+        raise ValueError(f"{name} has no weights by itself: name some of {', '.join(packaged())}; {others}")
+    if features_only:
+        raise ValueError(f"{name} is a dense predictor; features_only is for a classifier, {classifier}")
+
+
+def _built(name: str, variant: str, decoder: str, options: dict[str, Any]) -> Any:
+    builders = {"": (build, DLA), CENTERNET: (build_centernet,)}.get(decoder, (build_dense,))
+    _expect_options(name, options, *builders, said={"residual"})
+    if decoder == CENTERNET:
+        return build_centernet(VARIANTS[variant], **options)
+    return build_dense(VARIANTS[variant], decoder, **options) if decoder else build(VARIANTS[variant], **options)
 
 
 def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: Any) -> nn.Module:
@@ -126,7 +140,6 @@ def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: 
 
     if features_only:
         raise ValueError(f"{name} fuses maps; features_only is for a classifier, {name.partition('+')[0]}")
-    options = {key: value for key, value in options.items() if value is not None}
     _expect_options(name, options, create_aggregated, aggregate, said={"structure", "pretrained"})
     return create_aggregated(name, pretrained, **options)
 
@@ -138,7 +151,7 @@ def _peer(
         raise ValueError(
             f"{name} gives logits alone; its maps are those of dla.aggregate({name.partition('/')[2]!r}).backbone"
         )
-    return create_peer(name, pretrained, **{key: value for key, value in options.items() if value is not None})
+    return create_peer(name, pretrained, **options)
 
 
 def _expect_options(name: str, options: Iterable[str], *builders: Callable[..., Any], said: Set[str]) -> None:

@@ -162,7 +162,7 @@ class Task(LightningModule):
         Raises:
             ValueError: see `dla.tasks.facts.check_precision`.
         """
-        check_precision(self.trainer.precision, batch["image"])
+        check_precision(self.trainer.precision, batch["image"], self.options.get("stem_stride", 4))
         torch.manual_seed(draw_seed(global_seed() + self.global_rank, self.current_epoch, batch_idx))
 
     def on_validation_start(self) -> None:

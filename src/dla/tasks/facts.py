@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 
 OPTIONS = {"task": "--model", "model": "--model.network"}
-SMALL = 16
 
 
 def untagged(network: str) -> str:
@@ -37,19 +36,25 @@ def check_data(data: Any, task: type, kind: str) -> None:
         )
 
 
-def check_precision(precision: str, images: Tensor) -> None:
+def check_precision(precision: str, images: Tensor, stem_stride: int) -> None:
     """Refuse images so small that the last strided convolution of a network in bfloat16 sees a map 1 pixel wide.
 
     There, oneDNN (in torch 2.14) leaves what was in memory as the gradient of the weights beside the kernel's centre.
+
+    Args:
+        precision: of the trainer, such as "bf16-mixed".
+        images: (b, 3, h, w).
+        stem_stride: of the network; its last strided convolution sees the image at 4 times this stride.
 
     Raises:
         ValueError: it names the size and what to do.
     """
     height, width = images.shape[-2:]
-    if precision.startswith("bf16") and images.device.type == "cpu" and min(height, width) <= SMALL:
+    small = 4 * stem_stride
+    if precision.startswith("bf16") and images.device.type == "cpu" and min(height, width) <= small:
         raise ValueError(
             f"images of {height} x {width} in {precision} on a CPU: torch gives wrong gradients for them; take larger "
-            f"images, above {SMALL} pixels on each side, or --trainer.precision=32-true"
+            f"images, above {small} pixels on each side, or --trainer.precision=32-true"
         )
 
 
