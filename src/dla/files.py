@@ -1,10 +1,12 @@
 """Reads text with errors that name the file; writes files whole or not at all."""
 
+import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 
 def read_text(path: str | Path) -> str:
@@ -61,3 +63,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         for left in sorted(folder.rglob("*"), reverse=True):
             left.rmdir() if left.is_dir() else left.unlink()
         folder.rmdir()
+
+
+def write_csv(path: Path, lines: Iterable[Iterable[Any]]) -> None:
+    """Write the lines of a table, whole or not at all; bytes of a file's name that are no text are escaped."""
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        csv.writer(file).writerows(lines)

@@ -1,6 +1,5 @@
 """What `dla predict` makes of one picture: masks, boundary maps or the names of classes."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from dla.files import atomic_write
+from dla.files import atomic_write, write_csv
 from dla.images import RGB, ImageError, draw_overlay
 from dla.predictor import Predictor
 
@@ -113,12 +112,7 @@ class Classes(Results):
     def finish(self) -> None:
         """Write the picture's path, then class and probability from the most probable on."""
         header = ["image", *(f"{what}{rank}" for rank in range(1, self.top + 1) for what in ("class", "probability"))]
-        with (
-            atomic_write(self.folder / "predictions.csv") as temporary,
-            # The bytes of a file's name need not be text; those that are none are escaped.
-            temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-        ):
-            csv.writer(file).writerows([header, *self.rows])
+        write_csv(self.folder / "predictions.csv", [header, *self.rows])
 
 
 def results(

@@ -18,6 +18,7 @@ from dla.benchmark.command import _jobs
 from dla.benchmark.costs import Costs
 from dla.benchmark.job import Job, Row
 from dla.benchmark.options import parser
+from dla.benchmark.picture import draw
 from dla.benchmark.report import Session, tables
 from dla.benchmark.rounds import Measured, Peak
 from dla.benchmark.worker import timed
@@ -101,6 +102,34 @@ def test_long_calls_have_no_powers_of_ten():
     row = Measured(Row(job), [12.3456, 0.00123456, 100.0], {"difference": 0.0})
     cells = tables(Session([row], Peak(1e12, 1e12), {"dla34": Costs(1, 1, 1, 1, True)}, {}))[-1].split(" | ")
     assert cells[3:5] == ["12350", "1.235 - 100000"]
+
+
+def test_one_round_has_no_spread(tmp_path):
+    job = Job("inference", "dla34", "plain", batch=3)
+    rows = [Measured(Row(job), [second], {"difference": 0.0}) for second in (0.0337, 0.0239, 0.0417, 0.0111, 0.0573)]
+    facts = {"device": "Abacus", "threads": "1"}
+    draw(tmp_path / "x.png", Session(rows, Peak(1e12, 1e12), {"dla34": Costs(1, 1, 1, 1, True)}, facts))
+    assert (tmp_path / "x.png").exists()
+
+
+def test_what_was_not_counted_has_no_shares():
+    row = Measured(Row(Job("inference", "dla34", "plain")), [1.0], {"difference": 0.0})
+    session = Session([row], Peak(1e12, 1e12), {"dla34": Costs(1, 0, 0, 0, True)}, {})
+    assert tables(session)[-1].endswith("| 1.0 | not counted | not counted | 0.0e+00 |")
+
+
+def test_an_interrupt_while_drawing_says_what_is_there(tmp_path, monkeypatch, capsys):
+    def interrupt(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    row = Measured(Row(Job("inference", "dla34", "plain")), [1.0], {"difference": 0.0})
+    session = Session([row], Peak(1e12, 1e12), {"dla34": Costs(1, 1, 1, 1, True)}, {})
+    monkeypatch.setattr("dla.benchmark.command._measured", lambda *_: session)
+    monkeypatch.setattr("dla.benchmark.command.draw", interrupt)
+    assert main(["dla34", "--output", str(tmp_path)]) == 130
+    assert f"interrupted; all but the picture is written to {tmp_path}" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"table.md", "results.csv"}
 
 
 def test_what_an_engine_cannot_do_is_a_row_that_says_why(measured):

@@ -69,7 +69,7 @@ def finish() -> Callable[..., None]:
         log(run.folder, 0, [(epoch, {"val/accuracy": value}) for epoch, value in enumerate(accuracies)])
         times = {"train/loss": 1.5, "time/images_per_second": speed, "time/seconds": 10.0}
         log(run.folder, 1, [(epoch, times) for epoch in range(len(accuracies))])
-        run.machine.write_text(json.dumps(MACHINE))
+        run.machines.write_text(json.dumps([MACHINE | {"root": run.config["data"]["init_args"].get("root")}]))
         run.finished.touch()
 
     return finish

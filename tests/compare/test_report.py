@@ -85,6 +85,11 @@ def test_two_seeds(report, runs, finish, tmp_path):
     ]
 
 
+def test_a_target_that_is_just_reached(report, runs, finish):
+    finish(runs[1], [0.25, 0.49999999])
+    assert report()[1][7:] == ["1 of 2", "50.00", "50.00", "2"]
+
+
 def test_a_failed_run(report, runs, finish, tmp_path):
     finish(runs[1], [0.5])
     for run in (runs[0], runs[2], runs[3]):
@@ -157,8 +162,15 @@ def test_picture_of_nothing(runs, tmp_path):
     assert (255, 127, 14) not in colours(runs, tmp_path / "picture.png")
 
 
-def colours(runs, path):
+def test_names_are_no_formulas(content, write, finish, tmp_path):
+    content["rows"]["dla"]["label"] = "cost $a^$"
+    runs = plan(read_study(write(content)), tmp_path)
+    finish(runs[1], [0.25])
+    colours(runs, tmp_path / "picture.png", title=r"$\foo$ and $")
+
+
+def colours(runs, path, title="Two structures"):
     """How many pixels have each colour."""
-    draw(path, outcomes(runs, COUNTED), "Two structures")
+    draw(path, outcomes(runs, COUNTED), title)
     with Image.open(path) as picture:
         return {colour: count for count, colour in picture.convert("RGB").getcolors(maxcolors=1 << 20)}

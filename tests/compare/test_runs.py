@@ -56,6 +56,14 @@ def test_epochs_over_several_starts(make, log):
     assert [(e.number, e.accuracy, e.loss) for e in epochs] == [(1, 25, None), (2, 75, 1.5), (3, None, 1.0)]
 
 
+def test_a_line_that_was_cut_off_is_left_out(make, log):
+    run = make()[0]
+    log(run.folder, 0, [(0, {"val/accuracy": 0.25, "train/loss": 1.5})])
+    with (run.folder / "metrics" / "version_0" / "metrics.csv").open("a") as file:
+        file.write("1,4")
+    assert [(e.number, e.accuracy) for e in read_epochs(run)] == [(1, 25)]
+
+
 def test_states(make, finish):
     run = make()[0]
     assert run.state == "not begun"

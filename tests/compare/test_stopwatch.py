@@ -12,9 +12,9 @@ from dla.tasks import ClassificationTask
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
 
 
-def fit(tmp_path, stopwatch):
+def fit(tmp_path, stopwatch, max_epochs=1, ckpt_path=None, **options):
     trainer = Trainer(
-        max_epochs=1,
+        max_epochs=max_epochs,
         limit_train_batches=3,
         limit_val_batches=2,
         accelerator="cpu",
@@ -24,17 +24,41 @@ def fit(tmp_path, stopwatch):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **options,
     )
-    trainer.fit(ClassificationTask(network="dla46_c", num_classes=10), DigitsData(size=16, batch_size=8))
+    task, data = ClassificationTask(network="dla46_c", num_classes=10), DigitsData(size=16, batch_size=8)
+    trainer.fit(task, data, ckpt_path=ckpt_path)
     return trainer
+
+
+def machines(tmp_path):
+    return json.loads((tmp_path / "machines.json").read_text())
 
 
 def test_images_are_those_that_are_seen(tmp_path):
     trainer = fit(tmp_path, Stopwatch(classes=10, image_size=16))
-    machine = json.loads((tmp_path / "machine.json").read_text())
+    (machine,) = machines(tmp_path)
     val = trainer.datamodule.val_dataloader()
     assert (machine["train_images"], machine["val_images"]) == (24, min(359, 2 * val.batch_size))
     assert trainer.callback_metrics["time/images_per_second"] > 0
+
+
+def test_images_are_known_before_anything_is_measured(tmp_path):
+    fit(tmp_path, Stopwatch(classes=10, image_size=16), num_sanity_val_steps=0)
+    assert machines(tmp_path)[0]["val_images"] == 359
+
+
+def test_a_run_that_went_on_elsewhere_says_both_machines(tmp_path, monkeypatch):
+    checkpoint, stopwatch = tmp_path / "last.ckpt", Stopwatch(classes=10, image_size=16)
+    fit(tmp_path, stopwatch).save_checkpoint(checkpoint)
+    fit(tmp_path, stopwatch, max_epochs=2, ckpt_path=checkpoint)
+    assert len(machines(tmp_path)) == 1
+    monkeypatch.setattr("dla.compare.stopwatch.device_name", lambda _: "Abacus")
+    fit(tmp_path, stopwatch, max_epochs=2, ckpt_path=checkpoint)
+    first, second = machines(tmp_path)
+    assert first["device"] != second["device"] == "Abacus"
+    fit(tmp_path, stopwatch)
+    assert len(machines(tmp_path)) == 1  # begun anew
 
 
 def test_data_of_other_classes_or_another_size_is_refused(tmp_path):

@@ -85,6 +85,14 @@ def test_an_output_may_have_the_name_of_an_operation():
     )
 
 
+def test_an_output_may_have_the_name_of_a_weight():
+    class Scaled(nn.Conv2d):
+        def forward(self, x):
+            return {"weight": super().forward(x), "bias": x.mean(1)}
+
+    assert_same(Scaled(3, 5, 3), (1, 3, 33, 47), "onnxruntime")
+
+
 @pytest.mark.parametrize("engine", RUNTIMES)
 @pytest.mark.parametrize("wrap", [AveragedModel, torch.compile, nn.DataParallel])
 def test_a_network_in_a_wrapper(wrap, engine):
@@ -143,6 +151,22 @@ def test_int8_is_near_and_is_not_float32(engine):
     run = optimize(model, engine=engine, example=images[0], precision="int8", calibration=once)
     worst = difference([torch.cat([model(x) for x in images])], [torch.cat([run(x) for x in images])])
     assert 1e-4 < worst < 0.3
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_network_that_folding_changes_is_refused(precision):
+    class Branched(nn.Sequential):
+        """A chain within, whose middle it takes, too."""
+
+        def forward(self, x):
+            middle = self[0][0](x)
+            return self[0][1](middle) + middle
+
+    torch.manual_seed(0)
+    model, x = disturb(Branched(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)))), torch.randn(1, 3, 33, 47)
+    calibration = [x] if precision == "int8" else None
+    with pytest.raises(DeployError, match="differs from the network by"):
+        optimize(model, engine="onnxruntime", example=x, precision=precision, calibration=calibration)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 5e-2), (torch.float16, 1e-2)])

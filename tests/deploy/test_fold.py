@@ -88,6 +88,22 @@ def test_what_cannot_be_folded_stays(pair):
     assert [type(m) for m in folded(model)] == [type(m) for m in pair]
 
 
+class Twice(nn.Sequential):
+    """Takes the middle of the chain, too."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        middle = self[0](x)
+        return self[1](middle) + middle.relu()
+
+
+@pytest.mark.parametrize("second", [nn.BatchNorm2d(4), nn.ReLU()])
+@torch.no_grad()
+def test_a_chain_that_does_more_stays(second):
+    model, x = disturb(nn.Sequential(Twice(nn.Conv2d(3, 4, 7, padding=3), second))), torch.randn(2, 3, 9, 7)
+    for change in (folded, lambda model: for_gpu(folded(model)), lambda model: for_ncnn(folded(model))):
+        torch.testing.assert_close(change(model)(x), model(x))
+
+
 def pruned() -> nn.Module:
     return prune.l1_unstructured(nn.Conv2d(3, 4, 3), "weight", amount=0.5)
 

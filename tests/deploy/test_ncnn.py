@@ -3,6 +3,7 @@
 import pytest
 import torch
 from disturbed import disturb
+from torch import nn
 
 import dla
 from dla.deploy import DeployError, ncnn, optimize
@@ -55,6 +56,36 @@ def test_images_of_a_batch_run_beside_each_other(batch):
     for _ in range(3):
         images = torch.randn_like(x)
         assert difference([model(images)], [run(images)]) < 1e-4
+
+
+class Late(nn.Module):
+    """Gives first what is computed last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        early = self.a(x)
+        return {"late": self.b(early.relu()), "early": early}
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@torch.no_grad()
+def test_outputs_come_in_the_networks_order(batch):
+    model, x = Late().eval(), torch.randn(batch, 3, 9, 8)
+    found, expected = optimize(model, engine="ncnn", example=x)(x), model(x)
+    assert found.keys() == expected.keys()
+    assert difference(list(expected.values()), list(found.values())) < 1e-4
+
+
+def test_one_number_for_an_image_is_refused():
+    class Mean(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).mean((1, 2, 3))
+
+    with pytest.raises(DeployError, match="one number for each image, which ncnn cannot give: use another engine"):
+        optimize(Mean(3, 4, 3), engine="ncnn", example=torch.randn(2, 3, 9, 8))
 
 
 def test_small_maps_of_many_weights_do_without_winograd():

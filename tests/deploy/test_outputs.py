@@ -63,6 +63,12 @@ def test_tolerances(engine, dtype, expected):
     assert tolerance_for(torch.empty(1, dtype=dtype), engine) == expected
 
 
+def test_nothing_differs_from_nothing_by_nothing():
+    boxes = torch.zeros(0, 4)
+    assert difference([boxes, B], [boxes, B + 0.5]) == pytest.approx(0.25)
+    assert difference([boxes], [boxes]) == 0
+
+
 def test_other_shapes_are_an_error():
     with pytest.raises(DeployError, match="shapes"):
         difference([A], [B])

@@ -173,6 +173,16 @@ def test_int8_of_a_boundary_network_measures_ods(format, tmp_path, capsys):
     assert abs(network - file) < 0.05
 
 
+def test_nothing_is_measured_before_there_is_a_file(tmp_path, checkpoint, capsys):
+    pictures(tmp_path / "data" / "val", 1)
+    pictures(tmp_path / "data" / "valannot", 1, "png", high=3, shape=(40, 50))
+    arguments = [checkpoint, "--format", "onnx", "--output", str(tmp_path / "no" / "x.onnx"), "--size", "64", "64"]
+    assert main([*arguments, "--test", str(tmp_path / "data")]) == 2
+    said = capsys.readouterr()
+    assert "create it first" in said.err
+    assert "mean IoU" not in said.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

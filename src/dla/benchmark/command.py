@@ -45,15 +45,17 @@ def main(argv: list[str]) -> int:
         SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
     """
     arguments = parser().parse_args(argv)
+    left = "nothing is written"
     try:
         import_module("matplotlib")  # missed now and not after minutes
         with stopped_like_ctrl_c():
             session = _measured(arguments, shlex.join(["dla", "benchmark", *argv]))
-        print("\n".join(tables(session)))
-        write_report(arguments.output, session)
-        draw(arguments.output / PICTURE, session)
+            write_report(arguments.output, session)
+            left = f"all but the picture is written to {arguments.output}"
+            print("\n".join(tables(session)))
+            draw(arguments.output / PICTURE, session)
     except KeyboardInterrupt:
-        print("dla benchmark: interrupted; nothing is written", file=sys.stderr)
+        print(f"dla benchmark: interrupted; {left}", file=sys.stderr)
         return INTERRUPTED
     except ModuleNotFoundError as error:
         print(f"dla benchmark: error: {error}; install what drawing needs by the extra [train]", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Any
 from dla.benchmark.job import CURVE, INFERENCE, TRAINING
 from dla.benchmark.report import Session, figures, known_fact
 from dla.benchmark.rounds import Measured
-from dla.files import atomic_write
+from dla.figures import drawing
 
 NEAR = 0.04  # of the panel: labels of points that lie so near are put together
 POINTS = 14  # rows of a panel of bars that is as high as one of points
@@ -20,21 +20,17 @@ def draw(path: Path, session: Session) -> None:
     Raises:
         ModuleNotFoundError: without matplotlib, which the extra [train] installs.
     """
-    from matplotlib.figure import Figure
-
     panels, tallest = [], 8
     for rows in _panels(session):
         curved = [row for row in rows if row.row.job.recompute == CURVE]
         bars = [row for row in rows if row not in curved]
         panels += [partial(_bars, rows=bars)] * bool(bars) + [partial(_curve, rows=curved)] * bool(curved)
         tallest = max(tallest, len(bars), POINTS if curved else 0)
-    figure = Figure(figsize=(6.5 * max(len(panels), 1), 1.5 + 0.28 * tallest), layout="constrained")
-    axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
-    for panel, fill in zip(axes, panels, strict=False):
-        fill(panel, session=session)
-    figure.suptitle(f"{session.facts['device']}, threads: {session.facts['threads']}")
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    with drawing(path, size=(6.5 * max(len(panels), 1), 1.5 + 0.28 * tallest), dpi=110) as figure:
+        axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+        for panel, fill in zip(axes, panels, strict=False):
+            fill(panel, session=session)
+        figure.suptitle(f"{session.facts['device']}, threads: {session.facts['threads']}")
 
 
 def _panels(session: Session) -> list[list[Measured]]:
@@ -51,7 +47,8 @@ def _bars(axes: Any, rows: Sequence[Measured], session: Session) -> None:
         job = row.row.job
         f = figures(row, session.costs[job.model], session.peak)
         low, high = (1000 * job.batch / ms for ms in (f.high, f.low))
-        spread = [[f.images_per_second - low], [high - f.images_per_second]]
+        # Of one round all three are the same number, but rounded, and matplotlib takes no bar of negative length.
+        spread = [[max(f.images_per_second - low, 0)], [max(high - f.images_per_second, 0)]]
         axes.barh(place, f.images_per_second, xerr=spread, capsize=2, color=f"C{models.index(job.model) % 10}")
         if job.work == TRAINING and (memory := known_fact(row)) is not None:
             axes.text(0, place, f" {memory:.1f} MiB", va="center", fontsize="small", color="white")

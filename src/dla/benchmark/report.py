@@ -1,6 +1,5 @@
 """Writes what was measured: table.md, for people, and results.csv, plain numbers."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 from dla.benchmark.costs import Costs
 from dla.benchmark.job import INFERENCE, TRAINING, Job
 from dla.benchmark.rounds import Measured, Peak
-from dla.files import atomic_write
+from dla.files import atomic_write, write_csv
 
 TABLE, RESULTS, PICTURE = "table.md", "results.csv", "picture.png"
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a number that is moved
@@ -86,8 +85,7 @@ def write_report(folder: Path, session: Session) -> None:
     """Write both files into `folder`, which must exist, each whole or not at all."""
     with atomic_write(folder / TABLE) as temporary:
         temporary.write_text("\n".join([*heading(session), "", *tables(session), ""]), encoding="utf-8")
-    with atomic_write(folder / RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(_results(session))
+    write_csv(folder / RESULTS, _results(session))
 
 
 def heading(session: Session) -> list[str]:
@@ -129,7 +127,8 @@ def _cells(measured: Measured, session: Session) -> list[str]:
     times = [_rounded(f.milliseconds), f"{_rounded(f.low)} - {_rounded(f.high)}", f"{f.images_per_second:.1f}"]
     known = known_fact(measured)
     last = "not counted" if known is None else f"{known:.1e}" if job.work == INFERENCE else f"{known:.1f}"
-    return [*name, *times, f"{f.of_matmul:.0%}", f"{f.of_copy:.0%}", last]
+    shares = [f"{share:.0%}" if share else "not counted" for share in (f.of_matmul, f.of_copy)]
+    return [*name, *times, *shares, last]
 
 
 def _rounded(milliseconds: float) -> str:
@@ -162,7 +161,7 @@ def _results(session: Session) -> list[list[Any]]:
         numbers: list[Any] = [""] * (len(Figures._fields) + len(known))
         if not measured.error:
             both = [known_fact(measured), ""] if row.job.work == INFERENCE else ["", known_fact(measured)]
-            numbers = [f"{n:.6g}" for n in figures(measured, costs, session.peak)] + both
+            numbers = [f"{n:.6g}" if n else "" for n in figures(measured, costs, session.peak)] + both
         rounds = " ".join(f"{1000 * s:.6g}" for s in measured.rounds)
         facts = ["x".join(map(str, row.job.size)) if name == "size" else getattr(row.job, name) for name in names]
         lines.append([*facts, row.recompute, *numbers, costs.parameters, costs.macs, rounds, measured.error])

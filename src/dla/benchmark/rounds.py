@@ -69,6 +69,8 @@ def measure(jobs: Sequence[Job], rounds: int, seconds: float, console: Console) 
             raise JobError(f"the machine's peak cannot be measured: {errors[peak]}")
         facts = {job: future.result() for job, future in prepared.items() if job not in errors}
         times, died = _rounds(everything, processes, errors, rounds, seconds, console)
+    if not all(times[row] for row in rows_of([peak])):
+        raise JobError(f"the machine's peak cannot be measured: {died[peak]}")
     errors |= died
     product, copy = (min(times[row]) for row in rows_of([peak]))
     measured = [

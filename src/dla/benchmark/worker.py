@@ -48,11 +48,14 @@ def timed(call: Callable[[], Any], seconds: float, device: str, in_a_row: int = 
     """
     call()
     times: list[float] = []
-    while sum(times) * in_a_row < seconds:
+    spent = 0.0
+    while spent < seconds:
         begun = _now(device)
         for _ in range(in_a_row):
             call()
-        times.append((_now(device) - begun) / in_a_row)
+        took = _now(device) - begun
+        times.append(took / in_a_row)
+        spent += took
     return times
 
 

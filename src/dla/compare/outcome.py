@@ -43,8 +43,8 @@ class Outcome(NamedTuple):
     def reached(self, target: float) -> list[int | None]:
         """The first epoch at which each run had that accuracy, None where it never had."""
         return [
-            next((epoch.number for epoch in curve if epoch.accuracy is not None and epoch.accuracy >= target), None)
-            for curve in self.curves.values()
+            next((e.number for e in curve if e.accuracy is not None and round(e.accuracy, 4) >= target), None)
+            for curve in self.curves.values()  # rounded, since in float32 a logged 90 % is a little less
         ]
 
     def images_per_second(self) -> float:

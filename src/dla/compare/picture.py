@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dla.compare.outcome import Outcome
-from dla.files import atomic_write
+from dla.figures import drawing
 
 COSTS: dict[str, Callable[[Outcome], float]] = {
     "parameters (M)": lambda row: row.costs.parameters / 1e6,
@@ -25,27 +25,24 @@ def draw(path: Path, rows: Sequence[Outcome], title: str) -> None:
         ModuleNotFoundError: without matplotlib, which the extra [train] installs.
     """
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     palette = colormaps["tab10" if len(rows) <= 10 else "tab20"]
     coloured = [(row, palette(i % palette.N)) for i, row in enumerate(rows) if row.curves]
-    figure = Figure(figsize=(15, 9), layout="constrained")
-    figure.suptitle(title)
-    panels = figure.subplot_mosaic([[*"abx"], [*"cdx"]], width_ratios=(1, 1, 1.6))
-    for panel, (name, cost) in zip("abcd", COSTS.items(), strict=True):
+    with drawing(path, size=(15, 9), dpi=110) as figure:
+        figure.suptitle(title)
+        panels = figure.subplot_mosaic([[*"abx"], [*"cdx"]], width_ratios=(1, 1, 1.6))
+        for panel, (name, cost) in zip("abcd", COSTS.items(), strict=True):
+            for row, colour in coloured:
+                _point(panels[panel], row, cost(row), colour)
+            panels[panel].set(xlabel=name, ylabel="best val accuracy (%)")
+            panels[panel].xaxis.set_major_locator(MaxNLocator(5))
         for row, colour in coloured:
-            _point(panels[panel], row, cost(row), colour)
-        panels[panel].set(xlabel=name, ylabel="best val accuracy (%)")
-        panels[panel].xaxis.set_major_locator(MaxNLocator(5))
-    for row, colour in coloured:
-        _curve(panels["x"], row, colour)
-    panels["x"].set(xlabel="epoch", ylabel="val accuracy (%)")
-    panels["x"].xaxis.set_major_locator(MaxNLocator(integer=True))
-    if coloured:
-        panels["x"].legend(loc="lower right")
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+            _curve(panels["x"], row, colour)
+        panels["x"].set(xlabel="epoch", ylabel="val accuracy (%)")
+        panels["x"].xaxis.set_major_locator(MaxNLocator(integer=True))
+        if coloured:
+            panels["x"].legend(loc="lower right")
 
 
 def _point(axes: Any, row: Outcome, cost: float, colour: Any) -> None:

@@ -1,14 +1,13 @@
 """Writes what a study came to: table.md, results.csv, curves.csv."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from dla.compare.outcome import Outcome
-from dla.compare.runs import Run, data_folders, read_machine
+from dla.compare.runs import Run, read_machines
 from dla.compare.study import Study
-from dla.files import atomic_write
+from dla.files import atomic_write, write_csv
 
 NOT_RUN = "not run"
 COUNTED = ("row", "label", "network", "width", "parameters", "macs", "memory_mib", "recomputing")
@@ -37,14 +36,14 @@ def write_report(folder: Path, study: Study, rows: Sequence[Outcome], runs: Sequ
     head = [f"# {study.title}", "", *heading(study, [run for run in runs if run.finished.exists()], command), ""]
     with atomic_write(folder / "table.md") as temporary:
         temporary.write_text("\n".join([*head, *table(study, rows), ""]), encoding="utf-8")
-    _write_csv(folder / "results.csv", _results(study, rows))
-    _write_csv(folder / "curves.csv", _curves(rows))
+    write_csv(folder / "results.csv", _results(study, rows))
+    write_csv(folder / "curves.csv", _curves(rows))
 
 
 def heading(study: Study, finished: Sequence[Run], command: str) -> list[str]:
     """Lines in Markdown: by which command, with which budget, on what, measured how."""
-    machines = [read_machine(run) for run in finished]
-    folders = data_folders(finished)
+    machines = [machine for run in finished for machine in read_machines(run)]
+    folders = list(dict.fromkeys(machine["root"] for machine in machines if machine["root"] is not None))
     epochs = f"{study.epochs} epochs" + (f" of {_said(machines, 'train_images')} training images" if machines else "")
     lines = [
         f"- command: `{command}`",
@@ -137,8 +136,3 @@ def _curves(rows: Sequence[Outcome]) -> list[list[Any]]:
         for seed, curve in row.curves.items():
             lines += [[row.row.name, seed, *("" if value is None else value for value in epoch)] for epoch in curve]
     return lines
-
-
-def _write_csv(path: Path, lines: Iterable[Sequence[Any]]) -> None:
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(lines)

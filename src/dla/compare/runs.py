@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,9 +59,9 @@ class Run(NamedTuple):
         return self.folder / "failed"
 
     @property
-    def machine(self) -> Path:
+    def machines(self) -> Path:
         """What the stopwatch writes."""
-        return self.folder / "machine.json"
+        return self.folder / "machines.json"
 
     @property
     def finished(self) -> Path:
@@ -169,12 +169,6 @@ def _written(run: Run) -> dict[str, Any]:
     return yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
 
 
-def data_folders(runs: Iterable[Run]) -> list[str]:
-    """The folders of the data on which these began, each once."""
-    roots = [_written(run)["data"]["init_args"].get("root") for run in runs]
-    return list(dict.fromkeys(str(root) for root in roots if root is not None))
-
-
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of nested mappings, by keys such as model.init_args.lr."""
     if not isinstance(value, dict):
@@ -191,6 +185,8 @@ def read_epochs(run: Run) -> list[Epoch]:
     for path in sorted(files, key=lambda path: int(path.parent.name.partition("_")[2])):
         with path.open(newline="", encoding="utf-8") as file:
             for line in csv.DictReader(file):
+                if None in line.values():  # cut off in the middle when the machine went down
+                    continue
                 logged.setdefault(int(line["epoch"]), {}).update({key: value for key, value in line.items() if value})
     return [
         Epoch(epoch + 1, *(scale * float(values[key]) if key in values else None for key, scale in COLUMNS.items()))
@@ -198,6 +194,6 @@ def read_epochs(run: Run) -> list[Epoch]:
     ]
 
 
-def read_machine(run: Run) -> dict[str, Any]:
-    """What the stopwatch wrote of the machine."""
-    return json.loads(run.machine.read_text(encoding="utf-8"))
+def read_machines(run: Run) -> list[dict[str, Any]]:
+    """What the stopwatch wrote of the machine, and of the data's place, whenever the run began or went on."""
+    return json.loads(run.machines.read_text(encoding="utf-8"))

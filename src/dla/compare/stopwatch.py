@@ -15,7 +15,8 @@ from dla.machine import device_name, versions
 class Stopwatch(Callback):
     """Logs `time/images_per_second`, of training alone, and `time/seconds`, of the epoch with its validation.
 
-    Writes `machine.json` to the run's folder: device, threads, versions, and how many images there are.
+    Writes `machines.json` to the run's folder: device, threads, versions, where the data lies and how many images there
+    are; once for all starts of the run that agree.
 
     Args:
         classes: that the data must have.
@@ -40,8 +41,11 @@ class Stopwatch(Callback):
             if found != self.said[name]:
                 raise ValueError(f"the study says {name}: {self.said[name]}, and its data has {found}: mend the study")
         if trainer.is_global_zero:
-            with atomic_write(Path(trainer.default_root_dir, "machine.json")) as temporary:
-                temporary.write_text(json.dumps(_machine(trainer), indent=1))
+            path, machine = Path(trainer.default_root_dir, "machines.json"), _machine(trainer)
+            before = json.loads(path.read_text(encoding="utf-8")) if trainer.current_epoch and path.exists() else []
+            with atomic_write(path) as temporary:
+                found = before if machine in before else [*before, machine]
+                temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
@@ -76,16 +80,19 @@ def _now(trainer: Trainer) -> float:
 
 def _machine(trainer: Trainer) -> dict[str, Any]:
     device = trainer.strategy.root_device
-    val = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    val, root = data.val_dataloader(), getattr(data, "root", None)
     packages = ("torch", "lightning", "timm", "deep-layer-aggregation")
     return {
         "device": device_name(device),
         "devices": trainer.world_size,
         "threads": torch.get_num_threads(),
         "precision": str(trainer.precision),
+        "root": root and str(root),
         "versions": versions(packages),
         "train_images": trainer.num_training_batches * _images_a_batch(trainer, trainer.train_dataloader),
-        "val_images": min(len(val.dataset), sum(trainer.num_val_batches) * _images_a_batch(trainer, val)),
+        # Lightning knows the number of batches from its sanity check on, which a study may leave out.
+        "val_images": min(len(val.dataset), (sum(trainer.num_val_batches) or len(val)) * _images_a_batch(trainer, val)),
     }
 
 

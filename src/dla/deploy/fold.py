@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dla.aggregation import Node
-from dla.deploy.replace import copied, hooked
+from dla.deploy.replace import copied, hooked, is_chain
 from dla.kernels.image_conv import ImageConv2d
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -15,12 +15,12 @@ NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 def folded(model: nn.Module) -> nn.Module:
     """A copy of `model` in evaluation mode, with batch norm folded where one stands behind a convolution.
 
-    That is in nodes, and wherever both follow each other in an `nn.Sequential`; a norm elsewhere stays as it is, and
-    the engines' own optimisers may still fold it. What has hooks stays, too. `model` is not changed.
+    That is in nodes, and wherever both follow each other in an `nn.Sequential` that does nothing else; a norm elsewhere
+    stays as it is, and the engines' own optimisers may still fold it. What has hooks stays, too. `model` is not changed.
     """
     model = copied(model)
     for module in list(model.modules()):
-        if isinstance(module, nn.Sequential):
+        if is_chain(module):
             for (first, conv), (second, norm) in pairwise(list(module._modules.items())):  # shared ones, too
                 _fold(module, first, conv, second, norm)
         elif isinstance(module, Node) and _fold(module, "conv", module.conv, "norm", module.norm):

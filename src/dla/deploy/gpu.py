@@ -4,7 +4,7 @@ from torch import nn
 
 from dla.aggregation import Node
 from dla.deploy.gpu_layers import ConvReLU, FewChannels, GPUNode, GPUPool, GPUResidual
-from dla.deploy.replace import convolution_of, hooked, join_activations, replaced
+from dla.deploy.replace import convolution_of, hooked, is_chain, join_activations, replaced
 from dla.models.blocks import Residual
 
 
@@ -14,7 +14,7 @@ def for_gpu(model: nn.Module) -> nn.Module:
 
 
 def _for_gpu(module: nn.Module) -> nn.Module:
-    if isinstance(module, nn.Sequential):
+    if is_chain(module):
         join_activations(module, lambda conv: FewChannels(conv) if FewChannels.takes(conv) else ConvReLU(conv))
     rectified = isinstance(getattr(module, "activation", None), nn.ReLU)
     if type(module) is Residual and rectified and (last := convolution_of(module.body[-1])) is not None:

@@ -26,7 +26,8 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
     The graph has the layers of `dla.deploy.ncnn_layers`, and says where to leave Winograd's transform.
 
     Raises:
-        DeployError: another size is asked for than that of `example`, or pnnx or ncnn do not know an operation.
+        DeployError: another size is asked for than that of `example`, pnnx or ncnn do not know an operation, or an
+            output has no axis but the batch.
     """
     if dynamic:
         raise DeployError("ncnn files are of one image size, and crash at others: leave out --dynamic, and give --size")
@@ -48,6 +49,8 @@ def _trace(model: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
 
         def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
             outputs = flat(self.model(images))
+            if any(output.ndim < 2 for output in outputs):
+                raise DeployError("an output has one number for each image, which ncnn cannot give: use another engine")
             return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     with torch.inference_mode(), warnings.catch_warnings():
@@ -81,7 +84,7 @@ def _net(path: Path, threads: int) -> Any:
     for name in HALF:
         setattr(net.opt, name, False)
     if net.load_param(str(path)) or net.load_model(str(path.with_suffix(".bin"))):
-        raise DeployError(f"ncnn cannot load {path}: it lacks a layer of the network; use --format onnx")
+        raise DeployError(f"ncnn cannot load {path}: it lacks a layer of the network; use another engine or format")
     return net
 
 
@@ -123,7 +126,7 @@ def load(path: Path, *, threads: int | None = None, batch: int = 1) -> Run:
     threads = threads or ncnn.get_physical_big_cpu_count()
     beside = min(batch, threads)
     net, workers = _net(path, threads // beside), ThreadPoolExecutor(beside)
-    outputs = net.output_names()
+    outputs = sorted(net.output_names(), key=lambda name: int(name.removeprefix("out")))  # ncnn's order is the graph's
 
     def one(image: Tensor) -> list[Tensor]:
         with _given(net, image) as extractor:

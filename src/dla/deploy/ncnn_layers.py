@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.deploy.replace import join_activations, replaced
+from dla.deploy.replace import is_chain, join_activations, replaced
 from dla.kernels.packing import narrow
 from dla.models.upsample import FixedUpsample, fit
 
@@ -65,6 +65,6 @@ def for_ncnn(model: nn.Module) -> nn.Module:
 
 
 def _for_ncnn(module: nn.Module) -> nn.Module:
-    if isinstance(module, nn.Sequential):
+    if is_chain(module):
         join_activations(module, lambda conv: CoarseConvReLU(conv) if CoarseConvReLU.takes(conv) else None)
     return Interpolated(module.factor) if type(module) is FixedUpsample and module.factor > 1 else module

@@ -46,9 +46,9 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
 
 
 def _rename_within(graph: Any) -> None:
-    """The exporter calls values after their operations, such as relu, which may be the name of an output, too."""
+    """The exporter calls values after operations and weights, such as relu, which may be an output's name, too."""
     outputs = {value.name: value for value in graph.outputs}
-    for value in [value for node in graph for value in node.outputs]:
+    for value in [*graph.initializers.values(), *(value for node in graph for value in node.outputs)]:
         if value is not outputs.get(value.name, value):
             value.name = f"{value.name}_within"
 

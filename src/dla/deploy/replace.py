@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from itertools import pairwise
-from typing import cast
+from typing import TypeGuard, cast
 
 from torch import Tensor, nn
 
@@ -31,6 +31,11 @@ def _replaced(module: nn.Module, layer: Callable[[nn.Module], nn.Module]) -> nn.
 def hooked(module: nn.Module) -> bool:
     """Whether hooks, such as those of pruning, compute its weights or change what goes in or out."""
     return bool(module._forward_pre_hooks or module._forward_hooks)
+
+
+def is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
+    """Whether it runs its layers one after another, and nothing between them: some derived classes do more."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def convolution_of(module: nn.Module) -> nn.Conv2d | None:

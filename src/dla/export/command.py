@@ -80,14 +80,12 @@ def _export(arguments: argparse.Namespace) -> None:
     size = tuple(arguments.size) if arguments.size else _size(predictor)
     calibration = Calibration(predictor, arguments.calibration, size) if arguments.int8 else None
     measure = accuracy(predictor, arguments.test, size, void=arguments.void) if arguments.test else None
-    if measure:
-        with torch.inference_mode():
-            print(
-                f"{measure.name} of the network: {measure.of(lambda images: [predictor.model(images)]):.4f}", flush=True
-            )
 
-    def after(run: Run) -> None:
+    @torch.inference_mode()
+    def after(run: Run) -> None:  # when the file is there, since to measure takes minutes
         if measure:
+            network = measure.of(lambda images: [predictor.model(images)])
+            print(f"{measure.name} of the network: {network:.4f}", flush=True)
             print(f"{measure.name} of the file:    {measure.of(run):.4f}")
 
     compared = export(

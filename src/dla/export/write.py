@@ -43,7 +43,7 @@ def export(
         dynamic: any batch and size, compared at two others, too; not in ncnn, which takes any batch, of one size.
         metadata: texts that the file carries, by their names; ncnn has no place for them.
         calibration: makes an int8 file, of onnx or openvino, by these batches of normalised images of `shape`; it may
-            differ from the network more than `tolerance`.
+            differ from the network more than `tolerance`, but not the float32 file of which it is made.
         tolerance: largest difference of a float32 file, in the network's largest output.
         measure: called with the file in its runtime, before the file takes its place.
 
@@ -65,13 +65,15 @@ def export(
         samples = [sample(whole, one) for one in shapes]  # first, since the rest may take minutes
         with explained(format):
             runtime.write(folded(whole), example, file, dynamic=dynamic, metadata=metadata or {})
-            if calibration is not None:
-                file = _quantized(runtime, file, Batches(calibration, None if dynamic else shape))
             run = runtime.load(file, threads=None)
         compared = [compare(run, one, format) for one in samples]
-        if calibration is None:
-            for found in compared:
-                check(found.difference, f"{path}, for images of {found.shape},", tolerance)
+        for found in compared:
+            check(found.difference, f"{path}, for images of {found.shape},", tolerance)
+        if calibration is not None:
+            with explained(format):
+                file = _quantized(runtime, file, Batches(calibration, None if dynamic else shape))
+                run = runtime.load(file, threads=None)
+            compared = [compare(run, one, format) for one in samples]
         if measure is not None:
             measure(run)
     return compared

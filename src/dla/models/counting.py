@@ -27,11 +27,15 @@ def macs(module: nn.Module, size: tuple[int, int] = (224, 224)) -> int:
     # In PyTorch's own fast path attention is one operation, which is not counted and cannot run on the meta device.
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    # The counter asks outputs that can be learned from for gradients, which without gradients they do not have.
+    learned = [parameter.requires_grad_(False) for parameter in module.parameters() if parameter.requires_grad]
     try:
         with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_unknown_to_pytorch(module)) as counter:
             module(image)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        for parameter in learned:
+            parameter.requires_grad_()
     return counter.get_total_flops() // 2
 
 

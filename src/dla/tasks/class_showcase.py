@@ -1,8 +1,6 @@
 """What a classification run shows: accuracy, the confusion of classes, and the images that it gets most wrong."""
 
-import csv
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ from rich.table import Table
 from torch import Tensor
 
 from dla.data.sampling import Draw
-from dla.files import atomic_write
+from dla.figures import drawing
+from dla.files import atomic_write, write_csv
 from dla.tasks.hardest import Hard
 from dla.tasks.showcase import Showcase, say
 
@@ -96,32 +95,25 @@ def class_rows(confusion: Int64[Tensor, "k k"], classes: Sequence[str]) -> list[
 
 def write_classes(path: Path, rows: Sequence[tuple[str, int, int, float]]) -> None:
     """A table of `class_rows`; an accuracy of no images stays empty."""
-    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("class", "images", "hits", "accuracy"))
-        writer.writerows((name, n, hit, f"{accuracy:.4f}" if n else "") for name, n, hit, accuracy in rows)
+    lines = [(name, n, hit, f"{accuracy:.4f}" if n else "") for name, n, hit, accuracy in rows]
+    write_csv(path, [("class", "images", "hits", "accuracy"), *lines])
 
 
 def draw_confusion(path: Path, confusion: Int64[Tensor, "k k"], classes: Sequence[str]) -> None:
     """The matrix with each row as parts of its class's images; names, and numbers of images, where there is room."""
-    from matplotlib.figure import Figure  # here, because it takes a while to import
-
     count = len(classes)
-    figure = Figure(figsize=(9, 8), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
     parts = (confusion / confusion.sum(1, keepdim=True).clamp(min=1)).numpy()
-    figure.colorbar(axes.imshow(parts, cmap="Blues", vmin=0, vmax=1), label="part of the true class")
-    axes.set(xlabel="predicted class", ylabel="true class")
-    if count <= NAMED:
-        axes.set_xticks(range(count), classes, rotation=90)
-        axes.set_yticks(range(count), classes)
-    if count <= COUNTED:
-        for row, column in np.ndindex(count, count):
-            color = "white" if parts[row, column] > 0.5 else "black"
-            axes.text(column, row, str(int(confusion[row, column])), ha="center", va="center", color=color)
-    with atomic_write(path) as partial, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # names in a script that its font lacks
-        figure.savefig(partial)
+    with drawing(path, size=(9, 8), dpi=120) as figure:
+        axes = figure.add_subplot()
+        figure.colorbar(axes.imshow(parts, cmap="Blues", vmin=0, vmax=1), label="part of the true class")
+        axes.set(xlabel="predicted class", ylabel="true class")
+        if count <= NAMED:
+            axes.set_xticks(range(count), classes, rotation=90)
+            axes.set_yticks(range(count), classes)
+        if count <= COUNTED:
+            for row, column in np.ndindex(count, count):
+                color = "white" if parts[row, column] > 0.5 else "black"
+                axes.text(column, row, str(int(confusion[row, column])), ha="center", va="center", color=color)
 
 
 def sheet(images: Sequence[Image.Image], hardest: Sequence[Hard], classes: Sequence[str]) -> Image.Image:

@@ -1,6 +1,5 @@
 """What an evaluation leaves in its folder: `results.json`, the curve as CSV and as a picture."""
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from dla.files import atomic_write
+from dla.files import atomic_write, write_csv
 from dla.metrics.boundary.plot import draw_curves
-from dla.metrics.boundary.scores import Curve, Scores, score
+from dla.metrics.boundary.scores import Scores, score
 
 NUMBERS = ("ods", "ois", "ap", "r50", "ods_threshold", "ods_recall", "ods_precision", "ois_recall", "ois_precision")
 
@@ -29,8 +28,8 @@ def write_results(
     table |= {"images": {name: {"counts": rows.tolist()} for name, rows in counts.items()}}
     with atomic_write(output / "results.json") as temporary:
         temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    with atomic_write(output / "curve.csv") as temporary:
-        _write_curve(scores.curve, temporary)
+    points = zip(*(part.tolist() for part in vars(scores.curve).values()), strict=True)
+    write_csv(output / "curve.csv", [["threshold", "recall", "precision", "f"], *points])
     draw_curves({output.resolve().name: scores}, output / "curve.png")
 
 
@@ -50,10 +49,3 @@ def read_results(path: str | Path) -> Scores:
         return score(counts, np.array(table["thresholds"], dtype=float))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path} is no results.json of `dla evaluate-boundaries` ({error!r})") from error
-
-
-def _write_curve(curve: Curve, path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["threshold", "recall", "precision", "f"])
-        writer.writerows(zip(*(part.tolist() for part in vars(curve).values()), strict=True))
