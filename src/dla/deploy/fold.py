@@ -16,7 +16,7 @@ def folded(model: nn.Module) -> nn.Module:
     """A copy of `model` in evaluation mode, with batch norm folded where one stands behind a convolution.
 
     That is in nodes, and wherever both follow each other in an `nn.Sequential` that does nothing else; a norm elsewhere
-    stays as it is, and the engines' own optimisers may still fold it. What has hooks stays, too. `model` is not changed.
+    stays as it is, and the engines' own optimisers may still fold it. What has hooks stays too. `model` is not changed.
     """
     model = copied(model)
     for module in list(model.modules()):
