@@ -249,6 +249,8 @@ def test_checkpointing_is_in_parts_where_no_batch_is_counted_twice():
     parts = adapt(timm.create_model("test_vit", dynamic_img_size=True))
     parts.set_grad_checkpointing()
     assert parts.backbone.body.model.grad_checkpointing
+    parts.set_grad_checkpointing(False)
+    assert not parts.backbone.body.model.grad_checkpointing
     for whole in (adapt(timm.create_model("test_resnet")), adapt(timm.create_model("dla46_c")), Maps(Pooling([2, 4]))):
         whole.set_grad_checkpointing()
         assert whole.grad_checkpointing

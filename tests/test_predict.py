@@ -159,7 +159,33 @@ def test_too_little_memory_skips_the_picture_with_advice(tmp_path, model, monkey
 
     monkeypatch.setattr(Predictor, "segment", fail)
     assert predict(picture(tmp_path / "a.png"), model=model, output=tmp_path / "out") == 1
-    assert "a.png (70 x 65) is too large for the device's memory: try --window" in capsys.readouterr().err
+    assert "a.png (70 x 65) is too large for the device's memory: try --window 512\n" in capsys.readouterr().err
+    assert predict(tmp_path / "a.png", "--window", 64, model=model, output=tmp_path / "out") == 1
+    assert "memory: try a smaller --window\n" in capsys.readouterr().err
+
+
+def test_what_was_classified_is_kept_whatever_happens(tmp_path, monkeypatch, capsys):
+    """A picture that is too large for Pillow is skipped, without advice that a classifier refuses."""
+    for name in "abc":
+        picture(tmp_path / "in" / f"{name}.png")
+    classify = Predictor.classify
+
+    def fail(self: Predictor, image: Image.Image, **view: object) -> np.ndarray:
+        calls.append(image)
+        if len(calls) == 2:
+            raise MemoryError
+        if len(calls) == 3:
+            raise broken
+        return classify(self, image, **view)
+
+    monkeypatch.setattr(Predictor, "classify", fail)
+    for broken in (BrokenPipeError(32, "Broken pipe"), RuntimeError("a bug")):
+        calls: list[Image.Image] = []
+        output = tmp_path / type(broken).__name__
+        with pytest.raises(type(broken)):
+            predict(tmp_path / "in", model="dla46_c.cifar10", output=output)
+        assert "b.png (70 x 65) is too large for the device's memory\n" in capsys.readouterr().err
+        assert len((output / "predictions.csv").read_text().splitlines()) == 2
 
 
 def error(capsys: pytest.CaptureFixture[str], output: Path) -> str:

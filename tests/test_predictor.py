@@ -83,6 +83,7 @@ def test_packaged_weights_are_loaded_by_name(monkeypatch, network):
         ({"num_classes": 300}, "num_classes 300: masks of 8 bits take 1 to 256"),
         ({"num_classes": None}, "num_classes None"),
         ({"classes": ["road"]}, "contradicts itself: segmentation, 2 outputs, 1 class names, 2 colours"),
+        ({"colors": []}, "contradicts itself: segmentation, 2 outputs, 2 class names, 0 colours"),
         ({"colors": [[0, 0, 0], [0, 0, 256]]}, r"\[0, 0, 256\] is not a colour"),
         ({"colors": [[0, 0], [0, 0]]}, "does not say how to use it"),
         ({"mean": 0.5}, "does not say how to use it"),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dla.files import atomic_write
 from dla.models import create_model, list_models
+from dla.models.heads import Classifier
 from dla.weights import completed_options, load_weights
 
 
@@ -63,8 +64,10 @@ class HubModel(
 
     def config(self) -> str:
         """The text of config.json."""
-        classes = getattr(self.network, "num_classes", None)
-        options = self.options if classes is None else {**self.options, "num_classes": classes}
+        head = {"num_classes": getattr(self.network, "num_classes", None)}  # as `reset_classifier` left it
+        if isinstance(self.network, Classifier):
+            head["global_pool"] = self.network.global_pool
+        options = self.options | {key: value for key, value in head.items() if value is not None}
         return json.dumps({"name": self.name, "cfg": self.network.pretrained_cfg, **options}, indent=2) + "\n"
 
     def _save_pretrained(self, save_directory: Path) -> None:

@@ -75,6 +75,8 @@ def main(argv: list[str]) -> int:
         return _run(paths, writer)
     except ModuleNotFoundError as error:
         return _fail(f"{error}; install what finding boundaries needs by the extra [train]")
+    except BrokenPipeError:  # nobody reads the output any more, which is no error of ours
+        raise
     except OSError as error:
         return _fail(error)
 
@@ -123,7 +125,8 @@ def _run(paths: Sequence[Path], writer: Results) -> int:
                 console.print(f"warning: skipped: {problem}", markup=False, highlight=False)
     except KeyboardInterrupt:
         print("dla predict: interrupted", file=sys.stderr)
-    writer.finish()
+    finally:  # whatever happens, what was predicted is kept
+        writer.finish()
     _say(f"wrote {written} {writer.noun} to {writer.folder}, skipped {skipped} of {len(paths)} images")
     if written + skipped < len(paths):
         return INTERRUPTED
@@ -137,13 +140,19 @@ def _predict_one(path: Path, writer: Results) -> str | None:
         line = writer.write(path, image)
     except ImageError as error:
         return str(error)
-    except RuntimeError as error:  # on the CPU, torch has no class of its own for this
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate" not in str(error):
+    except (RuntimeError, MemoryError) as error:  # on the CPU, torch has no class of its own for this
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate" not in str(error):
             raise
-        return f"{path} ({image.width} x {image.height}) is too large for the device's memory: try --window 512"
+        return f"{path} ({image.width} x {image.height}) is too large for the device's memory{_remedy(writer)}"
     if line is not None:
         _say(line)
     return None
+
+
+def _remedy(writer: Results) -> str:
+    if "window" not in writer.view:  # in classification, where the network sees one small square
+        return ""
+    return ": try a smaller --window" if writer.view["window"] else ": try --window 512"
 
 
 def _say(line: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
@@ -69,11 +69,11 @@ class Predictor:
             image = transforms.resize(image, [self.resize])
         return transforms.center_crop(image, [self.crop]) if self.crop else image
 
-    def inputs(self, image: Image.Image) -> Float32[Tensor, "1 3 h w"]:
-        """A picture as the network takes it: normalised, on its device."""
-        device = next(self.model.parameters()).device
-        pixels = transforms.to_dtype(transforms.pil_to_tensor(image).to(device), torch.float32, scale=True)
-        return transforms.normalize(pixels, list(self.mean), list(self.std))[None]  # (1, 3, h, w)
+    def inputs(self, image: Image.Image) -> Float[Tensor, "1 3 h w"]:
+        """A picture as the network takes it: normalised, on its device, in its precision."""
+        own = next(self.model.parameters())
+        pixels = transforms.to_dtype(transforms.pil_to_tensor(image).to(own.device), torch.float32, scale=True)
+        return transforms.normalize(pixels, list(self.mean), list(self.std))[None].to(own.dtype)  # (1, 3, h, w)
 
 
 def load_predictor(name_or_path: str | Path, device: torch.device | str = "cpu") -> Predictor:
@@ -146,11 +146,13 @@ def _predictor(
             'in classification), "mean" and "std" (3 numbers each) are needed; give a model or checkpoint of a task'
         ) from error
     num_classes = description.get("num_classes", len(classes))
-    if task not in TASKS or len(classes) != num_classes or len(colors) not in (num_classes, 0) or min(std) <= 0:
+    coloured = {num_classes} if task == "segmentation" else {num_classes, 0}
+    fits = len(classes) == num_classes and len(colors) in coloured and (task != "boundaries" or num_classes == 2)
+    if task not in TASKS or not fits or min(std) <= 0:
         raise CheckpointError(
             f"{source} contradicts itself: {task}, {num_classes} outputs, {len(classes)} class names, {len(colors)} "
-            f"colours, std {std}; the task must be one of {', '.join(TASKS)}, the next three agree, and std be "
-            "positive: write it again"
+            f"colours, std {std}; the task must be one of {', '.join(TASKS)}, the next three agree (of boundaries "
+            "2, of classification no colours), and std be positive: write it again"
         )
     return Predictor(model.to(device).eval(), task, classes, colors, mean, std, resize, crop)
 

@@ -58,8 +58,18 @@ def test_the_config_is_plain_and_follows_the_head(tmp_path):
     model.network.reset_classifier(7)
     model.save_pretrained(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
-    assert written == {"name": "dla46_cup", "num_classes": 7, "cfg": CFG}
+    facts = {key: CFG[key] for key in ("mean", "std")}  # the names are those of two classes
+    assert written == {"name": "dla46_cup", "num_classes": 7, "cfg": facts}
     assert HubModel.from_pretrained(tmp_path).network.num_classes == 7
+
+
+@pytest.mark.parametrize(("classes", "pool"), [(5, "max"), (0, "")])
+@torch.no_grad()
+def test_the_pooling_follows_the_head(classes, pool, tmp_path):
+    model, x = HubModel("dla46_c", num_classes=10).eval(), torch.randn(1, 3, 70, 65)
+    model.network.reset_classifier(classes, pool)
+    model.save_pretrained(tmp_path)
+    torch.testing.assert_close(HubModel.from_pretrained(tmp_path)(x), model(x))
 
 
 @torch.no_grad()

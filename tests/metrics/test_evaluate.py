@@ -86,6 +86,11 @@ def test_formats_are_read_alike(tmp_path):
     assert all(np.array_equal(edges, grey / 255) for edges in maps)
 
 
+def test_what_rounding_adds_to_an_average_is_taken_off(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[1 + 1e-6, -1e-6], [0.5, 0.25]]))
+    assert np.array_equal(read_prediction(tmp_path / "a.npy"), [[1, 0], [0.5, 0.25]])
+
+
 def test_a_stopped_run_goes_on(benchmark, counted, monkeypatch):
     expected = evaluate_folders(*benchmark[:2], benchmark.output.with_name("whole"), FEW)
     assert counted == ["a", "b", "c"]

@@ -143,6 +143,48 @@ def test_reset_classifier(name):
     assert 3 in model.get_classifier().weight.shape
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_new_head_is_in_the_networks_mode(training):
+    model = dla.create_model("dla46_c", drop_rate=0.5).train(training)
+    model.reset_classifier(3)
+    assert model.head.drop.training is training
+
+
+@pytest.mark.parametrize("name", ["dla46_c.cifar10", "dla46_cup.camvid"])
+def test_a_new_head_has_none_of_the_old_classes(name):
+    model = dla.create_model(name, pretrained=True)
+    facts = dict(model.pretrained_cfg)
+    model.reset_classifier(model.num_classes)
+    assert model.pretrained_cfg == facts
+    model.reset_classifier(3)
+    gone = {"num_classes", "classes", "colors"} & facts.keys()
+    assert {"num_classes", "classes"} <= gone
+    assert model.pretrained_cfg == {key: fact for key, fact in facts.items() if key not in gone}
+
+
+@torch.no_grad()
+def test_packaged_weights_without_head_and_pooling():
+    model = dla.create_model("dla46_c.cifar10", pretrained=True, num_classes=0, global_pool="").eval()
+    whole, x = dla.create_model("dla46_c.cifar10", pretrained=True).eval(), torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(model(x), whole.forward_features(x))
+
+
+@torch.no_grad()
+def test_the_maps_of_a_network_are_fused_as_the_network(tmp_path):
+    torch.manual_seed(0)
+    classifier, x = dla.create_model("dla46_c", num_classes=3), torch.randn(2, 3, 70, 65)
+    maps = dla.create_model("dla46_c", features_only=True, out_indices=[2, 3, 5])
+    fused = dla.aggregate(maps).eval()
+    assert [spec.stride for spec in fused.backbone.feature_specs] == [4, 8, 32]
+    dla.load_weights(fused.backbone, classifier.state_dict())
+    found = fused.backbone(x)
+    for mine, theirs in zip(found, classifier.eval().forward_intermediates(x, [2, 3, 5])[1], strict=True):
+        torch.testing.assert_close(mine, theirs)
+    pruned = dla.create_model("dla46_c")
+    pruned.prune_intermediate_layers([3])
+    assert dla.aggregate(pruned).eval()(x).shape[-2:] == (35, 33)
+
+
 def test_drop_path_rises_to_its_rate_and_acts_in_training_alone():
     model = dla.create_model("dla46_c", drop_path_rate=0.5)
     rates = [m.p for m in model.modules() if type(m).__name__ == "StochasticDepth"]

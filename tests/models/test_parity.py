@@ -7,7 +7,6 @@ import torch
 import dla
 from dla.models import VARIANTS
 from dla.models.counting import macs
-from dla.weights import to_timm
 
 PARAMETERS_AND_MACS = {
     "dla34": (15_742_104, 3.060),
@@ -84,7 +83,7 @@ def test_logits_and_feature_maps_equal_timms(name):
 @torch.no_grad()
 def test_weights_go_back_to_timm_unchanged(name):
     theirs, ours = timm_pair(name)
-    back = to_timm(ours)
+    back = dla.export_weights(ours, "timm")
     assert back.keys() == theirs.state_dict().keys()
     assert all(torch.equal(back[key], value) for key, value in theirs.state_dict().items())
 

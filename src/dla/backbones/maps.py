@@ -67,7 +67,8 @@ class Maps(nn.Module):
         A module that can do so in parts does, unless it has batch norms, which would count each batch twice; any other
         is computed again as a whole, so that its activations and the decoder's are never held together.
         """
-        self.grad_checkpointing = enable and not self._checkpoints_parts(enable)
+        in_parts = self._checkpoints_parts(enable)  # asked in either case, since its own switch is to follow
+        self.grad_checkpointing = enable and not in_parts
 
     def _checkpoints_parts(self, enable: bool) -> bool:
         set_it: Any = getattr(self.body, "set_grad_checkpointing", None)

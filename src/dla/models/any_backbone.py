@@ -120,6 +120,8 @@ def _synchronised(model: nn.Module) -> nn.Module:
 def _features(
     module: nn.Module, in_chans: int, out_indices: int | Sequence[int] | None, out_stride: int | None
 ) -> nn.Module:
+    if isinstance(module, Features) and out_indices is None:
+        out_indices, module = module.out_indices, module.body
     if not isinstance(module, DLA):
         return adapt(module, in_chans=in_chans, out_indices=out_indices, out_stride=out_stride)
     return Features(module, choose([spec.stride for spec in module.feature_specs], out_indices, out_stride or 2))

@@ -154,6 +154,7 @@ class DLA(Classifier):
         cut = take[-1] + 1 < len(self.stages)
         self.stages = self.stages[: take[-1] + 1]
         self.num_features = self.head_hidden_size = self.feature_specs[take[-1]].channels
+        self.feature_specs = self.feature_specs[: len(self.stages)]
         if prune_head or cut:
             self.reset_classifier(0, "")
         return take

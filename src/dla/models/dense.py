@@ -11,7 +11,7 @@ from dla.backbones import FeatureSpec
 from dla.models.aggregated import Aggregated
 from dla.models.blocks import conv_norm
 from dla.models.classifier import initialise
-from dla.models.heads import DenseHead
+from dla.models.heads import DenseHead, facts_for
 from dla.models.upsample import LearnedUpsample
 from dla.recompute import memory_efficient
 
@@ -155,4 +155,5 @@ class DensePredictor(Aggregated):
     def reset_classifier(self, num_classes: int) -> None:
         """Put a new, untrained head on the network."""
         head = DenseHead(self.out_channels, num_classes, self.out_stride)
-        self.num_classes, self.head = num_classes, head.to(self.head.classify.weight)
+        self.num_classes, self.head = num_classes, head.to(self.head.classify.weight).train(self.training)
+        self.pretrained_cfg = facts_for(num_classes, self.pretrained_cfg)

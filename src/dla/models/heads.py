@@ -33,6 +33,14 @@ class ClassifierHead(nn.Module):
         return x if pre_logits else self.fc(x)
 
 
+def facts_for(num_classes: int, facts: dict[str, Any]) -> dict[str, Any]:
+    """What is known of weights, without what is known of their classes where a new head has another number."""
+    counts = {facts.get("num_classes", num_classes), len(facts.get("classes") or range(num_classes))}
+    if counts == {num_classes}:
+        return facts
+    return {key: fact for key, fact in facts.items() if key not in ("num_classes", "classes", "colors")}
+
+
 class Classifier(nn.Module):
     """What networks with a `ClassifierHead` have in common; they give the map by `forward_features`."""
 
@@ -42,6 +50,7 @@ class Classifier(nn.Module):
     global_pool: Pool
     drop_rate: float
     head: ClassifierHead
+    pretrained_cfg: dict[str, Any]
 
     def forward_head(self, x: Float[Tensor, "b k _ _"], pre_logits: bool = False) -> Tensor:
         """Logits (b, classes) of the map; pooled features (b, k) where `pre_logits` is set."""
@@ -59,7 +68,8 @@ class Classifier(nn.Module):
         """Put a new, untrained head on the network; the pooling stays where None is given."""
         self.global_pool = self.global_pool if global_pool is None else global_pool
         head = ClassifierHead(self.num_features, num_classes, global_pool=self.global_pool, drop_rate=self.drop_rate)
-        self.num_classes, self.head = num_classes, head.to(next(self.parameters()))
+        self.num_classes, self.head = num_classes, head.to(next(self.parameters())).train(self.training)
+        self.pretrained_cfg = facts_for(num_classes, self.pretrained_cfg)
 
 
 class DenseHead(nn.Module):

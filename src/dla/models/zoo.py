@@ -95,15 +95,16 @@ def _create(
         raise ValueError("out_indices chooses among the maps that features_only=True gives")
     weights = _weights(base, tag or IMAGENET) if tag or pretrained else None
     num_classes = options.get("num_classes")
-    if weights:  # which were trained with options of their own, such as stem_stride
+    pooling: dict[str, Any] = {}
+    if weights:  # which were trained with options of their own, such as stem_stride, and with a head
+        if num_classes == 0 and "global_pool" in options:
+            pooling["global_pool"] = options.pop("global_pool")
         options = completed_options(name, options) | {"num_classes": weights.cfg["num_classes"]}
     model = _built(name, variant, decoder, options)
     if weights and pretrained:
         load_packaged(model, weights)
     if weights and num_classes not in (None, weights.cfg["num_classes"]):
-        model.reset_classifier(num_classes)
-        of_the_classes = ("num_classes", "classes", "colors")
-        model.pretrained_cfg = {key: fact for key, fact in model.pretrained_cfg.items() if key not in of_the_classes}
+        model.reset_classifier(num_classes, **pooling)
     if features_only:
         return Features(model, (1, 2, 3, 4, 5) if out_indices is None else out_indices)
     return model

@@ -6,7 +6,6 @@ from dla.weights.load import load_weights
 from dla.weights.packaged import Packaged, completed_options, load_packaged, on_hub, pack, packaged
 from dla.weights.report import LoadReport, WeightsError
 from dla.weights.source import network_weights
-from dla.weights.timm import to_timm
 
 __all__ = [
     "IMAGENET",
@@ -21,5 +20,4 @@ __all__ = [
     "on_hub",
     "pack",
     "packaged",
-    "to_timm",
 ]

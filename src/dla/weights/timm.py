@@ -14,11 +14,6 @@ from dla.aggregation import HierarchicalAggregation, Node
 Names = Iterator[tuple[str, str]]
 
 
-def is_timm(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are a timm DLA's keys."""
-    return any(key.startswith("base_layer.") for key in state)
-
-
 def names(model: nn.Module) -> dict[str, str]:
     """timm's name of each of a classifier's modules with parameters; nothing for a model of another kind."""
     there = {key.rpartition(".")[0] for key in model.state_dict()}
@@ -70,23 +65,6 @@ def to_theirs(key: str, value: Tensor, module: nn.Module) -> Tensor:
         *others, l1, l2 = value.split(module.in_channels, dim=1)
         return torch.cat([l2, l1, *others], dim=1)
     return value[..., None, None] if key == "fc.weight" else value
-
-
-def from_timm(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A timm state dict with a classifier's names, slices and shapes. Names that are not timm's stay as they are."""
-    ours = {theirs: name for name, theirs in names(model).items()}
-    modules = dict(model.named_modules())
-    result = {}
-    for key, value in state.items():
-        module, _, leaf = key.rpartition(".")
-        name = ours.get(module, module)
-        result[f"{name}.{leaf}"] = to_ours(key, value, modules.get(name.removesuffix(".conv"), model))
-    return result
-
-
-def to_timm(model: nn.Module) -> dict[str, Tensor]:
-    """A classifier's state dict as timm's DLA of the same name loads it."""
-    return renamed(model, names(model))
 
 
 def renamed(model: nn.Module, theirs: Mapping[str, str]) -> dict[str, Tensor]:

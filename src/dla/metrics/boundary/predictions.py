@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from dla.metrics.boundary.suppression import ROUNDING
+
 SUFFIXES = (".png", ".npy", ".mat")
 
 
@@ -31,12 +33,12 @@ def read_prediction(path: str | Path) -> Float[np.ndarray, "h w"]:
         raise ValueError(f"{path} cannot be read as a boundary map: {error}") from error
     if edges.ndim != 2 or edges.dtype.kind not in "fuib" or 0 in edges.shape:
         raise ValueError(f"{path} holds {edges.dtype} of shape {edges.shape}; expected one number a pixel (h, w)")
-    if not (edges.min() >= 0 and edges.max() <= 1):  # so that NaN fails, too
+    if not (edges.min() >= -ROUNDING and edges.max() <= 1 + ROUNDING):  # so that NaN fails, too
         if np.isnan(edges).any():
             raise ValueError(f"{path} holds NaN; expected boundary strengths in [0, 1]: predict it again")
         found = f"{edges.min():g} to {edges.max():g}"
         raise ValueError(f"{path} holds {found}; expected boundary strengths in [0, 1]: scale the map")
-    return edges.astype(np.float64)
+    return edges.astype(np.float64).clip(0, 1)
 
 
 def _read_png(path: Path) -> np.ndarray:
