@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from disturbed import disturb
 from in_place import InPlace
 from torch import nn
 
@@ -109,6 +110,21 @@ def test_float32_files_of_openvino_need_no_nncf(monkeypatch, tmp_path):
     export(nn.Conv2d(3, 3, 1), tmp_path / "model.xml", format="openvino", shape=SHAPE)
     with pytest.raises(DeployError, match="openvino needs nncf, which is not installed"):
         export(nn.Conv2d(3, 3, 1), tmp_path / "8.xml", format="openvino", shape=SHAPE, calibration=[torch.randn(SHAPE)])
+
+
+@pytest.mark.parametrize("calibration", [None, [torch.randn(SHAPE)]])
+def test_a_network_that_folding_changes_is_refused(calibration, tmp_path):
+    class Branched(nn.Sequential):
+        """A chain within, whose middle it takes, too."""
+
+        def forward(self, x):
+            middle = self[0][0](x)
+            return self[0][1](middle) + middle
+
+    model = disturb(Branched(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))))
+    with pytest.raises(DeployError, match="differs from the network by"):
+        export(model, tmp_path / "x.onnx", format="onnx", shape=SHAPE, calibration=calibration)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_companion_reaches_the_disk_first(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dla.deploy import folded
 from dla.deploy.errors import explained
-from dla.deploy.outputs import TOLERANCE, Metadata, Run, check
+from dla.deploy.outputs import TOLERANCE, Metadata, Run, check, flat
 from dla.deploy.replace import copied
 from dla.deploy.runtimes import RUNTIMES, Batches, module_of
 from dla.export.compare import Compared, Shape, compare, noise, sample, shapes_to_compare
@@ -43,7 +43,7 @@ def export(
         dynamic: any batch and size, compared at two others, too; not in ncnn, which takes any batch, of one size.
         metadata: texts that the file carries, by their names; ncnn has no place for them.
         calibration: makes an int8 file, of onnx or openvino, by these batches of normalised images of `shape`; it may
-            differ from the network more than `tolerance`, but not the float32 file of which it is made.
+            differ from the network more than `tolerance`, but not the float32 network of which it is made.
         tolerance: largest difference of a float32 file, in the network's largest output.
         measure: called with the file in its runtime, before the file takes its place.
 
@@ -58,25 +58,29 @@ def export(
     shapes = shapes_to_compare(shape, dynamic)
     runtime = module_of(format, int8=calibration is not None)
     whole = copied(unwrapped(model)).cpu()
+    ready = folded(whole)
     # Of any size, the exporters would take a batch of 1 for a constant. The images are other ones than those of the
     # comparison, which so finds what an exporter made a constant of.
     example = noise((max(2, shape[0]) if dynamic else shape[0], *shapes[0][1:]), seed=0)
     with _written(path, RUNTIMES[format].companion) as file:
         samples = [sample(whole, one) for one in shapes]  # first, since the rest may take minutes
         with explained(format):
-            runtime.write(folded(whole), example, file, dynamic=dynamic, metadata=metadata or {})
+            runtime.write(ready, example, file, dynamic=dynamic, metadata=metadata or {})
+            if calibration is not None:
+                file = _quantized(runtime, file, Batches(calibration, None if dynamic else shape))
             run = runtime.load(file, threads=None)
         compared = [compare(run, one, format) for one in samples]
-        for found in compared:
+        # What 8 bits compute differs, but what they are made of must not.
+        exact = compared if calibration is None else [compare(_run(ready), one, format) for one in samples]
+        for found in exact:
             check(found.difference, f"{path}, for images of {found.shape},", tolerance)
-        if calibration is not None:
-            with explained(format):
-                file = _quantized(runtime, file, Batches(calibration, None if dynamic else shape))
-                run = runtime.load(file, threads=None)
-            compared = [compare(run, one, format) for one in samples]
         if measure is not None:
             measure(run)
     return compared
+
+
+def _run(model: nn.Module) -> Run:
+    return torch.inference_mode()(lambda images: flat(model(images)))
 
 
 def _check_arguments(path: Path, format: str, int8: bool, model: nn.Module) -> None:
