@@ -106,6 +106,17 @@ def test_every_parameter_and_every_side_output_learns(network):
     assert [name for name, p in task.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("decay_norms", [True, False])
+def test_every_parameter_is_optimized(optimizer, decay_norms):
+    task = BoundaryTask(network="dla46_cida", side_weight=0.5, optimizer=optimizer, decay_norms=decay_norms)
+    groups = task.configure_optimizers().param_groups
+    assert len(task.side_heads) > 0
+    optimized = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(optimized) == sorted(id(parameter) for parameter in task.parameters())
+    assert {group["lr"] for group in groups} == {task.lr}
+
+
 def test_a_run_measures_and_learns(run):
     with (run / "metrics/version_0/metrics.csv").open() as file:
         every = list(csv.DictReader(file))

@@ -251,6 +251,7 @@ def test_loss_is_the_weighted_mean_over_pixels_that_count():
     weight = torch.tensor([1.0, 2.0, 0.5])
     expected = torch.nn.functional.cross_entropy(logits, mask, weight, ignore_index=255)
     torch.testing.assert_close(pixel_loss(logits, mask, weight), expected)
+    torch.testing.assert_close(pixel_loss(logits, mask, weight.double()), expected)  # as in 64-true
     torch.testing.assert_close(
         pixel_loss(logits, mask, None), torch.nn.functional.cross_entropy(logits, mask, ignore_index=255)
     )

@@ -81,6 +81,13 @@ class BoundaryTask(Task):
             }
         )
 
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One optimizer over the network and the heads of its side outputs, which no checkpoint's user needs."""
+        optimizer = super().configure_optimizers()
+        if self.side_heads:
+            optimizer.add_param_group({"params": list(self.side_heads.parameters())})
+        return optimizer
+
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
         """Logits of every pixel: background, boundary."""
         return self.run(images)

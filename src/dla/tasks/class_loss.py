@@ -56,6 +56,8 @@ def mixing(mixup: float, cutmix: float, num_classes: int) -> nn.Module:
     Where both strengths are 0 it changes nothing, and labels stay indices.
     """
     chosen = [
-        kind(alpha=alpha, num_classes=num_classes) for kind, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha
+        kind(alpha=float(alpha), num_classes=num_classes)
+        for kind, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix))
+        if alpha
     ]
     return v2.Compose([Shuffle(), v2.RandomChoice(chosen)]) if chosen else v2.Identity()

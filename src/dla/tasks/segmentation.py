@@ -109,6 +109,7 @@ def pixel_loss(
     logits: Float[Tensor, "b k h w"], mask: Int[Tensor, "b h w"], weight: Float[Tensor, " k"] | None
 ) -> Float[Tensor, ""]:
     """Cross-entropy, averaged over the pixels that count; 0, and not a quotient of zeros, where none does."""
+    weight = None if weight is None else weight.float()  # in bf16-true it is in bfloat16, as all that a module has
     total = F.cross_entropy(logits.float(), mask, weight, ignore_index=IGNORE_INDEX, reduction="sum")
     counted = mask != IGNORE_INDEX
     # No boolean indexing here: its size is not known before the device has caught up.
