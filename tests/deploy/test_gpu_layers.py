@@ -191,13 +191,17 @@ def test_a_graph_keeps_its_weights():
         mock.patch("torch.cuda.CUDAGraph"),
         mock.patch("torch.cuda.graph", nullcontext),
         mock.patch("torch.cuda.device_of", nullcontext),
+        mock.patch("torch.cuda.Event"),
+        mock.patch("torch.cuda.current_stream") as stream,
         mock.patch.object(cuda_graph, "_warm_up"),
     ):
         run = cuda_graph.Captured(model, torch.randn(1, 3, 4, 4))
-    del model
-    gc.collect()
-    assert weight() is not None
-    assert run(torch.randn(1, 3, 4, 4))[0].shape == (1, 3, 4, 4)
+        del model
+        gc.collect()
+        assert weight() is not None
+        assert run(torch.randn(1, 3, 4, 4))[0].shape == (1, 3, 4, 4)
+    stream().wait_event.assert_called_once_with(run.done)  # of callers in other streams
+    run.done.record.assert_called_once_with(stream())
 
 
 @pytest.mark.parametrize("run", [True, False])
