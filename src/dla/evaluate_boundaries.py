@@ -12,7 +12,7 @@ from rich.console import Console
 
 from dla.arguments import number
 from dla.data.boundary_folders import read_names
-from dla.data.boundary_truth import list_by_stem
+from dla.listing import list_by_stem
 from dla.machine import cores
 from dla.metrics.boundary import (
     PRESETS,

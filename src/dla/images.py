@@ -1,6 +1,5 @@
-"""Finds pictures, reads any of them as the user sees it in a viewer, and draws a segmentation over it."""
+"""Reads any picture as the user sees it in a viewer, and draws a segmentation over it."""
 
-import glob
 import math
 from collections.abc import Sequence
 from io import BytesIO
@@ -10,51 +9,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-# What is taken from a folder; a file that is named, or found by a pattern, may end in anything that Pillow reads.
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
-
 RGB = tuple[int, int, int]
 
 
 class ImageError(ValueError):
     """A file that cannot be read as a picture; the message names it and says why."""
-
-
-def find_images(inputs: Sequence[str]) -> list[Path]:
-    """The files that paths, folders and patterns stand for, each once, in the order given and by name in a folder.
-
-    Raises:
-        FileNotFoundError: one of them stands for no picture.
-    """
-    found: dict[Path, Path] = {}
-    for name in inputs:
-        path = Path(name)
-        if path.is_dir():
-            files = list_images(path)
-        elif path.exists():
-            files = [path]
-        else:
-            names = glob.glob(name, recursive=True)  # noqa: PTH207, Path.glob takes no pattern that starts with a slash
-            files = [file for file in map(Path, sorted(names)) if file.is_file()]
-        if not files:
-            raise FileNotFoundError(
-                f"no image at {name}: give a picture, a folder of pictures or a pattern such as '*.jpg'"
-            )
-        for file in files:  # a link counts by its own name, hence its folder alone is resolved
-            found.setdefault(file.parent.resolve() / file.name, file)
-    return list(found.values())
-
-
-def list_images(folder: Path, *, deep: bool = False) -> list[Path]:
-    """The pictures in a folder by name, where `deep` is set also those in the folders in it; none that are hidden."""
-    found = folder.rglob("*") if deep else folder.iterdir()
-    seen = (path for path in found if not is_hidden(path, folder))
-    return sorted(path for path in seen if path.suffix.lower() in SUFFIXES and path.is_file())
-
-
-def is_hidden(path: str | Path, folder: str | Path) -> bool:
-    """Whether a name on the way from a folder to a path starts with a dot: ._NAME.jpg, which macOS leaves on disks."""
-    return any(part[0] == "." for part in Path(path).parts[len(Path(folder).parts) :])
 
 
 def read_image(path: str | Path | BytesIO) -> Image.Image:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import track
 
 from dla.arguments import number
-from dla.images import ImageError, find_images, read_image
+from dla.images import ImageError, read_image
+from dla.listing import find_images
 from dla.predictor import load_predictor
 from dla.results import Results, results
 

@@ -42,9 +42,9 @@ def test_maps_may_be_sparse_as_sbd_keeps_them(tmp_path):
 def test_a_png_is_one_annotator(tmp_path, mode):
     image = Image.fromarray(drawn(0).astype(np.uint8) * 255)
     if mode == "P":
-        image = Image.fromarray(drawn(0).astype(np.uint8))
-        image.putpalette([255] * 768)
-    image.convert(mode).save(tmp_path / "a.png")
+        image = Image.fromarray((~drawn(0)).astype(np.uint8))  # the first colour is white, as tools may choose
+        image.putpalette([255] * 3 + [0] * 765)
+    (image if mode == "P" else image.convert(mode)).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_truth(tmp_path / "a.png"), drawn(0)[None])
 
 

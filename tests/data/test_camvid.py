@@ -55,7 +55,7 @@ def test_image_without_annotation_is_named(camvid_root: Path) -> None:
 def test_empty_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "trainannot").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no images in .*/train"):
+    with pytest.raises(FileNotFoundError, match=r"no \.bmp or .*\.webp file in .*/train"):
         CamVid(tmp_path)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dla.data import Cityscapes
 from dla.data.boundary_folders import BoundaryFolders
 from dla.data.image_folder import LabelledFolder
 from dla.data.paired import PairedFolders
@@ -30,4 +31,7 @@ def root(tmp_path) -> Path:
 def test_hidden_files_are_no_pictures(root):
     assert len(PairedFolders(root, classes=["wall", "crack"])) == 1
     assert len(LabelledFolder(root / "train", ("crack", "wall"))) == 2
+    picture(root / "leftImg8bit/train/ulm/ulm_1_leftImg8bit.png", 8, 8, 3)
+    picture(root / "gtFine/train/ulm/ulm_1_gtFine_labelIds.png", 8, 8)
+    assert len(Cityscapes(root)) == 1
     assert len(BoundaryFolders(root / "train", root / "trainannot")) == 1

@@ -49,6 +49,16 @@ def test_images_below_a_class_count(root):
     assert [label for _, label in LabelledFolder(root / "train", ("ant", "bee", "cat")).files].count(1) == 5
 
 
+def test_a_class_may_be_links_to_folders(root, tmp_path):
+    put(tmp_path / "elsewhere" / "yak")
+    (root / "train" / "yak").symlink_to(tmp_path / "elsewhere" / "yak")
+    (root / "train" / "zebu").mkdir()
+    (root / "train" / "zebu" / "linked").symlink_to(tmp_path / "elsewhere" / "yak")
+    classes = folder_classes(root)
+    assert classes == ("ant", "bee", "cat", "yak", "zebu")
+    assert [label for _, label in LabelledFolder(root / "train", classes).files][-4:] == [3, 3, 4, 4]
+
+
 def test_a_file_fixes_order_and_classes(root):
     (root / "classes.txt").write_text("cat\n\nant\nbee\ndog\n")
     module = data(root)

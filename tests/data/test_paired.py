@@ -69,3 +69,9 @@ def test_training_sees_an_image_as_predict_does(own_root: Path) -> None:
     dataset = PairedFolders(own_root, classes=("wall", "crack"))
     assert dataset[0].image.shape == (3, 40, 30)
     assert dataset[1].image.unique().tolist() == [40_000 >> 8]
+
+
+def test_two_images_cannot_share_a_mask(own_root: Path) -> None:
+    Image.new("RGB", (40, 30)).save(own_root / "train" / "0.png")
+    with pytest.raises(ValueError, match=r"0\.jpg and .*0\.png have one name: keep one of them"):
+        PairedFolders(own_root, classes=("wall", "crack"))

@@ -134,6 +134,14 @@ def test_the_last_epoch_is_measured_whatever_divides_it(tmp_path):
     assert measured(tmp_path) == [3, 5]
 
 
+def test_what_is_shown_says_of_which_epoch_it_is(tmp_path, capsys):
+    assert fit(tmp_path, "--trainer.check_val_every_n_epoch=2", "--trainer.max_steps=9", epochs=5) == 0
+    assert measured(tmp_path) == [2]
+    assert "validation, epoch 2 of 3" in capsys.readouterr().out
+    assert fit(tmp_path, "--ckpt_path=last", epochs=4) == 0
+    assert "validation, last epoch" in capsys.readouterr().out
+
+
 def test_a_run_that_diverges_ends_in_one_line_and_keeps_nothing(tmp_path, capsys):
     assert fit(tmp_path, "--model.lr=1e30", "--model.schedule=constant", epochs=3) == 1
     said = capsys.readouterr().err

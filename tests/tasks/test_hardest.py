@@ -1,5 +1,7 @@
 """The hardest images and the mean loss, by their definitions, over batches and over processes."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -51,3 +53,15 @@ def test_what_several_processes_gather_is_what_one_would_find():
     together.total, together.images = sum(m.total for m in several), sum(m.images for m in several)
     torch.testing.assert_close(together.compute()[0], one.compute()[0])
     assert together.compute()[1] == one.compute()[1]
+
+
+def test_the_loss_is_summed_exactly_in_a_network_of_bfloat16():
+    module = torch.nn.Module()
+    module.metric = Hardest()
+    module.to(torch.bfloat16)
+    logits, labels = torch.zeros(1, 5), torch.zeros(1, dtype=torch.int64)
+    for image in range(600):
+        module.metric.update(logits, labels, torch.tensor([image]))
+    mean, hardest = module.metric.compute()
+    assert mean.item() == pytest.approx(math.log(5), rel=1e-5)
+    assert len({hard.image for hard in hardest}) == len(hardest)

@@ -1,5 +1,6 @@
 """A run's folder and its command line: what is refused leaves all as it was, and what is wrong is one line."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dla.checkpoint import read_checkpoint
 from dla.cli import main
+from dla.data import ScenesData
 from dla.predictor import load_predictor
 
 SCENES = ["--data=ScenesData", "--data.size=32", "--data.train_images=12", "--data.val_images=5"]
@@ -78,6 +81,34 @@ def test_a_run_goes_on_in_a_folder_of_its_own(run, tmp_path):
     options = ["--trainer.max_epochs=2", f"--trainer.default_root_dir={tmp_path}"]
     assert main([*going_on(run), *options]) == 0
     assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["epoch"] == 1
+
+
+@pytest.mark.parametrize("plugins", ["MixedPrecision", "[MixedPrecision]", "TorchCheckpointIO"])
+def test_plugins_may_be_asked_for(plugins, tmp_path):
+    named = {"class_path": "MixedPrecision", "init_args": {"precision": "bf16-mixed", "device": "cpu"}}
+    asked = json.dumps(named) if plugins == "MixedPrecision" else json.dumps([named])
+    asked = "TorchCheckpointIO" if plugins == "TorchCheckpointIO" else asked
+    assert main(["fit", *RUN, f"--trainer.default_root_dir={tmp_path}", f"--trainer.plugins={asked}"]) == 0
+    assert (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+def test_another_seed_draws_other_crops_of_the_same_scenes(tmp_path):
+    states = {}
+    for name, options in {
+        "0": [],
+        "1": ["--seed_everything=1"],
+        "own": ["--seed_everything=1", "--data.seed=0"],
+    }.items():
+        assert main(["fit", *RUN, f"--trainer.default_root_dir={tmp_path}/{name}", *options]) == 0
+        states[name] = (tmp_path / name / "metrics/version_0/metrics.csv").read_text()
+    assert len(set(states.values())) == 3
+    assert torch.equal(*(scenes(seed).sets["train"][0].image for seed in (0, 1)))
+
+
+def scenes(seed: int) -> ScenesData:
+    data = ScenesData(size=32, train_images=1, seed=seed)
+    data.setup("fit")
+    return data
 
 
 def test_a_run_that_is_done_says_so(run, capsys):

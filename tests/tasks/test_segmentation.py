@@ -13,6 +13,7 @@ import torch
 import yaml
 from as_one import flat
 from lightning import Callback
+from PIL import Image
 
 from dla.checkpoint import read_checkpoint
 from dla.cli import main
@@ -306,6 +307,8 @@ def test_two_processes_train_together(tmp_path):
     alone, together = measured(tmp_path), measured(tmp_path, *arguments[:2])
     assert alone == together  # 5 images for 2 processes: none is counted twice
     assert len(alone) == 8
+    with Image.open(tmp_path / "examples.png") as picture:
+        assert picture.height > 3 * 192  # four images, of which each process measured some
 
 
 @pytest.mark.slow

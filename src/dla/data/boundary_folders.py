@@ -6,11 +6,11 @@ from typing import ClassVar
 import torch
 
 from dla.data.annotators import CLASSES, COLORS, Annotated
-from dla.data.boundary_truth import list_by_stem, list_truths, read_truth
-from dla.data.paired import SUFFIXES
+from dla.data.boundary_truth import list_truths, read_truth
 from dla.data.sample import check_sizes, read_image
 from dla.files import read_text
 from dla.images import RGB
+from dla.listing import PICTURES, list_by_stem
 
 
 class BoundaryFolders:
@@ -33,7 +33,7 @@ class BoundaryFolders:
     colors: ClassVar[tuple[RGB, ...]] = COLORS
 
     def __init__(self, images: str | Path, truths: str | Path, names: str | Path | None = None) -> None:
-        pictures, drawn = list_by_stem(images, SUFFIXES), list_truths(truths)
+        pictures, drawn = list_by_stem(images, PICTURES), list_truths(truths)
         stems = list(pictures) if names is None else read_names(Path(names))
         for stem in stems:
             if stem not in pictures:

@@ -1,13 +1,12 @@
 """What people drew: boundary maps of several annotators, from BSDS `.mat` files or PNG images."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from dla.images import is_hidden
+from dla.listing import list_by_stem
 
 SUFFIXES = (".mat", ".png")
 BSDS = "expected groundTruth{k}.Boundaries, one map per annotator, as in BSDS500"
@@ -47,27 +46,6 @@ def list_truths(folder: str | Path) -> dict[str, Path]:
     return list_by_stem(folder, SUFFIXES)
 
 
-def list_by_stem(folder: str | Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """The files of a folder that end in one of `suffixes`, by stem, as `list_truths`; so that folders can be paired.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or no such file in it.
-        ValueError: two of them have one stem.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}: check the path")
-    found: dict[str, Path] = {}
-    files = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
-    for path in sorted(path for path in files if not is_hidden(path, folder)):
-        other = found.setdefault(path.stem, path)
-        if other != path:
-            raise ValueError(f"{other} and {path} have one name: keep one of them, since files are paired by name")
-    if not found:
-        raise FileNotFoundError(f"no {' or '.join(suffixes)} file in {folder}: name the folder that holds them itself")
-    return dict(sorted(found.items()))
-
-
 def _read_mat(path: Path) -> list[Bool[np.ndarray, "..."]]:
     from scipy.io import loadmat
 
@@ -90,8 +68,9 @@ def _unwrap(value: np.ndarray) -> np.ndarray:
 def _read_png(path: Path) -> Bool[np.ndarray, "..."]:
     try:
         with Image.open(path) as file:
-            pixels = np.array(file)
-            opaque = pixels[..., :-1] if "A" in file.getbands() else pixels
+            # A palette's numbers say nothing: 0 may well be white.
+            pixels = np.array(file.convert("RGB") if "P" in file.getbands() else file)
+            opaque = pixels[..., :-1] if file.mode in ("LA", "RGBA") else pixels
     except Exception as error:  # on damaged data Pillow's decoders fail in any way
         raise ValueError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error
     return (opaque != 0).any(axis=2) if opaque.ndim == 3 else opaque != 0

@@ -10,6 +10,7 @@ from torchvision import datasets
 
 from dla.data.sample import IGNORE_INDEX, Sample, check_sizes, make_sample, read_image, read_labels
 from dla.images import RGB
+from dla.listing import is_hidden
 
 IMAGE, LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
@@ -55,7 +56,7 @@ class Cityscapes:
                     f"no folder {folder}: Cityscapes' {split} split is read from leftImg8bit/{split} and "
                     f"gtFine/{split}; give the folder that holds leftImg8bit and gtFine as root"
                 )
-        found = sorted(images.glob(f"*/*{IMAGE}"))
+        found = sorted(path for path in images.glob(f"*/*{IMAGE}") if not is_hidden(path, images))
         self.files = [(p, annotations / p.parent.name / (p.name.removesuffix(IMAGE) + LABELS)) for p in found]
         if not self.files:
             raise FileNotFoundError(f"no <city>/*{IMAGE} in {images}: unpack leftImg8bit_trainvaltest.zip there")

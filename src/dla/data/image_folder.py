@@ -7,7 +7,7 @@ from torchvision.datasets.folder import make_dataset
 
 from dla.data.labelled_files import LabelledFiles
 from dla.files import read_text
-from dla.images import SUFFIXES, is_hidden
+from dla.listing import PICTURES, has_images, is_hidden
 
 
 class LabelledFolder(LabelledFiles):
@@ -34,7 +34,7 @@ class LabelledFolder(LabelledFiles):
                 "add them there, or remove these folders"
             )
         numbers = {name: index for index, name in enumerate(classes)}
-        found = make_dataset(folder, numbers, extensions=tuple(SUFFIXES), allow_empty=True)
+        found = make_dataset(folder, numbers, extensions=PICTURES, allow_empty=True)
         super().__init__([(path, number) for path, number in found if not is_hidden(path, folder)])
         if not self.files:
             raise FileNotFoundError(f"no images in {folder}: expected {folder}/CLASS/NAME.jpg")
@@ -75,7 +75,7 @@ def folder_classes(root: str | Path, file: str | Path | None = None) -> tuple[st
             f"{Path(root) / 'train'} holds the folder {classes[0]} alone: expected one for each of at least 2 classes"
         )
     for folder in (Path(root) / "train" / name for name in classes):
-        if not any(path.suffix.lower() in SUFFIXES and not is_hidden(path, folder) for path in folder.rglob("*")):
+        if not has_images(folder):
             raise ValueError(
                 f"{folder} holds no image: add some, remove the folder, or name the classes in "
                 f"{Path(root) / 'classes.txt'}, one a line"

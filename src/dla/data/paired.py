@@ -8,9 +8,8 @@ from typing import Literal
 import torch
 
 from dla.data.sample import IGNORE_INDEX, Sample, check_sizes, make_sample, read_image, read_labels
-from dla.images import RGB, is_hidden
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+from dla.images import RGB
+from dla.listing import PICTURES, list_by_stem
 
 
 class PairedFolders:
@@ -27,7 +26,8 @@ class PairedFolders:
 
     Raises:
         FileNotFoundError: A folder of the split, or the annotation of an image, is missing, or there is no image.
-        ValueError: On reading an item: a broken file, unequal sizes, or a label that is no class.
+        ValueError: Two images have one stem; on reading an item: a broken file, unequal sizes, or a label that is no
+            class.
     """
 
     classes: tuple[str, ...]
@@ -51,11 +51,8 @@ class PairedFolders:
                     f"no folder {folder}: the {split} split is read from {split}/ and {split}annot/; "
                     "give the folder that holds both as root"
                 )
-        named = (path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
-        paths = sorted(path for path in named if not is_hidden(path, images))
+        paths = sorted(list_by_stem(images, PICTURES).values())
         self.files = [(path, annotations / f"{path.stem}.png") for path in paths]
-        if not self.files:
-            raise FileNotFoundError(f"no images in {images}: put those of the {split} split there")
         for image, annotation in self.files:
             if not annotation.is_file():
                 raise FileNotFoundError(f"{image} has no annotation: expected {annotation}; add it or remove the image")

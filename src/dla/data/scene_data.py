@@ -7,7 +7,7 @@ from dla.data.segmentation import SegmentationData
 
 
 class SceneData(SegmentationData):
-    """Synthetic scenes: nothing to download.
+    """Synthetic scenes: nothing to download. They are the same whatever the seed is, as a set on disk would be.
 
     Args:
         size: Side of the images, in pixels.
@@ -47,4 +47,4 @@ class SceneData(SegmentationData):
     def scene_options(self, split: Split) -> dict[str, Any]:
         """Which scenes a split has, as their sets take it."""
         count = self.train_images if split == "train" else self.val_images
-        return {"count": count, "size": self.size, "split": split, "seed": self.seed}
+        return {"count": count, "size": self.size, "split": split}

@@ -33,7 +33,7 @@ class SegmentationData(SetData[PixelSet[Any]]):
             once on the device, which a fast accelerator needs, and which asks for images of one size.
         cache: Read every image once, at the start, and keep it in memory, 4 bytes a pixel.
         workers: Processes that load the data; 0 loads in the main process.
-        seed: Seed of order and augmentation, at least 0.
+        seed: Seed of order and augmentation, at least 0; null takes that of `seed_everything`, 0 without one.
         repeat: How often one epoch goes through the training images, augmented differently each time.
     """
 
@@ -55,7 +55,7 @@ class SegmentationData(SetData[PixelSet[Any]]):
         augment: Literal["sample", "batch"] = "sample",
         cache: bool = False,
         workers: int = 2,
-        seed: int = 0,
+        seed: int | None = None,
         repeat: int = 1,
     ) -> None:
         super().__init__(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 from lightning import LightningModule, Trainer
 from PIL import Image, ImageDraw
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
@@ -48,7 +49,7 @@ class ClassShowcase(Showcase):
         rows = sorted(class_rows(measured.confusion, _classes(trainer, measured.confusion)), key=lambda row: row[3])
         table.add_section()
         for name, images, _, accuracy in [row for row in rows if row[1]][:WORST]:
-            table.add_row(f"{name}, {images} images", f"{100 * accuracy:.2f}")
+            table.add_row(escape(f"{name}, {images} images"), f"{100 * accuracy:.2f}")
         return table
 
     def picture(self, data: Any, model: LightningModule) -> None:

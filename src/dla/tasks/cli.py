@@ -10,6 +10,7 @@ from jsonargparse import ArgumentError, Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.distributed import is_torchelastic_launched
 
@@ -81,7 +82,7 @@ class CLI(LightningCLI):
             kwargs["logger"] = loggers(root)
         if self.subcommand == "fit" and trainer.enable_checkpointing is not False:
             self.trainer_defaults["callbacks"] = checkpoints(root, self.model.monitor)
-            kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
+            kwargs["plugins"] = _with_checkpoint_io(self.config_init[self.subcommand].trainer.plugins)
         if is_torchelastic_launched():
             kwargs |= _as_launched(trainer)
         return super().instantiate_trainer(**kwargs)
@@ -134,6 +135,12 @@ def main(args: list[str]) -> int:
 def _ended(args: list[str], message: str, code: int) -> int:
     print(f"dla {args[0]}: {message}", file=sys.stderr)
     return code
+
+
+def _with_checkpoint_io(plugins: Any) -> list[Any]:
+    """What `trainer.plugins` asks for, one or several, and our way to write checkpoints where it brings none."""
+    asked = plugins if isinstance(plugins, list) else [plugins] if plugins else []
+    return asked if any(isinstance(plugin, CheckpointIO) for plugin in asked) else [*asked, AtomicCheckpointIO()]
 
 
 def _as_launched(trainer: Namespace) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import re
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 OPTIONS = {"task": "--model", "model": "--model.network"}
@@ -59,7 +60,7 @@ def check_precision(precision: str, images: Tensor, stem_stride: int) -> None:
 
 
 def check_facts(there: dict[str, Any], here: dict[str, Any]) -> None:
-    """Refuse a checkpoint of another task or network, or of other classes than the data has, or in another order.
+    """Refuse a checkpoint of another task or network, of other classes, or in another order, or normalised otherwise.
 
     Args:
         there: what the checkpoint says; of what it does not say nothing is asked.
@@ -75,6 +76,13 @@ def check_facts(there: dict[str, Any], here: dict[str, Any]) -> None:
                 "another checkpoint"
             )
     _check_classes(there.get("classes"), here.get("classes"))
+    for name in ("mean", "std"):
+        before, now = there.get(name), here.get(name)
+        if before and now and not np.allclose(before, now, rtol=1e-3):
+            raise ValueError(
+                f"the checkpoint's images were normalised with the {name} {before}, and the data's are with {now}: "
+                "give data that normalises as its own did"
+            )
 
 
 def _check_classes(before: list[str] | None, now: list[str] | None) -> None:

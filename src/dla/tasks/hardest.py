@@ -46,7 +46,7 @@ class Hardest(Metric):
         """Add a batch; nothing here waits for the device."""
         losses = F.cross_entropy(logits.float(), labels, ignore_index=NO_CLASS, reduction="none")  # 0 where none counts
         counted = labels != NO_CLASS
-        self.total += losses.sum()
+        self.total = self.total + losses.sum()  # not in place: in bf16-true the state begins in bfloat16
         self.images += counted.sum()
         probability, prediction = logits.float().softmax(1).max(1)
         rows = torch.stack([losses.where(counted, NO_LOSS), index, labels, prediction, probability], 1)

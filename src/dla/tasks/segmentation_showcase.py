@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from lightning import LightningModule, Trainer
 from PIL import Image
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
@@ -23,7 +24,7 @@ class SegmentationShowcase(Showcase):
             return None
         table = Table("class", "IoU %", title=title)
         for name, value in ious.items():
-            table.add_row(name, f"{100 * value:.2f}")
+            table.add_row(escape(name), f"{100 * value:.2f}")
         table.add_section()
         table.add_row("mean IoU", f"{100 * values['miou']:.2f}")
         table.add_row("pixel accuracy", f"{100 * values['accuracy']:.2f}")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from dla.data.sampling import Draw
 from dla.files import atomic_write
 from dla.images import RGB, draw_legend
 
@@ -33,6 +34,7 @@ class Showcase(Callback):
 
     def __init__(self, images: int = 4) -> None:
         self.images, self.began = images, False
+        self.measured: int | None = None  # the epoch, counted from 0, after which `fit` last measured
 
     def table(self, trainer: Trainer, values: dict[str, float], title: str) -> Table | None:
         """The table of the metrics `values`, named without their split."""
@@ -57,7 +59,7 @@ class Showcase(Callback):
         if pl_module.monitor not in trainer.callback_metrics:
             say(trainer, "nothing was measured: validation is switched off, or the run ended before it")
             return
-        self._print(trainer, "val", "validation, last epoch")
+        self._print(trainer, "val", f"validation, {self._when(trainer)}")
         for callback in trainer.checkpoint_callbacks:
             best: Any = getattr(callback, "best_model_score", None)
             if getattr(callback, "monitor", None) and best is not None and best.isfinite():
@@ -75,12 +77,20 @@ class Showcase(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print what `validate` measured."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.measured = trainer.current_epoch
         if trainer.state.fn == "validate":
             self._print(trainer, "val", "validation")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print what `test` measured."""
         self._print(trainer, "test", "test")
+
+    def _when(self, trainer: Trainer) -> str:
+        """The epoch of what is shown; a run that is stopped by its time ends behind it."""
+        done = trainer.current_epoch
+        measured = done if self.measured is None else self.measured + 1
+        return "last epoch" if measured >= done else f"epoch {measured} of {done}"
 
     def _print(self, trainer: Trainer, split: str, title: str) -> None:
         prefix = f"{split}/"
@@ -107,15 +117,11 @@ def shown(data: Any, model: LightningModule, images: int) -> Iterator[tuple[dict
 
     Of an item, `image` is (3, h, w), and so on without the batch's dimension; logits are (classes, h, w).
     """
-    loader = data.val_dataloader()
-    count = len(loader.dataset)
-    wanted = set(np.linspace(0, count - 1, min(images, count)).round().astype(int).tolist())
-    for batch in loader:
-        batch = data.on_after_batch_transfer(batch, 0)
-        for i, index in enumerate(batch["index"].tolist()):
-            if index in wanted:
-                item = {key: values[i] for key, values in batch.items()}
-                yield item, model(item["image"][None].to(model.device))[0].float().cpu()
+    dataset = data.whole("val")  # and no loader, which in a run of several processes has a part of it
+    for index in np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round().astype(int).tolist():
+        batch = data.on_after_batch_transfer(data.collate([dataset[Draw(0, index)]]), 0)
+        item = {key: values[0] for key, values in batch.items()}
+        yield item, model(batch["image"].to(model.device))[0].float().cpu()
 
 
 def denormalised(image: Tensor, data: Any) -> np.ndarray:

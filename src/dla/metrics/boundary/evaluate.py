@@ -20,8 +20,9 @@ from jaxtyping import Int
 from rich.console import Console
 from rich.progress import track
 
-from dla.data.boundary_truth import list_by_stem, list_truths, read_truth
+from dla.data.boundary_truth import list_truths, read_truth
 from dla.files import atomic_write
+from dla.listing import list_by_stem
 from dla.metrics.boundary.counts import MAX_DIST, count_matches, spread_thresholds
 from dla.metrics.boundary.predictions import SUFFIXES, read_prediction
 from dla.metrics.boundary.results import write_results
