@@ -65,6 +65,12 @@ def test_the_orientation_in_exif_is_applied(tmp_path, orientation):
     assert read_image(tmp_path / "a.jpg").size == ((16, 8) if orientation < 5 else (8, 16))
 
 
+def test_a_transparent_level_of_16_bits_is_laid_on_white(tmp_path):
+    image = Image.fromarray(np.array([[300, 40_000]], np.uint16))
+    image.save(tmp_path / "a.png", transparency=300)
+    assert np.asarray(read_image(tmp_path / "a.png"))[0, :, 0].tolist() == [255, 40_000 >> 8]
+
+
 def test_a_file_that_is_no_picture_is_named(tmp_path):
     (tmp_path / "notes.jpg").write_text("hello")
     with pytest.raises(ImageError, match=r"cannot read .*notes\.jpg as an image"):

@@ -37,7 +37,9 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers of unknown range; convert it to 8 bits")
     if image.mode.startswith("I"):  # `convert` would clip 16 bits at 255
-        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+        levels = np.asarray(image).clip(0, 65535)
+        levels = np.where(levels == image.info.get("transparency"), 65535, levels)
+        return Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB")
     if image.mode.endswith(("A", "a")) or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

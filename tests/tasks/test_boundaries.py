@@ -236,8 +236,8 @@ def test_a_run_with_a_sampled_annotator_goes_on_bit_for_bit(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_classes": 3}, "boundaries need .* 2 classes.*3 classes"),
-        ({"network": "dla34"}, "boundaries need a dense predictor"),
+        ({"num_classes": 3}, "boundaries need 2 classes, background and boundary, not 3"),
+        ({"network": "dla34"}, "dla34 classifies whole images; dla34up gives a class to each pixel"),
         ({"edge_weight": -1.0}, "edge_weight is -1.0; expected a number above 0, or null"),
     ],
 )

@@ -14,7 +14,7 @@ SETTINGS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.02}
 def test_an_optimizer_takes_every_parameter_once(kind, expected):
     model = dla.create_model("dla46_c", num_classes=3)
     for decay_norms in (True, False):
-        optimizer = make_optimizer(model, kind, decay_norms=decay_norms, **SETTINGS)
+        optimizer = make_optimizer([model], kind, decay_norms=decay_norms, **SETTINGS)
         assert type(optimizer) is expected
         taken = [id(p) for group in optimizer.param_groups for p in group["params"]]
         assert sorted(taken) == sorted(id(p) for p in model.parameters())
@@ -22,14 +22,14 @@ def test_an_optimizer_takes_every_parameter_once(kind, expected):
 
 
 def test_decay_takes_all_alike_as_the_authors_had_it():
-    (group,) = make_optimizer(dla.create_model("dla46_c"), "sgd", decay_norms=True, **SETTINGS).param_groups
+    (group,) = make_optimizer([dla.create_model("dla46_c")], "sgd", decay_norms=True, **SETTINGS).param_groups
     assert (group["weight_decay"], group["momentum"]) == (0.02, 0.9)
 
 
 @pytest.mark.parametrize("name", ["dla46_c", "dla46_cup"])
 def test_decay_leaves_out_norms_biases_and_what_a_network_names(name):
     model = dla.create_model(name, num_classes=3)
-    groups = make_optimizer(model, "adamw", decay_norms=False, **SETTINGS).param_groups
+    groups = make_optimizer([model], "adamw", decay_norms=False, **SETTINGS).param_groups
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     for key, parameter in model.named_parameters():
         kept = parameter.ndim == 1 or key in model.no_weight_decay()
@@ -39,9 +39,18 @@ def test_decay_leaves_out_norms_biases_and_what_a_network_names(name):
 @pytest.mark.parametrize("name", ["timm/resnet10t", "torchvision/squeezenet1_1"])
 def test_decay_leaves_out_norms_and_biases_of_networks_of_others(name):
     model = dla.create_model(name, num_classes=3)
-    groups = make_optimizer(model, "adamw", decay_norms=False, **SETTINGS).param_groups
+    groups = make_optimizer([model], "adamw", decay_norms=False, **SETTINGS).param_groups
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     assert {(p.ndim > 1, decay[id(p)]) for p in model.parameters()} == {(True, 0.02), (False, 0)}
+
+
+def test_what_is_trained_beside_a_network_decays_alike():
+    network, beside = dla.create_model("dla46_c", num_classes=3), torch.nn.Conv2d(4, 2, 1)
+    for modules in ([network, beside], [network, torch.nn.ModuleList()]):
+        groups = make_optimizer(modules, "adamw", decay_norms=False, **SETTINGS).param_groups
+        decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+        assert len(decay) == sum(len(list(module.parameters())) for module in modules)
+        assert (decay.get(id(beside.weight), 0.02), decay.get(id(beside.bias), 0)) == (0.02, 0)
 
 
 def test_the_rate_follows_the_batch():

@@ -39,16 +39,17 @@ class Figures(NamedTuple):
         low: of the fastest round.
         high: of the slowest.
         images_per_second: by the median.
-        of_matmul: share of the machine's peak of floating-point operations, at the multiply-accumulates of the network.
-        of_copy: share of its bandwidth, at the bytes that must be moved.
+        of_matmul: share of the machine's peak of floating-point operations, at the multiply-accumulates of the network;
+            None where they could not be counted.
+        of_copy: share of its bandwidth, at the bytes that must be moved; None likewise.
     """
 
     milliseconds: float
     low: float
     high: float
     images_per_second: float
-    of_matmul: float
-    of_copy: float
+    of_matmul: float | None
+    of_copy: float | None
 
 
 def figures(row: Measured, costs: Costs, peak: Peak) -> Figures:
@@ -62,8 +63,8 @@ def figures(row: Measured, costs: Costs, peak: Peak) -> Figures:
         1000 * min(row.rounds),
         1000 * max(row.rounds),
         job.batch / seconds,
-        operations / seconds / peak.flops,
-        moved / seconds / peak.bandwidth,
+        operations / seconds / peak.flops if costs.macs else None,
+        moved / seconds / peak.bandwidth if costs.macs else None,
     )
 
 
@@ -127,7 +128,7 @@ def _cells(measured: Measured, session: Session) -> list[str]:
     times = [_rounded(f.milliseconds), f"{_rounded(f.low)} - {_rounded(f.high)}", f"{f.images_per_second:.1f}"]
     known = known_fact(measured)
     last = "not counted" if known is None else f"{known:.1e}" if job.work == INFERENCE else f"{known:.1f}"
-    shares = [f"{share:.0%}" if share else "not counted" for share in (f.of_matmul, f.of_copy)]
+    shares = ["not counted" if share is None else f"{share:.0%}" for share in (f.of_matmul, f.of_copy)]
     return [*name, *times, *shares, last]
 
 
@@ -161,7 +162,7 @@ def _results(session: Session) -> list[list[Any]]:
         numbers: list[Any] = [""] * (len(Figures._fields) + len(known))
         if not measured.error:
             both = [known_fact(measured), ""] if row.job.work == INFERENCE else ["", known_fact(measured)]
-            numbers = [f"{n:.6g}" if n else "" for n in figures(measured, costs, session.peak)] + both
+            numbers = ["" if n is None else f"{n:.6g}" for n in figures(measured, costs, session.peak)] + both
         rounds = " ".join(f"{1000 * s:.6g}" for s in measured.rounds)
         facts = ["x".join(map(str, row.job.size)) if name == "size" else getattr(row.job, name) for name in names]
         lines.append([*facts, row.recompute, *numbers, costs.parameters, costs.macs, rounds, measured.error])

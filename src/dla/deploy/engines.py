@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dla.deploy import runtimes
 from dla.deploy.errors import DeployError
 from dla.deploy.fold import folded
-from dla.deploy.outputs import Run, check, difference, flat, like, tolerance_for
+from dla.deploy.outputs import Run, as_run, check, difference, flat, like, tolerance_for
 from dla.deploy.replace import copied
 from dla.deploy.torch_engines import compiled, eager
 from dla.wrappers import unwrapped
@@ -101,14 +101,9 @@ def optimize(
         run = runtimes.engine(engine, ready, example.clone(), threads=threads, calibration=calibration)
     allowed = max(tolerance_for(images, engine) for images in (example, own)) if tolerance is None else tolerance
     # What 8 bits compute differs, but what they are made of must not.
-    found = run(example.clone()) if precision == "float32" else _answers(ready, example)
-    check(difference(expected, found), engine, allowed)
+    exact = run if precision == "float32" else as_run(ready)
+    check(difference(expected, exact(example.clone())), engine, allowed)
     return Deployed(run, answer, engine=engine, precision=precision, example=example)
-
-
-@torch.inference_mode()
-def _answers(model: nn.Module, images: Tensor) -> list[Tensor]:
-    return flat(model(images.clone()))
 
 
 def _in_own_precision(model: nn.Module, images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dla.deploy import folded
 from dla.deploy.errors import explained
-from dla.deploy.outputs import TOLERANCE, Metadata, Run, check, flat
+from dla.deploy.outputs import TOLERANCE, Metadata, Run, as_run, check
 from dla.deploy.replace import copied
 from dla.deploy.runtimes import RUNTIMES, Batches, module_of
 from dla.export.compare import Compared, Shape, compare, noise, sample, shapes_to_compare
@@ -71,16 +71,12 @@ def export(
             run = runtime.load(file, threads=None)
         compared = [compare(run, one, format) for one in samples]
         # What 8 bits compute differs, but what they are made of must not.
-        exact = compared if calibration is None else [compare(_run(ready), one, format) for one in samples]
+        exact = compared if calibration is None else [compare(as_run(ready), one, format) for one in samples]
         for found in exact:
             check(found.difference, f"{path}, for images of {found.shape},", tolerance)
         if measure is not None:
             measure(run)
     return compared
-
-
-def _run(model: nn.Module) -> Run:
-    return torch.inference_mode()(lambda images: flat(model(images)))
 
 
 def _check_arguments(path: Path, format: str, int8: bool, model: nn.Module) -> None:

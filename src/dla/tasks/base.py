@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from dla.arguments import check_options
 from dla.data.sampling import draw_seed, global_seed
@@ -124,15 +124,19 @@ class Task(LightningModule):
         return images.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One optimizer over all parameters."""
+        """One optimizer over all that is trained."""
         return make_optimizer(
-            self.model,
+            self.trained(),
             self.optimizer,
             lr=self.full_rate(),
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             decay_norms=self.decay_norms,
         )
+
+    def trained(self) -> list[nn.Module]:
+        """The modules whose parameters are optimized."""
+        return [self.model]
 
     def full_rate(self) -> float:
         """The learning rate that the schedule multiplies, for the images of a step of this run."""

@@ -10,16 +10,15 @@ from lightning import Callback
 from torch import Tensor, nn
 
 from dla.data.sample import IGNORE_INDEX
-from dla.inference import predict_probabilities
 from dla.metrics.boundary import BoundaryMetric
-from dla.models import DensePredictor
 from dla.models.heads import DenseHead
-from dla.tasks.base import Batch, Task
+from dla.tasks.base import Batch
 from dla.tasks.boundary_showcase import BoundaryShowcase
+from dla.tasks.dense import DenseTask
 from dla.tasks.unseen import UnseenClasses
 
 
-class BoundaryTask(Task):
+class BoundaryTask(DenseTask):
     """Trains a dense predictor to tell boundary from background; measures ODS, OIS and AP on thinned maps.
 
     Args:
@@ -33,10 +32,7 @@ class BoundaryTask(Task):
         test_thresholds: Thresholds at which `validate` and `test` measure.
         max_dist: Tolerance of a match, as a part of the image's diagonal; 0.011 for NYUD.
         nms: How maps are thinned before they are measured: hed, rcf or none.
-        test_scales: Sizes of the image over which `validate` and `test` average.
-        test_flip: Average over mirrored images as well, in `validate` and `test`.
-        window: Side in pixels of the windows that `validate` and `test` cut large images into; null for none.
-        **settings: The others of `Task`.
+        **settings: Those of `DenseTask`, and the others of `Task`.
     """
 
     kind = "boundaries"
@@ -55,21 +51,14 @@ class BoundaryTask(Task):
         test_thresholds: int = 99,
         max_dist: float = 0.0075,
         nms: Literal["hed", "rcf", "none"] = "hed",
-        test_scales: list[float] | None = None,
-        test_flip: bool = False,
-        window: int | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(network=network, num_classes=num_classes, **settings)
-        if num_classes != 2 or not isinstance(self.model, DensePredictor):
-            raise ValueError(
-                f"boundaries need a dense predictor such as dla34up and 2 classes, background and boundary; "
-                f"got {self.network} and {num_classes} classes"
-            )
+        if num_classes != 2:
+            raise ValueError(f"boundaries need 2 classes, background and boundary, not {num_classes}")
         if edge_weight is not None and edge_weight <= 0:
             raise ValueError(f"edge_weight is {edge_weight}; expected a number above 0, or null to balance each image")
         self.edge_weight, self.side_weight, self.watch = edge_weight, side_weight, watch
-        self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
         self.steps = torch.compile(self.model.forward_steps) if self.compiles else self.model.forward_steps
         specs = self.model.decoder.step_specs[:-1] if side_weight else []
         self.side_heads = nn.ModuleList(DenseHead(spec.channels, num_classes, spec.stride) for spec in specs)
@@ -81,16 +70,9 @@ class BoundaryTask(Task):
             }
         )
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One optimizer over the network and the heads of its side outputs, which no checkpoint's user needs."""
-        optimizer = super().configure_optimizers()
-        if self.side_heads:
-            optimizer.add_param_group({"params": list(self.side_heads.parameters())})
-        return optimizer
-
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
-        """Logits of every pixel: background, boundary."""
-        return self.run(images)
+    def trained(self) -> list[nn.Module]:
+        """The network and the heads of its side outputs, which no checkpoint's user needs."""
+        return [self.model, self.side_heads]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -114,7 +96,7 @@ class BoundaryTask(Task):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Match boundaries, over the scales, flips and windows asked for."""
-        self._match("test", predict_probabilities(self, batch["image"], **self.inference), batch["truths"])
+        self._match("test", self.probabilities(batch["image"]), batch["truths"])
 
     def on_validation_epoch_end(self) -> None:
         """Log what was matched."""

@@ -1,5 +1,6 @@
 """The optimizers that a job chooses from, what their weight decay takes, and how the rate follows the batch."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,26 +12,31 @@ Optimizer = Literal["sgd", "adamw", "lamb"]
 
 
 def make_optimizer(
-    model: nn.Module, kind: Optimizer, *, lr: float, momentum: float, weight_decay: float, decay_norms: bool
+    modules: Sequence[nn.Module], kind: Optimizer, *, lr: float, momentum: float, weight_decay: float, decay_norms: bool
 ) -> torch.optim.Optimizer:
-    """An optimizer of all parameters of a network.
+    """An optimizer of all parameters of networks and what is trained beside them.
 
     Args:
-        model: The network.
+        modules: The networks.
         kind: "sgd", "adamw", or "lamb" by timm, which clips the norm of all gradients to 1.
         lr: Learning rate.
         momentum: Of SGD.
         weight_decay: See the next.
         decay_norms: Whether norms and biases decay too; if not, neither does what `model.no_weight_decay()` names,
-            where the network has it, as ours and timm's transformers do.
+            where a network has it, as ours and timm's transformers do.
     """
-    parameters: Any = model.parameters()
-    if not decay_norms:
-        named: Any = getattr(model, "no_weight_decay", tuple)()
-        parameters = param_groups_weight_decay(model, weight_decay, no_weight_decay_list=named)
+    split = [_groups(module, weight_decay, decay_norms) for module in modules]
+    groups = [group for groups in split for group in groups if group["params"]]
     if kind == "sgd":
-        return torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay)
-    return {"adamw": torch.optim.AdamW, "lamb": Lamb}[kind](parameters, lr, weight_decay=weight_decay)
+        return torch.optim.SGD(groups, lr, momentum, weight_decay=weight_decay)
+    return {"adamw": torch.optim.AdamW, "lamb": Lamb}[kind](groups, lr, weight_decay=weight_decay)
+
+
+def _groups(module: nn.Module, weight_decay: float, decay_norms: bool) -> list[dict[str, Any]]:
+    if decay_norms:
+        return [{"params": list(module.parameters())}]
+    named: Any = getattr(module, "no_weight_decay", tuple)()
+    return param_groups_weight_decay(module, weight_decay, no_weight_decay_list=named)
 
 
 def images_a_step(trainer: Trainer) -> int:

@@ -11,24 +11,20 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from dla.data.sample import IGNORE_INDEX
-from dla.inference import predict_probabilities
-from dla.models import DensePredictor
-from dla.tasks.base import Batch, Task
+from dla.tasks.base import Batch
+from dla.tasks.dense import DenseTask
 from dla.tasks.segmentation_showcase import SegmentationShowcase
 from dla.tasks.unseen import UnseenClasses
 
 
-class SegmentationTask(Task):
+class SegmentationTask(DenseTask):
     """Trains a dense predictor with cross-entropy; measures IoU per class, mean IoU and pixel accuracy.
 
     Args:
         network: Name of a dense predictor, such as dla34up; dla46_cup.camvid starts from those weights.
         num_classes: Given by the data.
         class_weights: Weight of each class in the loss; null for equal weights.
-        test_scales: Sizes of the image over which `validate` and `test` average.
-        test_flip: Average over mirrored images as well, in `validate` and `test`.
-        window: Side in pixels of the windows that `validate` and `test` cut large images into; null for none.
-        **settings: The others of `Task`.
+        **settings: Those of `DenseTask`, and the others of `Task`.
     """
 
     kind = "segmentation"
@@ -41,18 +37,11 @@ class SegmentationTask(Task):
         network: str = "dla34up",
         num_classes: int,
         class_weights: list[float] | None = None,
-        test_scales: list[float] | None = None,
-        test_flip: bool = False,
-        window: int | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(network=network, num_classes=num_classes, **settings)
         if class_weights is not None and len(class_weights) != num_classes:
             raise ValueError(f"class_weights must name {num_classes} weights, one per class, not {len(class_weights)}")
-        if not isinstance(self.model, DensePredictor):
-            dense = f"{network.rpartition('/')[2]}+ida" if "/" in network else f"{network}up"
-            raise ValueError(f"{network} classifies whole images; {dense} gives a class to each pixel")
-        self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
         # The readers have checked the labels; to check again means to wait for the device at every batch.
@@ -63,10 +52,6 @@ class SegmentationTask(Task):
                 "accuracy": MulticlassAccuracy(average="micro", **options),
             }
         )
-
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
-        """Logits of every pixel."""
-        return self.run(images)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -81,8 +66,7 @@ class SegmentationTask(Task):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count pixels, over the scales, flips and windows asked for."""
-        probabilities = predict_probabilities(self, batch["image"], **self.inference)
-        self.metrics.update(probabilities.argmax(1), batch["mask"])
+        self.metrics.update(self.probabilities(batch["image"]).argmax(1), batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
         """Log what was counted."""

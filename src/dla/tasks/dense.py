@@ -1,0 +1,50 @@
+"""What the jobs with a prediction for each pixel share: a dense predictor, and how it is measured."""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from dla.inference import predict_probabilities
+from dla.models import DensePredictor
+from dla.tasks.base import Task
+
+
+class DenseTask(Task):
+    """Trains a dense predictor; a subclass gives the loss and the metrics.
+
+    Args:
+        network: Name of a dense predictor, such as dla34up.
+        num_classes: Given by the data.
+        test_scales: Sizes of the image over which `validate` and `test` average.
+        test_flip: Average over mirrored images as well, in `validate` and `test`.
+        window: Side in pixels of the windows that `validate` and `test` cut large images into; null for none.
+        **settings: The others of `Task`.
+
+    Raises:
+        ValueError: the network is no dense predictor.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: str = "dla34up",
+        num_classes: int,
+        test_scales: list[float] | None = None,
+        test_flip: bool = False,
+        window: int | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(network=network, num_classes=num_classes, **settings)
+        if not isinstance(self.model, DensePredictor):
+            dense = f"{network.rpartition('/')[2]}+ida" if "/" in network else f"{network}up"
+            raise ValueError(f"{network} classifies whole images; {dense} gives a class to each pixel")
+        self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
+        """Logits of every pixel."""
+        return self.run(images)
+
+    def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
+        """Of every pixel, over the scales, flips and windows asked for."""
+        return predict_probabilities(self, images, **self.inference)
