@@ -174,7 +174,9 @@ def test_the_maps_of_a_network_are_fused_as_the_network(tmp_path):
     torch.manual_seed(0)
     classifier, x = dla.create_model("dla46_c", num_classes=3), torch.randn(2, 3, 70, 65)
     maps = dla.create_model("dla46_c", features_only=True, out_indices=[2, 3, 5])
+    maps.body.pretrained_cfg = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.2, 0.2], "url": "x"}
     fused = dla.aggregate(maps).eval()
+    assert fused.pretrained_cfg == {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.2, 0.2]}
     assert [spec.stride for spec in fused.backbone.feature_specs] == [4, 8, 32]
     dla.load_weights(fused.backbone, classifier.state_dict())
     found = fused.backbone(x)
@@ -268,6 +270,7 @@ def test_names():
         ),
         (lambda: dla.create_model("dla34", output_stride=4), ValueError, "8, 16 or 32, not 4"),
         (lambda: dla.create_model("dla34", global_pool=""), ValueError, "needs pooled features"),
+        (lambda: dla.create_model("dla34", num_classes="10"), ValueError, "num_classes is '10'; expected a whole"),
         (lambda: dla.create_model("dla34", out_indices=[1]), ValueError, "features_only=True"),
         (lambda: dla.create_model("dla34", features_only=True, out_indices=[]), ValueError, "empty"),
         (lambda: dla.create_model("dla34", features_only=True, out_indices=0), ValueError, "6 feature maps: 0 is"),

@@ -19,6 +19,8 @@ def take_indices(count: int, indices: int | Sequence[int] | None) -> list[int]:
         return list(range(count))
     if isinstance(indices, str):
         raise ValueError(f"out_indices is {indices!r}; expected a number of feature maps, or a list of their indices")
+    if isinstance(indices, Integral):  # numpy's as well
+        indices = int(indices)
     if not isinstance(indices, int) and not all(isinstance(i, Integral) for i in indices):
         raise ValueError(f"out_indices is {indices!r}; expected whole numbers")
     chosen = range(count - indices, count) if isinstance(indices, int) else [i + count if i < 0 else i for i in indices]

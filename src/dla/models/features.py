@@ -24,6 +24,11 @@ class Features(nn.Module):
         self.feature_specs: list[FeatureSpec] = [model.feature_specs[i] for i in self.out_indices]
 
     @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        """What is known of the network's weights: mean and std of their images among others."""
+        return self.body.pretrained_cfg
+
+    @property
     def feature_info(self) -> Any:
         """timm's `FeatureInfo` of the maps given."""
         from timm.models import FeatureInfo

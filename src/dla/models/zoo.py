@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence, Set
 from fnmatch import fnmatch
 from inspect import signature
+from numbers import Integral
 from typing import Any
 
 from torch import nn
@@ -83,6 +84,8 @@ def _create(
     """As `create_model`."""
     # As timm has it, None stands for the default.
     options = {key: value for key, value in options.items() if value is not None}
+    if not isinstance(num_classes := options.get("num_classes", 1), Integral):
+        raise ValueError(f"num_classes is {num_classes!r}; expected a whole number")
     if "+" in name:
         return _aggregated(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
     if "/" in name:
