@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._ops import HigherOrderOperator
 
 aten = torch.ops.aten
 
@@ -87,6 +88,15 @@ def step(operation: Any, arguments: Sequence[Any], options: dict[str, Any], out:
 def fused_again(operation: Any, arguments: Sequence[Any], macs: int) -> bool:
     """Whether a compiler should compute the results of an operation again; `macs` is that of `step`."""
     return operation in ELEMENTWISE or _cheap_convolution(operation, arguments, macs)
+
+
+@cache
+def concerns(operation: Any) -> bool:
+    """Whether the operation writes to one of its arguments, or has results that may be computed again."""
+    if isinstance(operation, HigherOrderOperator):
+        return False
+    cheap = operation in BATCH_NORMS or operation in REPEATABLE or operation is aten.convolution.default
+    return cheap or overwrites(operation)
 
 
 @cache

@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import HigherOrderOperator
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dla.recompute.notes import Notes, fills
-from dla.recompute.operations import WITHOUT_GRAD, step, tensors, written
+from dla.recompute.operations import WITHOUT_GRAD, concerns, step, tensors, written
 from dla.recompute.recipe import Kept, Place, Recipe
 
 MACS = 64  # see `recomputing`; the knee of the curve of memory against time in benchmarks/README.md
@@ -37,7 +36,7 @@ class Recording(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and note how to run it again."""
         options = kwargs or {}
-        if isinstance(func, HigherOrderOperator):
+        if not concerns(func):
             return func(*args, **options)
         changed = written(func, args, options)
         for tensor in changed:
