@@ -16,7 +16,8 @@ def read_truth(path: str | Path) -> Bool[np.ndarray, "annotators h w"]:
     """The boundary pixels that each annotator marked, True on the boundary.
 
     A `.mat` file is read in the layout of BSDS500: a cell `groundTruth` with one structure per annotator, whose field
-    `Boundaries` is the map. A PNG is one annotator; what is not zero is boundary, whatever a transparency layer says.
+    `Boundaries` is the map. A PNG is one annotator; what is not zero, in a palette not black, is
+    boundary, whatever a transparency layer says.
 
     Raises:
         FileNotFoundError: there is no such file.
