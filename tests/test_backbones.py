@@ -210,6 +210,31 @@ def test_a_map_is_not_overwritten_by_the_stage_that_reads_it():
             torch.testing.assert_close(found, own)
 
 
+class InPlace(nn.Module):
+    """What it does to the first map, tracing may lose."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change, self.first, self.second = change, nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 16, 3, 2, 1)
+
+    def forward(self, x):
+        first = self.first(x)
+        self.change(first)
+        return self.second(first).mean((2, 3))
+
+
+@pytest.mark.parametrize("change", [torch.relu_, lambda x: x.mul_(3), lambda x: nn.functional.relu(x, inplace=True)])
+def test_what_tracing_loses_is_refused(change):
+    with pytest.raises(ValueError, match=r"InPlace cannot be taken apart into first, second \(something in it is comp"):
+        adapt(InPlace(change))
+
+
+@torch.no_grad()
+def test_what_tracing_keeps_is_taken():
+    module, x = InPlace(lambda x: nn.functional.relu(x)), torch.randn(1, 3, 64, 96)
+    torch.testing.assert_close(adapt(module)(x)[1], module.second(module.first(x)))
+
+
 @torch.no_grad()
 def test_patches_of_14_pixels_give_strides_7_14_and_28():
     maps = SimplePyramid(Maps(timm_like_patches(14)))

@@ -67,6 +67,11 @@ def test_soft_maps_without_suppression_are_minded(folders, tmp_path, capsys):
     assert "most pixels of" not in capsys.readouterr().err
 
 
+def test_a_map_without_truth_is_not_looked_at(folders, tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "maps" / "_legend.png")
+    assert evaluate(folders, tmp_path / "out") == 0
+
+
 def test_the_benchmark_is_what_is_measured_by_default(folders, tmp_path):
     assert main(["evaluate-boundaries", *folders, "--output", str(tmp_path / "out")]) == 0
     table = json.loads((tmp_path / "out" / "results.json").read_text())

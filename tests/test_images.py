@@ -99,6 +99,14 @@ def test_what_is_hidden_is_no_picture_of_a_folder(tmp_path):
     assert find_images([f"{tmp_path}/._a.jpg"]) == [tmp_path / "._a.jpg"]  # named, it is taken
 
 
+def test_links_in_a_circle_are_followed_once(tmp_path):
+    shown = [tmp_path / "a.jpg", tmp_path / "deep" / "b.png"]
+    touch(*shown)
+    for name in ("one", "two"):
+        (tmp_path / "deep" / name).symlink_to(tmp_path)
+    assert list_images(tmp_path, deep=True) == shown
+
+
 def test_patterns_go_into_folders_and_skip_them(tmp_path):
     touch(tmp_path / "a.png", tmp_path / "deep" / "c.png", tmp_path / "folder.png" / "x.txt")
     assert find_images([f"{tmp_path}/*.png"]) == [tmp_path / "a.png"]

@@ -82,10 +82,26 @@ def test_a_network_whose_building_looks_at_numbers():
     assert training_memory(lambda: dla.create_model("timm/convnext_atto", num_classes=2), (64, 64), 2) > 0
 
 
+def test_what_is_frozen_needs_less():
+    """A linear probe keeps no maps for gradients that nobody wants."""
+
+    def probe() -> nn.Module:
+        model = dla.create_model("timm/resnet18", num_classes=2).requires_grad_(False)
+        model.fc.requires_grad_(True)
+        return model
+
+    whole = training_memory(lambda: dla.create_model("timm/resnet18", num_classes=2), SIDES)
+    assert 0 < training_memory(probe, SIDES) < whole / 2
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda: training_memory(chain(1)), TypeError, "is a Sequential; expected a function that makes it"),
+        (lambda: training_memory("dla34"), TypeError, "is a str; expected a function that makes it"),
+        (lambda: training_memory(lambda: chain(1), (0, 64)), ValueError, r"size is \(0, 64\); expected height"),
+        (lambda: training_memory(lambda: chain(1), "64"), ValueError, "size is '64'; expected height"),
+        (lambda: training_memory(lambda: chain(1).requires_grad_(False), SIDES), ValueError, "nothing in the network"),
         (lambda: training_memory(lambda: chain(1), 64), ValueError, "size is 64; expected height and width"),
         (lambda: training_memory(lambda: chain(1), SIDES, 0), ValueError, "batch is 0; expected .* at least 1"),
         (

@@ -313,3 +313,14 @@ def test_classifiers_are_traced_by_fx():
     model, x = dla.create_model("dla46_c").eval(), torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(torch.fx.symbolic_trace(model)(x), model(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1, 300])
+def test_statistics_in_half_precision_are_not_computed_with(dtype, scale):
+    """The inverse variance of large numbers is 0 in float16, in which a CPU returns statistics of such weights."""
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 1)).to(dtype)
+    x = (scale * torch.randn(4, 3, 16, 16)).to(dtype)
+    plain, efficient = trained(model, x, enable=False), trained(model, x)
+    for name, gradient in plain[1].items():
+        assert torch.equal(gradient, efficient[1][name]), name

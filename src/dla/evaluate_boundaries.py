@@ -12,6 +12,7 @@ from rich.console import Console
 
 from dla.arguments import number
 from dla.data.boundary_folders import read_names
+from dla.data.boundary_truth import list_truths
 from dla.listing import list_by_stem
 from dla.machine import cores
 from dla.metrics.boundary import (
@@ -68,7 +69,7 @@ def main(argv: list[str]) -> int:
     try:
         protocol = Protocol(arguments.thresholds, arguments.max_dist, _suppression(arguments))
         if protocol.nms is None:
-            _mind_soft_maps(arguments.predictions)
+            _mind_soft_maps(arguments.predictions, arguments.ground_truth)
         scores = evaluate_folders(
             arguments.predictions,
             arguments.ground_truth,
@@ -138,9 +139,10 @@ def _suppression(arguments: argparse.Namespace) -> Suppression | None:
     return replace(PRESETS[arguments.nms], **options)
 
 
-def _mind_soft_maps(predictions: Path) -> None:
+def _mind_soft_maps(predictions: Path, truths: Path) -> None:
     """Say so where the first map was not suppressed: its numbers would be low, and slow to come by."""
-    first = next(iter(list_by_stem(predictions, SUFFIXES).values()), None)
+    drawn, predicted = list_truths(truths), list_by_stem(predictions, SUFFIXES)
+    first = next((path for name, path in predicted.items() if name in drawn), None)
     if first is not None and (read_prediction(first) > 0).mean() > 0.5:
         print(
             f"dla evaluate-boundaries: note: most pixels of {first} are above 0, as in maps straight from a network; "

@@ -70,7 +70,13 @@ def is_hidden(path: str | Path, folder: str | Path) -> bool:
 
 
 def _files(folder: Path, suffixes: Collection[str], deep: bool) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder, followlinks=True):
+    seen_folders: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen_folders:  # links may lead in a circle
+            folders.clear()
+            continue
+        seen_folders.add(real)
+        folders.sort()
         paths = (Path(parent, name) for name in names)
         seen = (path for path in paths if path.suffix.lower() in suffixes and not is_hidden(path, folder))
         yield from (path for path in seen if path.is_file())  # a link may lead nowhere

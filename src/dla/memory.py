@@ -31,8 +31,9 @@ def training_memory(
             recompute unless `set_memory_efficient(False)` says otherwise.
 
     Raises:
-        TypeError: `make_model` is a network and no function.
-        ValueError: `size` or `batch` is none, or the network gives something other than one tensor.
+        TypeError: `make_model` is no function.
+        ValueError: `size` or `batch` is none, the network gives something other than one tensor, or nothing in it is
+            trained.
     """
     _check(make_model, size, batch)
     # Here, since they take as long to import as torch itself.
@@ -43,7 +44,7 @@ def training_memory(
         return sum(counts[kind] for counts in tracker.get_tracker_snapshot(when).values() for kind in kinds)
 
     with torch.device("meta"):  # where values that decide how a network is built are real, unlike in the fake mode
-        model = make_model().train()
+        model = _frozen_as_buffers(make_model().train())
     if torch.__version__ < "2.10" and (recompute is not None or recomputes(model)):
         warnings.warn(
             f"torch {torch.__version__} counts too much where maps are computed again: use 2.10", stacklevel=2
@@ -62,15 +63,31 @@ def training_memory(
 
 
 def _check(make_model: object, size: object, batch: int) -> None:
-    if isinstance(make_model, nn.Module):
+    if isinstance(make_model, nn.Module) or not callable(make_model):
         raise TypeError(
             f"make_model is a {type(make_model).__name__}; expected a function that makes it, as lambda: "
             'dla.create_model("dla34")'
         )
-    if not isinstance(size, Sequence) or len(size) != 2:
+    if isinstance(size, str) or not isinstance(size, Sequence) or len(size) != 2 or not all(map(_positive, size)):
         raise ValueError(f"size is {size!r}; expected height and width, such as (224, 224)")
-    if batch < 1:
+    if not _positive(batch):
         raise ValueError(f"batch is {batch}; expected a number of images of at least 1")
+
+
+def _positive(number: object) -> bool:
+    return isinstance(number, int) and number >= 1
+
+
+def _frozen_as_buffers(model: nn.Module) -> nn.Module:
+    """MemTracker hooks every parameter, which one without a gradient refuses; buffers it counts alike."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError("nothing in the network is trained: set requires_grad of some of its parameters")
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if not parameter.requires_grad:
+                delattr(module, name)
+                module.register_buffer(name, parameter.detach())
+    return model
 
 
 def _loss(out: object) -> Tensor:

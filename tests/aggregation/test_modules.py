@@ -163,3 +163,14 @@ def test_any_block_exports():
     x = torch.randn(1, 8, 6, 6)
     exported = torch.export.export(model, (x,)).module()
     torch.testing.assert_close(exported(x), model(x))
+
+
+@pytest.mark.parametrize("structure", ["tree", "reentrant", "merged"])
+def test_the_first_block_may_not_overwrite_what_joins(structure):
+    stage = HierarchicalAggregation(preactivated(2, inplace=False), 8, structure=structure, join_channels=8)
+    x = torch.randn(2, 8, 6, 5)
+    stage(x, x)
+    stage.blocks[0][0] = nn.ReLU(inplace=True)
+    stage(x.clone(), x)  # no node reads the copy
+    with pytest.raises(RuntimeError, match="overwrites its input"):
+        stage(x, x)

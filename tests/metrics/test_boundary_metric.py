@@ -85,3 +85,12 @@ def test_numbers_of_images_must_agree():
     probabilities, truths = batch(0)
     with pytest.raises(ValueError, match="shorter"):
         BoundaryMetric(thresholds=2).update(probabilities, truths[:1])
+
+
+def test_of_a_batch_with_an_error_nothing_is_counted():
+    probabilities, truths = batch(0)
+    metric = BoundaryMetric(thresholds=2)
+    with pytest.raises(ValueError, match="shorter"):
+        metric.update(probabilities, truths[:1])
+    assert not metric.totals.any()
+    assert not metric.best.any()

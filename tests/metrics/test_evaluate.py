@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+from scipy.sparse import csc_matrix
 
 from dla.data.boundary_truth import list_truths, read_truth
 from dla.metrics.boundary import (
@@ -82,7 +83,8 @@ def test_formats_are_read_alike(tmp_path):
     Image.fromarray(grey).save(tmp_path / "a.png")
     np.save(tmp_path / "a.npy", grey / 255)
     savemat(tmp_path / "a.mat", {"anything": grey / 255})
-    maps = [read_prediction(tmp_path / f"a.{suffix}") for suffix in ("png", "npy", "mat")]
+    savemat(tmp_path / "sparse.mat", {"anything": csc_matrix(grey / 255)})
+    maps = [read_prediction(tmp_path / name) for name in ("a.png", "a.npy", "a.mat", "sparse.mat")]
     assert all(np.array_equal(edges, grey / 255) for edges in maps)
 
 
@@ -147,6 +149,12 @@ def test_a_missing_prediction_is_named(benchmark):
     assert not benchmark.output.exists()
 
 
+def test_names_must_name_something(benchmark):
+    with pytest.raises(ValueError, match="names is empty: name some images, or give None for all"):
+        evaluate_folders(*benchmark, FEW, names=[])
+    assert not benchmark.output.exists()
+
+
 def test_predictions_without_truth_are_left_out(benchmark):
     (benchmark.truths / "a.mat").unlink()
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(benchmark.predictions / "b_thin.png")
@@ -179,7 +187,9 @@ def test_wrong_files_are_named(tmp_path):
     savemat(tmp_path / "two.mat", {"a": np.eye(3), "b": np.eye(3)})
     (tmp_path / "broken.mat").write_bytes(b"no")
     (tmp_path / "a.jpg").touch()
-    for name in ("colour.png", "deep.png", "two.mat", "broken.mat", "a.jpg"):
+    np.savez(tmp_path / "several.npz", np.eye(3))
+    (tmp_path / "several.npz").rename(tmp_path / "several.npy")
+    for name in ("several.npy", "colour.png", "deep.png", "two.mat", "broken.mat", "a.jpg"):
         with pytest.raises(ValueError, match=name):
             read_prediction(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"none\.png"):

@@ -15,13 +15,13 @@ def expect_some(in_channels: Sequence[int]) -> None:
         raise ValueError("in_channels is empty: give the channels of at least one input")
 
 
-def keeping(blocks: Sequence[Block]) -> list[Block]:
-    """`blocks` that raise a RuntimeError where one overwrites the output of another, which nodes have yet to read.
+def keeping(blocks: Sequence[Block], *, first: bool = False) -> list[Block]:
+    """`blocks` that raise a RuntimeError where one overwrites what nodes have yet to read.
 
-    The first may overwrite what it reads, which no node does. Nothing is noticed under `torch.inference_mode`, in which
+    That is the output of another block; what the `first` reads, it may overwrite unless a node reads it, too. Nothing is noticed under `torch.inference_mode`, in which
     tensors do not count changes, nor in a graph that is compiled or exported.
     """
-    return [*blocks[:1], *map(_keeping, blocks[1:])]
+    return list(map(_keeping, blocks)) if first else [*blocks[:1], *map(_keeping, blocks[1:])]
 
 
 def _keeping(block: Block) -> Block:

@@ -121,7 +121,7 @@ class HierarchicalAggregation(nn.Module):
             raise ValueError(
                 f"join_channels={self.join_channels} and joined={joined if joined is None else 'a map'} disagree"
             )
-        blocks = keeping(list(self.blocks))
+        blocks = keeping(list(self.blocks), first=joined is x)
         nodes: list[Fuse] = list(self.nodes)
         if joined is not None:
             last, join = nodes[-1], joined

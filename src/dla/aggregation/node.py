@@ -79,11 +79,11 @@ class Node(nn.Module):
             return self.conv(torch.cat(list(inputs), dim=1))
         if len(inputs) != len(self.in_channels):
             raise ValueError(f"expected {len(self.in_channels)} inputs, got {len(inputs)}")
-        sizes = [tuple(x.shape[-2:]) for x in inputs]
+        sizes = [(len(x), *x.shape[-2:]) for x in inputs]
         # They could be broadcast. While a network is compiled or traced, sizes may be symbols.
         fixed = not torch.compiler.is_compiling() and not torch.jit.is_tracing()  # type: ignore[attr-defined]
         if fixed and any(size != sizes[0] for size in sizes):
-            raise ValueError(f"a node's inputs are maps of one size, not of {sizes}")
+            raise ValueError(f"a node's inputs are as many maps of one size, not (b, h, w) of {sizes}")
         weights = self.conv.weight.split(self.in_channels, dim=1)
         parts = [F.conv2d(x, w, padding=self.conv.padding) for x, w in zip(inputs, weights, strict=True)]
         return sum(parts[1:], parts[0])

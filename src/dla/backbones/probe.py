@@ -38,9 +38,9 @@ def example(module: nn.Module) -> Tensor:
 
 
 def run_once(module: nn.Module, size: tuple[int, int], in_chans: int = 3) -> Any:
-    """`module` of an empty image of `size`, in evaluation mode; its modes, buffers and the random state stay."""
+    """`module` of an image of noise, in evaluation mode; its modes, buffers and the random state stay."""
     like = example(module)
-    image = torch.zeros(1, in_chans, *size, dtype=like.dtype, device=like.device)
+    image = torch.rand(1, in_chans, *size, generator=torch.Generator().manual_seed(0), device="cpu").to(like)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     devices = [like.device] if like.device.type == "cuda" else []
     with torch.no_grad(), torch.random.fork_rng(devices), _evaluating(module):

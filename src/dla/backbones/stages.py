@@ -3,7 +3,8 @@
 from collections import defaultdict
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from dla.backbones.maps import Maps
 from dla.backbones.probe import SIZES, layout, run_once
@@ -24,7 +25,7 @@ def stage_maps(model: nn.Module, *, in_chans: int = 3, finest: int = 2) -> Maps:
         finest: maps of finer strides are left out.
 
     Raises:
-        ValueError: `torch.fx` cannot trace the model, or it fails on small images.
+        ValueError: `torch.fx` cannot trace the model, or loses what it does in place; or it fails on small images.
     """
     from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -35,11 +36,9 @@ def stage_maps(model: nn.Module, *, in_chans: int = 3, finest: int = 2) -> Maps:
     try:
         body = create_feature_extractor(model, names, suppress_diff_warning=True)
     except Exception as error:  # whatever tracing comes upon
-        raise ValueError(
-            f"{type(model).__name__} cannot be taken apart into {', '.join(names)} ({error}): give a module that "
-            "returns a list of maps, finest first"
-        ) from error
+        raise _inseparable(model, names, str(error)) from error
     _keep_maps(body)
+    _expect_same(model, body, names, in_chans)
     return Maps(body, in_chans=in_chans)
 
 
@@ -53,6 +52,36 @@ def _keep_maps(body: Any) -> None:
             elif "inplace" in reader.kwargs:
                 reader.kwargs = {**reader.kwargs, "inplace": False}
     body.recompile()
+
+
+def _expect_same(model: nn.Module, body: nn.Module, names: list[str], in_chans: int) -> None:
+    """Tracing drops `y.relu_()` as a statement of its own, whose result nobody reads, and sees nothing amiss.
+
+    Raises:
+        ValueError: the maps of `body` are not those of the model's parts.
+    """
+    # As the part gave it, each time that it ran, and as what came behind the part left it.
+    given: dict[str, list[Tensor]] = {name: [] for name in names}
+    hooks = [
+        model.get_submodule(name).register_forward_hook(lambda _, __, out, maps=maps: maps.extend((out.clone(), out)))
+        for name, maps in given.items()
+    ]
+    try:
+        run_once(model, SIZES[0], in_chans)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    taken = run_once(body, SIZES[0], in_chans)
+    for name, maps in given.items():
+        if not any(x.is_meta or torch.allclose(x, taken[name], rtol=1e-2, atol=1e-4) for x in maps):
+            raise _inseparable(model, names, "something in it is computed in place, outside of its layers")
+
+
+def _inseparable(model: nn.Module, names: list[str], reason: str) -> ValueError:
+    return ValueError(
+        f"{type(model).__name__} cannot be taken apart into {', '.join(names)} ({reason}): give a module that returns "
+        "a list of maps, finest first"
+    )
 
 
 def _ran(model: nn.Module, in_chans: int) -> Ran:

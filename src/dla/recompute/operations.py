@@ -44,6 +44,8 @@ REPEATABLE = ELEMENTWISE | {
 WITHOUT_GRAD = {aten.batch_norm_elemt.default}
 """The last step of batch norm over several processes, which needs none of them; it runs in an autograd function."""
 
+HALVES = (torch.float16, torch.bfloat16)
+
 OVERWRITING: dict[Any, Any] = {aten.relu.default: aten.relu_.default, aten.add.Tensor: aten.add_.Tensor}
 """What does the same in the memory of the first argument."""
 
@@ -152,6 +154,8 @@ def _batch_norm(operation: Any, arguments: Sequence[Any], out: Sequence[Tensor])
     if not training:  # running statistics, copied: the next pass in training mode changes them, which nothing tells
         running = [None if statistic is None else statistic.clone() for statistic in arguments[3:5]]
         return Step(operation, [x, weight, bias, *running, *arguments[5:]], {}, tuple(out[:1]))
+    if out[1].dtype in HALVES:  # as CPUs return them: too coarse to normalise with
+        return Step(_normalised_anew, (x, weight, bias, eps), {}, tuple(out[:1]))
     return Step(_normalised, (x, weight, bias, out[1], out[2], eps), {}, tuple(out[:1]))
 
 
@@ -159,6 +163,10 @@ def _normalised(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, inverse_std: Tensor, eps: float
 ) -> Tensor:
     return F.batch_norm(x, mean, inverse_std.pow(-2) - eps, weight, bias, False, 0.0, eps)
+
+
+def _normalised_anew(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    return F.batch_norm(x, None, None, weight, bias, True, 0.0, eps)
 
 
 def _narrow(indices: Tensor, x: Tensor) -> Tensor:

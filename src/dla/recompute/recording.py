@@ -90,7 +90,8 @@ def recomputing(enable: bool = True, *, macs: int = MACS) -> AbstractContextMana
     torch.func, and where torch compiles (for which `recomputed` is made) or traces. What was compiled by itself, such
     as a stage, runs in it as if it were not: compile the network around it, or leave it out. Transforms of torch.func
     cannot begin within it, nor can parameters be freed before the backward pass, as FSDP does: there, leave it out
-    (`set_memory_efficient(False)`).
+    (`set_memory_efficient(False)`). What a model adds or multiplies, such as a bias, must stay as it is until the
+    backward pass, even where plain training does not ask for that.
 
     Args:
         enable: False does nothing.

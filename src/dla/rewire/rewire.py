@@ -69,7 +69,9 @@ def rewire(
     """
     if structure not in STRUCTURES:
         raise ValueError(f"structure must be 'hda', 'ida' or 'hda+ida', not {structure!r}")
-    if node_width is not None and not (isinstance(node_width, Integral) and node_width >= 1):
+    if node_width is not None and (
+        isinstance(node_width, bool) or not isinstance(node_width, Integral) or node_width < 1
+    ):
         raise ValueError(f"node_width must be a whole number of at least 1, or None, not {node_width!r}")
     if not isinstance(max_overhead, Real) or not max_overhead > 0:  # nor NaN
         raise ValueError(f"max_overhead must be a share of a stage's parameters, such as 0.15, not {max_overhead!r}")

@@ -105,8 +105,10 @@ def pair(
 
     Raises:
         FileNotFoundError: a folder, or the truth or the prediction for an image, is missing.
-        ValueError: two files have one stem.
+        ValueError: two files have one stem, or no names are named.
     """
+    if names is not None and not names:
+        raise ValueError("names is empty: name some images, or give None for all")
     drawn, predicted = list_truths(truths), list_by_stem(predictions, SUFFIXES)
     if unknown := [name for name in names or () if name not in drawn]:
         raise FileNotFoundError(

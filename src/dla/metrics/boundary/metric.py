@@ -59,13 +59,16 @@ class BoundaryMetric(Metric):
             truths: For each image the boundary pixels that each annotator marked, (annotators, h, w), True or not zero.
 
         Raises:
-            ValueError: the numbers of images or the sizes differ, or a map holds values outside [0, 1] or NaN.
+            ValueError: the numbers of images or the sizes differ, or a map holds values outside [0, 1] or NaN; nothing
+                of the batch is counted then.
         """
+        found = []
         for edges, truth in zip(probabilities, truths, strict=True):
             pixels = edges.detach().float().cpu().numpy()
             if self.nms is not None:
                 pixels = suppress(pixels, self.nms) / 255
-            counts = count_matches(pixels, truth.cpu().numpy(), self.thresholds, self.max_dist)
+            found.append(count_matches(pixels, truth.cpu().numpy(), self.thresholds, self.max_dist))
+        for counts in found:
             self.totals += torch.from_numpy(counts).to(self.totals)
             self.best += torch.from_numpy(at_best_threshold(counts)).to(self.best)
 

@@ -49,13 +49,18 @@ def _read_png(path: Path) -> np.ndarray:
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
+    found = np.load(path, allow_pickle=False)
+    if not isinstance(found, np.ndarray):
+        raise ValueError("it is an archive of arrays; expected one array, as np.save writes it")
+    return found
 
 
 def _read_mat(path: Path) -> np.ndarray:
     from scipy.io import loadmat
+    from scipy.sparse import issparse
 
     arrays = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
     if len(arrays) != 1:
         raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}; expected one array (h, w) alone")
-    return next(iter(arrays.values()))
+    (value,) = arrays.values()
+    return value.toarray() if issparse(value) else value
