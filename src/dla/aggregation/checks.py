@@ -18,8 +18,9 @@ def expect_some(in_channels: Sequence[int]) -> None:
 def keeping(blocks: Sequence[Block], *, first: bool = False) -> list[Block]:
     """`blocks` that raise a RuntimeError where one overwrites what nodes have yet to read.
 
-    That is the output of another block; what the `first` reads, it may overwrite unless a node reads it, too. Nothing is noticed under `torch.inference_mode`, in which
-    tensors do not count changes, nor in a graph that is compiled or exported.
+    That is the output of another block; what the `first` reads, it may overwrite unless a node reads it, too. Nothing
+    is noticed under `torch.inference_mode`, in which tensors do not count changes, nor in a graph that is compiled or
+    exported.
     """
     return list(map(_keeping, blocks)) if first else [*blocks[:1], *map(_keeping, blocks[1:])]
 
