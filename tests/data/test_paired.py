@@ -75,3 +75,24 @@ def test_two_images_cannot_share_a_mask(own_root: Path) -> None:
     Image.new("RGB", (40, 30)).save(own_root / "train" / "0.png")
     with pytest.raises(ValueError, match=r"0\.jpg and .*0\.png have one name: keep one of them"):
         PairedFolders(own_root, classes=("wall", "crack"))
+
+
+def test_masks_of_one_bit_are_indices(own_root: Path) -> None:
+    drawn = np.random.default_rng(0).random((30, 40)) < 0.5
+    Image.fromarray(drawn).save(own_root / "trainannot" / "0.png")
+    mask = PairedFolders(own_root, classes=("wall", "crack"))[0].mask
+    assert np.array_equal(mask, drawn)
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate"])
+def test_sizes_that_cannot_be_stacked_are_named_at_the_start(own_root: Path, stage: str) -> None:
+    for folder in ("val", "valannot"):
+        path = own_root / folder / ("3.webp" if folder == "val" else "3.png")
+        with Image.open(path) as image:
+            image.resize((20, 10), Image.Resampling.NEAREST).save(path)
+    options = {"classes": ["wall", "crack"], "crop": 16, "workers": 0, "cache": True}
+    FolderData(str(own_root), val_batch_size=1, **options).setup(stage)
+    with pytest.raises(
+        ValueError, match=r"images of val .* sizes, 40x30 and 20x10 \(.*3\.webp\).*set val_batch_size=1"
+    ):
+        FolderData(str(own_root), val_batch_size=2, **options).setup(stage)

@@ -99,6 +99,12 @@ def test_a_network_in_a_wrapper(wrap, engine):
     assert_same(wrap(nn.Conv2d(3, 5, 3)).eval(), (1, 3, 33, 47), engine)
 
 
+def test_openvino_says_which_images_are_too_small():
+    model = dla.create_model("dla46_cup", num_classes=3).eval()
+    with pytest.raises(DeployError, match="use ONNX, or images of at least 32 pixels on each side$"):
+        optimize(model, engine="openvino", example=torch.rand(1, 3, 16, 16))
+
+
 @pytest.mark.parametrize(
     ("engine", "said"),
     [

@@ -64,10 +64,11 @@ def slurm(monkeypatch) -> None:
         monkeypatch.setenv(f"SLURM_{name}", value)
 
 
-def test_one_command_starts_a_run_and_goes_on_with_it(tmp_path):
-    for epochs in (1, 2):
+def test_one_command_starts_a_run_and_goes_on_with_it(tmp_path, capsys):
+    for epochs, told in ((1, "has no checkpoint yet: training starts from"), (2, "checkpoint: ")):
         assert fit(tmp_path, "--ckpt_path=last", epochs=epochs) == 0
         assert last(tmp_path)["epoch"] == epochs - 1
+        assert told in capsys.readouterr().out
     assert last(tmp_path)["global_step"] == 2 * 3
 
 

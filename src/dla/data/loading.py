@@ -28,6 +28,7 @@ class Cached(Generic[Kind]):
 
     def __init__(self, dataset: PixelSet[Kind]) -> None:
         self.classes, self.colors = dataset.classes, dataset.colors
+        self.files = getattr(dataset, "files", None)  # where it has some, to name them
         with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
             self.samples = list(pool.map(dataset.__getitem__, range(len(dataset))))
 

@@ -72,7 +72,7 @@ def read_image(path: Path | str, content: bytes | None = None) -> UInt8[Tensor, 
 
 
 def read_labels(path: Path) -> UInt8[Tensor, "h w"]:
-    """A label file as the indices it holds: 8-bit grey, or a palette image, whose colours do not matter."""
+    """A label file as the indices it holds: grey of 8 bits or of 1, or a palette image, whose colours do not matter."""
     try:
         with Image.open(path) as file:
             labels = np.array(file)
@@ -80,6 +80,8 @@ def read_labels(path: Path) -> UInt8[Tensor, "h w"]:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow reports a broken PNG as a SyntaxError
         raise _unreadable(path, error) from error
+    if labels.dtype == bool:
+        labels = labels.astype(np.uint8)
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise ValueError(
             f"{path} holds {labels.dtype} values of shape {labels.shape}; expected one 8-bit class index a pixel: "
@@ -89,6 +91,8 @@ def read_labels(path: Path) -> UInt8[Tensor, "h w"]:
 
 
 def _unreadable(path: Path | str, reason: object) -> ValueError:
+    if isinstance(reason, UnidentifiedImageError):  # whose text names an object in memory where there is no file
+        reason = "it is none that Pillow knows"
     return ValueError(f"{path} cannot be read as an image ({reason}); unpack or download it again")
 
 

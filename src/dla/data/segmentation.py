@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from dla.data.base import SetData, Split, Triple
+from dla.data.base import STAGES, SetData, Split, Triple
 from dla.data.batch_augment import BatchAugment, per_channel
 from dla.data.loading import Cached, Item, Seeded
 from dla.data.sample import PixelSet
@@ -92,10 +92,30 @@ class SegmentationData(SetData[PixelSet[Any]]):
         return Seeded(self._set(split), seed=self.seed)
 
     def setup(self, stage: str = "fit") -> None:
-        """Read the splits that a stage needs, and no others: "fit" (train and val), "validate" or "test"."""
+        """Read the splits that a stage needs, and no others: "fit" (train and val), "validate" or "test".
+
+        Raises:
+            ValueError: images to measure are cached, more than one a batch, and of different sizes.
+        """
         super().setup(stage)
         if self.cache:
             self.sets = {split: kept if isinstance(kept, Cached) else Cached(kept) for split, kept in self.sets.items()}
+            for split in set(STAGES[stage]) - {"train"}:
+                self._check_sizes(split)
+
+    def _check_sizes(self, split: Split) -> None:
+        """Refuse what could not be stacked, now and not at the first validation, epochs from here."""
+        kept = self.sets[split]
+        assert isinstance(kept, Cached)
+        sizes = [tuple(sample.image.shape[:-3:-1]) for sample in kept.samples]  # width, height
+        odd = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
+        if odd is not None and self.val_batch_size > 1:
+            name = f"{kept.files[odd][0]}" if kept.files else f"number {odd}"
+            first, other = (f"{width}x{height}" for width, height in (sizes[0], sizes[odd]))
+            raise ValueError(
+                f"images of {split} are of different sizes, {first} and {other} ({name}), and cannot form batches: "
+                "set val_batch_size=1"
+            )
 
     def on_after_batch_transfer(self, batch: Item, dataloader_idx: int) -> Item:
         """On the device: augment a training batch where that is done in batches, then normalise."""

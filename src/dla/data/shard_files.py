@@ -178,7 +178,7 @@ def _stored(entries: Iterator[Entry], shard: str, classes: Sequence[str]) -> Ite
         if len(labels) != 1 or len(images) != 1:
             raise ValueError(
                 f"{shard} has {len(images)} images and {len(labels)} .cls files of key {key}; expected one of each, "
-                "one after the other"
+                f"one after the other, and images to end in .{', .'.join(IMAGES)}"
             )
         empty = False
         yield Stored(shard, images[0], class_index(labels[0].content, classes, f"{key}.cls in {shard}"))

@@ -33,12 +33,16 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
             network = openvino.convert_model(between)
         except OpConversionFailure as error:
             said = brief(error, behind="Summary:")
-            raise DeployError(f"OpenVINO cannot take the network ({said}): use ONNX") from error
+            raise DeployError(f"OpenVINO cannot take the network ({said}): use ONNX{_larger(example)}") from error
     if dynamic:
         _bound(network)
     for key, value in metadata.items():
         network.set_rt_info(value, [SECTION, key])
     openvino.save_model(network, path, compress_to_fp16=False)
+
+
+def _larger(example: Tensor) -> str:
+    return f", or images of at least {SMALLEST} pixels on each side" if min(example.shape[-2:]) < SMALLEST else ""
 
 
 def _bound(network: Any) -> None:

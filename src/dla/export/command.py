@@ -40,7 +40,8 @@ examples:
         --int8 --calibration data/fruit/train --test data/fruit
 
 exit code:
-  0 written and equal to the network within --tolerance; 2 nothing written, and the message says why; 130 interrupted
+  0 written and equal to the network within --tolerance (with --int8, before it was quantised); 2 nothing written, and
+  the message says why; 130 interrupted
   by Ctrl-C or SIGTERM, nothing written
 """
 
@@ -101,6 +102,8 @@ def _export(arguments: argparse.Namespace) -> None:
     )
     for found in compared:
         print(f"images of {found.shape}: differs by at most {found.difference:.1e} of the network's largest output")
+    if arguments.int8 and not measure:
+        print("of noise, with which 8 bits differ a lot; --test FOLDER says what they cost in accuracy")
     companion = RUNTIMES[arguments.format].companion
     print(f"wrote {arguments.output}" + (f" and {arguments.output.with_suffix(companion)}" if companion else ""))
 

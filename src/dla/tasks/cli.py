@@ -11,6 +11,7 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.distributed import is_torchelastic_launched
 
@@ -22,6 +23,8 @@ from dla.tasks.errors import misused, said
 from dla.tasks.facts import untagged
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
 from dla.weights import completed_options
+
+say = rank_zero_only(print)  # once for all processes
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells give for a process that Ctrl-C or SIGTERM ended
 
@@ -61,7 +64,9 @@ class CLI(LightningCLI):
         root, asked = config.trainer.default_root_dir, config.ckpt_path
         if asked:
             path = resolved_checkpoint(asked, root)
-            config.ckpt_path = None if training and asked == "last" and not path.exists() else str(path)
+            start = training and asked == "last" and not path.exists()
+            config.ckpt_path = None if start else str(path)
+            say(f"{root} has no checkpoint yet: training starts from the beginning" if start else f"checkpoint: {path}")
         self.stated = config.model.init_args.clone()
         if config.ckpt_path:
             read_checkpoint(config.ckpt_path)

@@ -112,14 +112,16 @@ def pair(
     drawn, predicted = list_truths(truths), list_by_stem(predictions, SUFFIXES)
     if unknown := [name for name in names or () if name not in drawn]:
         raise FileNotFoundError(
-            f"{len(unknown)} of {len(names or ())} names have no ground truth in {truths}; the first is {unknown[0]}"
+            f"{len(unknown)} of {len(names or ())} names have no ground truth in {truths}; the first is {unknown[0]}: "
+            "names go without folder and suffix"
         )
     drawn = drawn if names is None else {name: drawn[name] for name in sorted(names)}
     missing = [name for name in drawn if name not in predicted]
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of {len(drawn)} images have no prediction in {predictions}; the first, {missing[0]}, "
-            f"belongs to {drawn[missing[0]]}: expected {missing[0]}.png, .npy or .mat"
+            f"belongs to {drawn[missing[0]]}: expected {missing[0]}.png, .npy or .mat; "
+            "to measure a part of the images, name them (--names)"
         )
     kept = output / "images"
     return {name: Task(predicted[name], drawn[name], protocol, kept / f"{name}.json") for name in drawn}
