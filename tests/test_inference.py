@@ -169,3 +169,13 @@ def test_a_model_in_training_mode_is_refused():
 def test_a_model_that_changes_the_size_is_refused():
     with pytest.raises(ValueError, match="at the size of its input"):
         predict_probabilities(nn.Conv2d(3, 2, 1, stride=2).eval(), images(8, 8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scales_in_half_precision(dtype):
+    model = nn.Conv2d(3, 4, 1)
+    images = torch.rand(1, 3, 12, 17)
+    options = {"scales": (0.75, 1.5), "flip": True}
+    expected = predict_probabilities(model.eval(), images, **options)
+    found = predict_probabilities(model.to(dtype), images.to(dtype), **options)
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=0.02)

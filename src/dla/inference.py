@@ -67,7 +67,9 @@ def _check_arguments(model: nn.Module, scales: Sequence[float], window: int | No
 def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
     if list(maps.shape[-2:]) == list(size):
         return maps
-    return F.interpolate(maps, size=list(size), mode="bilinear", align_corners=False, antialias=True)
+    wide = maps if maps.is_cuda else maps.to(torch.promote_types(maps.dtype, torch.float32))  # no 16 bits on a CPU
+    resized = F.interpolate(wide, size=list(size), mode="bilinear", align_corners=False, antialias=True)
+    return resized.to(maps.dtype)
 
 
 def _mirror(maps: Tensor, mirrored: bool) -> Tensor:

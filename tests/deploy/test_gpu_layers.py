@@ -330,3 +330,9 @@ def test_what_waits_for_the_gpu_cannot_be_captured():
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
     other = torch.randn(1, 3, 8, 8, device="cuda")  # whose generator took part in the capture
     assert torch.equal(optimize(nn.ReLU(), example=example)(other), other.relu())
+
+
+def test_a_convolution_that_runs_twice_is_not_one():
+    conv = nn.Conv2d(3, 3, 5, padding=2)
+    model, x = nn.Sequential(nn.Sequential(conv, conv), nn.ReLU()).eval(), torch.randn(1, 3, 16, 16)
+    torch.testing.assert_close(for_gpu(folded(model))(x), model(x))

@@ -113,7 +113,7 @@ def test_float32_files_of_openvino_need_no_nncf(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("calibration", [None, [torch.randn(SHAPE)]])
-def test_a_network_that_folding_changes_is_refused(calibration, tmp_path):
+def test_a_network_that_folding_would_change_is_not_folded(calibration, tmp_path):
     class Branched(nn.Sequential):
         """A chain within, whose middle it takes, too."""
 
@@ -122,9 +122,8 @@ def test_a_network_that_folding_changes_is_refused(calibration, tmp_path):
             return self[0][1](middle) + middle
 
     model = disturb(Branched(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))))
-    with pytest.raises(DeployError, match="differs from the network by"):
-        export(model, tmp_path / "x.onnx", format="onnx", shape=SHAPE, calibration=calibration)
-    assert not list(tmp_path.iterdir())
+    (found,) = export(model, tmp_path / "x.onnx", format="onnx", shape=SHAPE, calibration=calibration)
+    assert found.difference < (1e-5 if calibration is None else 0.5)  # of one small image the ranges are poor
 
 
 def test_the_companion_reaches_the_disk_first(monkeypatch, tmp_path):

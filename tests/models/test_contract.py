@@ -174,7 +174,7 @@ def test_the_maps_of_a_network_are_fused_as_the_network(tmp_path):
     torch.manual_seed(0)
     classifier, x = dla.create_model("dla46_c", num_classes=3), torch.randn(2, 3, 70, 65)
     maps = dla.create_model("dla46_c", features_only=True, out_indices=[2, 3, 5])
-    maps.body.pretrained_cfg = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.2, 0.2], "url": "x"}
+    maps.pretrained_cfg = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.2, 0.2], "url": "x"}
     fused = dla.aggregate(maps).eval()
     assert fused.pretrained_cfg == {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.2, 0.2]}
     assert [spec.stride for spec in fused.backbone.feature_specs] == [4, 8, 32]

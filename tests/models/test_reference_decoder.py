@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from test_parity import randomise
 
 import dla
-from dla.models.upsample import LearnedUpsample
+from dla.models.upsample import FixedUpsample, LearnedUpsample, bilinear_kernel
 
 
 def conv_bn_relu(x, state, conv, norm, padding):
@@ -80,3 +80,12 @@ def test_upsampling_crops_what_exceeds_and_interpolates_what_falls_short():
     x = torch.randn(1, 3, 6, 5)
     torch.testing.assert_close(up(x, (11, 9)), up(x, (12, 10))[..., :11, :9])
     assert up(x, (13, 12)).shape == (1, 3, 13, 12)
+
+
+@pytest.mark.parametrize("factor", [3, 16, 32])
+def test_the_kernel_outlives_types_that_cannot_hold_it(factor):
+    there_and_back = FixedUpsample(factor).bfloat16().float()
+    assert torch.equal(there_and_back.kernel, bilinear_kernel(factor))
+    double = bilinear_kernel(factor, dtype=torch.float64)
+    torch.testing.assert_close(FixedUpsample(factor).double().kernel, double, rtol=0, atol=1e-15)
+    assert not FixedUpsample(factor).half().state_dict()

@@ -7,6 +7,8 @@ For the former ncnn first copies the window of every position. Half the resoluti
 are hardly larger; for 7x7 that is worth a third more multiplications.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -17,6 +19,7 @@ from dla.kernels.packing import narrow
 from dla.models.upsample import FixedUpsample, fit
 
 IMAGE = 4  # channels, at most
+LEAST = -1e30  # instead of infinity, which ncnn cannot read
 SMALLEST = 5  # window; four of 3x3 need 1.8 times the multiplications
 
 
@@ -67,4 +70,6 @@ def for_ncnn(model: nn.Module) -> nn.Module:
 def _for_ncnn(module: nn.Module) -> nn.Module:
     if is_chain(module):
         join_activations(module, lambda conv: CoarseConvReLU(conv) if CoarseConvReLU.takes(conv) else None)
+    if type(module) is nn.ConstantPad2d and module.value == -math.inf:
+        return nn.ConstantPad2d(module.padding, LEAST)
     return Interpolated(module.factor) if type(module) is FixedUpsample and module.factor > 1 else module

@@ -33,7 +33,7 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
             network = openvino.convert_model(between)
         except OpConversionFailure as error:
             said = brief(error, behind="Summary:")
-            raise DeployError(f"OpenVINO cannot take the network ({said}): use ONNX{_larger(example)}") from error
+            raise DeployError(f"OpenVINO cannot take the network ({said}): use ONNX{_larger(example, said)}") from error
     if dynamic:
         _bound(network)
     for key, value in metadata.items():
@@ -41,8 +41,9 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
     openvino.save_model(network, path, compress_to_fp16=False)
 
 
-def _larger(example: Tensor) -> str:
-    return f", or images of at least {SMALLEST} pixels on each side" if min(example.shape[-2:]) < SMALLEST else ""
+def _larger(example: Tensor, said: str) -> str:
+    helps = min(example.shape[-2:]) < SMALLEST and "No conversion rule" not in said
+    return f", or images of at least {SMALLEST} pixels on each side" if helps else ""
 
 
 def _bound(network: Any) -> None:

@@ -40,7 +40,8 @@ def is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
 
 def convolution_of(module: nn.Module) -> nn.Conv2d | None:
     """The convolution, with a bias and no hooks, that `module` is or that alone computes something in it."""
-    layers = [layer for layer in module.modules() if type(layer) not in (nn.Sequential, nn.Identity)]
+    whole = (layer for _, layer in module.named_modules(remove_duplicate=False))  # one that runs twice, twice
+    layers = [layer for layer in whole if type(layer) not in (nn.Sequential, nn.Identity)]
     if len(layers) != 1 or type(layers[0]) not in (nn.Conv2d, ImageConv2d) or any(map(hooked, module.modules())):
         return None
     conv = cast(nn.Conv2d, layers[0])

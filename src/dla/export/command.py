@@ -40,8 +40,8 @@ examples:
         --int8 --calibration data/fruit/train --test data/fruit
 
 exit code:
-  0 written and equal to the network within --tolerance (with --int8, before it was quantised); 2 nothing written, and
-  the message says why; 130 interrupted
+  0 written and equal to the network within --tolerance, but for --int8; 2 nothing written, and the message says why;
+  130 interrupted
   by Ctrl-C or SIGTERM, nothing written
 """
 

@@ -20,13 +20,8 @@ class Features(nn.Module):
     def __init__(self, model: DLA, out_indices: int | Sequence[int] | None = None) -> None:
         super().__init__()
         self.out_indices = model.prune_intermediate_layers(out_indices)
-        self.body = model
+        self.body, self.pretrained_cfg = model, model.pretrained_cfg
         self.feature_specs: list[FeatureSpec] = [model.feature_specs[i] for i in self.out_indices]
-
-    @property
-    def pretrained_cfg(self) -> dict[str, Any]:
-        """What is known of the network's weights: mean and std of their images among others."""
-        return self.body.pretrained_cfg
 
     @property
     def feature_info(self) -> Any:

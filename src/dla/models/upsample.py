@@ -9,13 +9,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def bilinear_kernel(factor: int, device: torch.device | None = None) -> Float[Tensor, "k k"]:
+def bilinear_kernel(
+    factor: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "k k"]:
     """The kernel with which a transposed convolution of stride `factor` interpolates bilinearly.
 
     It is 2 `factor` wide, or one less where the factor is odd, so that it is centred on a pixel.
     """
     width = 2 * factor - factor % 2
-    ramp = 1 - (torch.arange(width, device=device) - (width - 1) / 2).abs() / factor
+    ramp = 1 - (torch.arange(width, device=device, dtype=dtype) - (width - 1) / 2).abs() / factor
     return torch.outer(ramp, ramp)
 
 
@@ -59,11 +61,13 @@ class FixedUpsample(nn.Module):
         self.register_buffer("kernel", bilinear_kernel(factor), persistent=False)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "FixedUpsample":
-        # A network that was built without memory gets some by `to_empty`, and weights do not hold the kernel.
-        empty = self.kernel.is_meta
+        # A network that was built without memory gets some by `to_empty`, and weights do not hold the kernel, which
+        # bfloat16 cannot hold either.
+        empty, dtype = self.kernel.is_meta, self.kernel.dtype
         super()._apply(fn, recurse)
-        if empty and not self.kernel.is_meta:
-            self.kernel.copy_(bilinear_kernel(self.factor, self.kernel.device))
+        if not self.kernel.is_meta and (empty or self.kernel.dtype != dtype):
+            dtype = torch.promote_types(self.kernel.dtype, torch.float32)
+            self.kernel = bilinear_kernel(self.factor, self.kernel.device, dtype)
         return self
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
