@@ -99,6 +99,12 @@ def test_what_is_hidden_is_no_picture_of_a_folder(tmp_path):
     assert find_images([f"{tmp_path}/._a.jpg"]) == [tmp_path / "._a.jpg"]  # named, it is taken
 
 
+def test_a_folder_of_folders_says_how_to_reach_what_is_in_them(tmp_path):
+    touch(tmp_path / "deep" / "c.png")
+    with pytest.raises(FileNotFoundError, match=rf"no image at {tmp_path}: give '{tmp_path}/\*', for those in the fol"):
+        find_images([str(tmp_path)])
+
+
 def test_links_in_a_circle_are_followed_once(tmp_path):
     shown = [tmp_path / "a.jpg", tmp_path / "deep" / "b.png"]
     touch(*shown)

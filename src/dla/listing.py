@@ -26,8 +26,9 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
             names = glob.glob(name, recursive=True)  # noqa: PTH207, Path.glob takes no pattern that starts with a slash
             files = [file for file in map(Path, sorted(names)) if file.is_file()]
         if not files:
+            deeper = f"'{path}/*', for those in the folders in it, or " if path.is_dir() and has_images(path) else ""
             raise FileNotFoundError(
-                f"no image at {name}: give a picture, a folder of pictures or a pattern such as '*.jpg'"
+                f"no image at {name}: give {deeper}a picture, a folder of pictures or a pattern such as '*.jpg'"
             )
         for file in files:  # a link counts by its own name, hence its folder alone is resolved
             found.setdefault(file.parent.resolve() / file.name, file)

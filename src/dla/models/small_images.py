@@ -40,9 +40,9 @@ def for_small_images(model: nn.Module, stem_stride: int) -> nn.Module:
                 model.set_submodule(names[1], nn.Identity())
             return model
     raise ValueError(
-        f"how the stem of {type(model).__name__} is made for small images is not known, only that of timm's ResNet, "
-        "ResNeXt, DenseNet and MobileNetV3-small, and torchvision's SqueezeNet: leave out stem_stride and enlarge the "
-        "images"
+        f"how the stem of {type(model).__name__} is made for small images is not known, only that of timm's "
+        "resnet18 and others that begin with one 7x7 convolution, ResNeXt, DenseNet and MobileNetV3-small, and of "
+        "torchvision's SqueezeNet: leave out stem_stride and enlarge the images"
     )
 
 
