@@ -16,8 +16,8 @@ def read_truth(path: str | Path) -> Bool[np.ndarray, "annotators h w"]:
     """The boundary pixels that each annotator marked, True on the boundary.
 
     A `.mat` file is read in the layout of BSDS500: a cell `groundTruth` with one structure per annotator, whose field
-    `Boundaries` is the map. A PNG is one annotator; what is not zero, in a palette not black, is
-    boundary, whatever a transparency layer says.
+    `Boundaries` is the map. A PNG is one annotator; what is not zero, in a palette not black, is boundary, whatever a
+    transparency layer says.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -69,9 +69,9 @@ def _unwrap(value: np.ndarray) -> np.ndarray:
 def _read_png(path: Path) -> Bool[np.ndarray, "..."]:
     try:
         with Image.open(path) as file:
-            # A palette's numbers say nothing: 0 may well be white.
-            pixels = np.array(file.convert("RGB") if "P" in file.getbands() else file)
-            opaque = pixels[..., :-1] if file.mode in ("LA", "RGBA") else pixels
+            image = file.convert("RGB") if "P" in file.getbands() else file  # of a palette, 0 may well be white
+            pixels = np.array(image)
+            opaque = pixels[..., :-1] if "A" in image.getbands() else pixels
     except Exception as error:  # on damaged data Pillow's decoders fail in any way
         raise ValueError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error
     return (opaque != 0).any(axis=2) if opaque.ndim == 3 else opaque != 0

@@ -100,8 +100,9 @@ class SegmentationData(SetData[PixelSet[Any]]):
         super().setup(stage)
         if self.cache:
             self.sets = {split: kept if isinstance(kept, Cached) else Cached(kept) for split, kept in self.sets.items()}
-            for split in set(STAGES[stage]) - {"train"}:
-                self._check_sizes(split)
+            if self.val_batch_size > 1:
+                for split in set(STAGES[stage]) - {"train"}:
+                    self._check_sizes(split)
 
     def _check_sizes(self, split: Split) -> None:
         """Refuse what could not be stacked, now and not at the first validation, epochs from here."""
@@ -109,7 +110,7 @@ class SegmentationData(SetData[PixelSet[Any]]):
         assert isinstance(kept, Cached)
         sizes = [tuple(sample.image.shape[:-3:-1]) for sample in kept.samples]  # width, height
         odd = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
-        if odd is not None and self.val_batch_size > 1:
+        if odd is not None:
             name = f"{kept.files[odd][0]}" if kept.files else f"number {odd}"
             first, other = (f"{width}x{height}" for width, height in (sizes[0], sizes[odd]))
             raise ValueError(

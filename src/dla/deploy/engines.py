@@ -90,12 +90,12 @@ def optimize(
     if engine not in TORCH:
         whole, example = whole.cpu(), example.cpu()
     own = _in_own_precision(whole, example)
-    ready = folded_for(whole, own) if fold else copied(whole)
-    if example.is_floating_point():
-        ready.to(example.dtype)  # after folding, which rounds less in the network's own precision
     with torch.inference_mode():
         answer = whole(own.clone())  # here and below, since a network may change its images in place
     expected = flat(answer)
+    ready = folded_for(whole, own, expected) if fold else copied(whole)
+    if example.is_floating_point():
+        ready.to(example.dtype)  # after folding, which rounds less in the network's own precision
     if engine in TORCH:
         run = TORCH[engine](ready, example.clone(), threads)
     else:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dla.deploy.errors import DeployError
 
@@ -15,11 +15,6 @@ Metadata = Mapping[str, str]
 TOLERANCE = 1e-4  # of float32, relative to the largest output
 TOLERANCES = {torch.float16: 1e-2, torch.bfloat16: 5e-2}  # of networks in 16 bits, where folding alone rounds otherwise
 TF32 = 1e-2  # of a GPU's convolutions in float32, which multiply numbers of 10 bits unless told otherwise
-
-
-def as_run(model: nn.Module) -> Run:
-    """A network itself as an engine, to compare with."""
-    return torch.inference_mode()(lambda images: flat(model(images.clone())))  # which it may change in place
 
 
 def flat(output: Any) -> list[Tensor]:

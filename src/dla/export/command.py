@@ -41,8 +41,7 @@ examples:
 
 exit code:
   0 written and equal to the network within --tolerance, but for --int8; 2 nothing written, and the message says why;
-  130 interrupted
-  by Ctrl-C or SIGTERM, nothing written
+  130 interrupted by Ctrl-C or SIGTERM, nothing written
 """
 
 

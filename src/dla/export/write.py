@@ -63,16 +63,16 @@ def export(
     example = noise((max(2, shape[0]) if dynamic else shape[0], *shapes[0][1:]), seed=0)
     with _written(path, RUNTIMES[format].companion) as file:
         samples = [sample(whole, one) for one in shapes]  # first, since the rest may take minutes
-        ready = folded_for(whole, samples[0].images)
+        ready = folded_for(whole, *samples[0])
         with explained(format):
             runtime.write(ready, example, file, dynamic=dynamic, metadata=metadata or {})
             if calibration is not None:
                 file = _quantized(runtime, file, Batches(calibration, None if dynamic else shape))
             run = runtime.load(file, threads=None)
         compared = [compare(run, one, format) for one in samples]
-        # What 8 bits compute differs; what they are made of was compared when it was folded.
-        for found in compared if calibration is None else ():
-            check(found.difference, f"{path}, for images of {found.shape},", tolerance)
+        if calibration is None:  # what 8 bits compute differs; what they are made of was compared when it was folded
+            for found in compared:
+                check(found.difference, f"{path}, for images of {found.shape},", tolerance)
         if measure is not None:
             measure(run)
     return compared

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._ops import HigherOrderOperator
+from torch._ops import OpOverload
 
 aten = torch.ops.aten
 
@@ -95,16 +95,13 @@ def fused_again(operation: Any, arguments: Sequence[Any], macs: int) -> bool:
 @cache
 def concerns(operation: Any) -> bool:
     """Whether the operation writes to one of its arguments, or has results that may be computed again."""
-    if isinstance(operation, HigherOrderOperator):
-        return False
-    cheap = operation in BATCH_NORMS or operation in REPEATABLE or operation is aten.convolution.default
-    return cheap or overwrites(operation)
+    return operation in BATCH_NORMS | REPEATABLE | {aten.convolution.default} or overwrites(operation)
 
 
 @cache
 def overwrites(operation: Any) -> bool:
-    """Whether the operation writes to one of its arguments."""
-    return operation._schema.is_mutable
+    """Whether it is an operation, and no function or control flow such as torch.cond, that writes to an argument."""
+    return isinstance(operation, OpOverload) and operation._schema.is_mutable
 
 
 def tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:

@@ -149,7 +149,7 @@ def _run(recipe: Recipe, passing: dict[Recipe, Results], uses: Counter[Recipe]) 
     run = recipe.run
     if owned:
         run = in_place(run, values)
-    elif isinstance(run, torch._ops.OpOverload) and overwrites(run):
+    elif overwrites(run):
         values[0] = values[0].clone()
     out = run(*values, **recipe.options)
     return out if isinstance(out, tuple) else (out,)
