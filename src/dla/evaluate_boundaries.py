@@ -12,8 +12,6 @@ from rich.console import Console
 
 from dla.arguments import number
 from dla.data.boundary_folders import read_names
-from dla.data.boundary_truth import list_truths
-from dla.listing import list_by_stem
 from dla.machine import cores
 from dla.metrics.boundary import (
     PRESETS,
@@ -22,10 +20,8 @@ from dla.metrics.boundary import (
     Suppression,
     draw_curves,
     evaluate_folders,
-    read_prediction,
     read_results,
 )
-from dla.metrics.boundary.predictions import SUFFIXES
 
 DONE, FAILED, INTERRUPTED = 0, 2, 130
 
@@ -68,8 +64,6 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         protocol = Protocol(arguments.thresholds, arguments.max_dist, _suppression(arguments))
-        if protocol.nms is None:
-            _mind_soft_maps(arguments.predictions, arguments.ground_truth)
         scores = evaluate_folders(
             arguments.predictions,
             arguments.ground_truth,
@@ -137,18 +131,6 @@ def _suppression(arguments: argparse.Namespace) -> Suppression | None:
             raise ValueError(f"--nms-{next(iter(options))} says how to suppress: add --nms hed or --nms rcf")
         return None
     return replace(PRESETS[arguments.nms], **options)
-
-
-def _mind_soft_maps(predictions: Path, truths: Path) -> None:
-    """Say so where the first map was not suppressed: its numbers would be low, and slow to come by."""
-    drawn, predicted = list_truths(truths), list_by_stem(predictions, SUFFIXES)
-    first = next((path for name, path in predicted.items() if name in drawn), None)
-    if first is not None and (read_prediction(first) > 0).mean() > 0.5:
-        print(
-            f"dla evaluate-boundaries: note: most pixels of {first} are above 0, as in maps straight from a network; "
-            "those are usually measured with --nms hed",
-            file=sys.stderr,
-        )
 
 
 def _parser() -> argparse.ArgumentParser:

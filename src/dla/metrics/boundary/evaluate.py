@@ -1,18 +1,10 @@
 """Evaluates a folder of boundary maps against a folder of ground truth, in parallel, and goes on where it stopped."""
 
 import json
-import os
-import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +20,7 @@ from dla.metrics.boundary.predictions import SUFFIXES, read_prediction
 from dla.metrics.boundary.results import write_results
 from dla.metrics.boundary.scores import Scores, score
 from dla.metrics.boundary.suppression import Suppression, suppress
+from dla.metrics.boundary.workers import in_processes
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ def evaluate_folders(
         names: Of the images that count, without folder and suffix; None for all that have a truth.
         workers: How many processes share the images. With more than one, a script needs the usual
             `if __name__ == "__main__":`.
-        console: Where to show progress; None for nowhere.
+        console: Where to show progress, and a note on maps that look as if they lack suppression; None for nowhere.
 
     Raises:
         FileNotFoundError: a folder, or the prediction for an image, is missing.
@@ -91,6 +84,8 @@ def evaluate_folders(
         raise ValueError(f"{output} holds what is to be measured, which could be overwritten: give another output")
     spread_thresholds(protocol.thresholds)  # a senseless number fails here, before anything is written
     tasks = pair(Path(predictions), Path(truths), Path(output), protocol, names)
+    if console and protocol.nms is None:
+        _mind_soft_map(next(iter(tasks.values())).prediction, console)
     (Path(output) / "images").mkdir(parents=True, exist_ok=True)
     counts = dict(track(_count_all(tasks, workers), "matching", total=len(tasks), console=console, disable=not console))
     scores = score(np.stack([counts[name] for name in tasks]), spread_thresholds(protocol.thresholds))
@@ -127,6 +122,17 @@ def pair(
     return {name: Task(predicted[name], drawn[name], protocol, kept / f"{name}.json") for name in drawn}
 
 
+def _mind_soft_map(prediction: Path, console: Console) -> None:
+    """Say so where a map was not suppressed: numbers would be low, and slow to come by."""
+    if (read_prediction(prediction) > 0).mean() > 0.5:
+        console.print(
+            f"note: most pixels of {prediction} are above 0, as in maps straight from a network; "
+            "those are usually measured with --nms hed",
+            markup=False,
+            highlight=False,
+        )
+
+
 def _count_all(tasks: Mapping[str, Task], workers: int) -> Iterator[tuple[str, Int[np.ndarray, "k 4"]]]:
     """The counts of every image, as they become ready; those of finished images first."""
     todo: dict[str, tuple[Task, dict[str, Any]]] = {}
@@ -137,60 +143,11 @@ def _count_all(tasks: Mapping[str, Task], workers: int) -> Iterator[tuple[str, I
             todo[name] = task, origin
         else:
             yield name, counts
-    for name, counts in _computed({name: task for name, (task, _) in todo.items()}, workers):
+    for name, counts in in_processes(count_task, {name: task for name, (task, _) in todo.items()}, workers):
         task, origin = todo[name]
         with atomic_write(task.finished) as temporary:
             temporary.write_text(json.dumps({"origin": origin, "counts": counts.tolist()}), encoding="utf-8")
         yield name, counts
-
-
-def _computed(tasks: Mapping[str, Task], workers: int) -> Iterator[tuple[str, Int[np.ndarray, "k 4"]]]:
-    if min(workers, len(tasks)) < 2:
-        yield from ((name, count_task(task)) for name, task in tasks.items())
-        return
-    # Spawned, because a fork of a process in which torch has threads may hang.
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn"), initializer=_start_worker)
-    try:
-        with _ctrl_c_held():
-            futures = {pool.submit(count_task, task): name for name, task in tasks.items()}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool:
-        time.sleep(0.5)  # Ctrl-C ends the workers too, and may get to them first: then it is raised here
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _ctrl_c_held() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block; processes started in it have it wait until they ask for it."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # on Ctrl-C it ends without a traceback; its parent writes the files
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed cannot end its workers, which would wait for tasks for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def count_task(task: Task) -> Int[np.ndarray, "k 4"]:
