@@ -48,6 +48,12 @@ def test_a_png_is_one_annotator(tmp_path, mode):
     np.testing.assert_array_equal(read_truth(tmp_path / "a.png"), drawn(0)[None])
 
 
+def test_black_lines_on_white_are_refused(tmp_path):
+    Image.fromarray((~drawn(0)).astype(np.uint8) * 255).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png marks \d\d% of its pixels.* as boundary: .*invert black lines"):
+        read_truth(tmp_path / "a.png")
+
+
 def test_annotators_of_different_sizes_are_refused(tmp_path):
     save_mat(tmp_path / "a.mat", [drawn(0), drawn(0, (9, 7))])
     with pytest.raises(ValueError, match=r"a\.mat holds maps of the shapes \[\(7, 9\), \(9, 7\)\]"):

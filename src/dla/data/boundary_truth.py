@@ -9,6 +9,7 @@ from PIL import Image
 from dla.listing import list_by_stem
 
 SUFFIXES = (".mat", ".png")
+MOST = 0.5  # lines never cover more of an image
 BSDS = "expected groundTruth{k}.Boundaries, one map per annotator, as in BSDS500"
 
 
@@ -21,7 +22,8 @@ def read_truth(path: str | Path) -> Bool[np.ndarray, "annotators h w"]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is neither, or damaged, or its annotators' maps differ in size; the message names the file.
+        ValueError: it is neither, or damaged, or its annotators' maps differ in size, or a PNG is mostly boundary; the
+            message names the file.
         ModuleNotFoundError: a `.mat` file without scipy, which the extra [train] installs.
     """
     path = Path(path)
@@ -74,4 +76,10 @@ def _read_png(path: Path) -> Bool[np.ndarray, "..."]:
             opaque = pixels[..., :-1] if "A" in image.getbands() else pixels
     except Exception as error:  # on damaged data Pillow's decoders fail in any way
         raise ValueError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error
-    return (opaque != 0).any(axis=2) if opaque.ndim == 3 else opaque != 0
+    drawn = (opaque != 0).any(axis=2) if opaque.ndim == 3 else opaque != 0
+    if drawn.mean() > MOST:
+        raise ValueError(
+            f"{path} marks {drawn.mean():.0%} of its pixels, all that are not black, as boundary: expected white lines "
+            "on black; invert black lines on white, and of a map of labels draw the borders"
+        )
+    return drawn
