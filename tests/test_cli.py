@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dla.cli import CLOSED, main
+from dla.cli import CLOSED, COMMANDS, main
 
 
 def test_without_a_command_it_teaches(capsys):
@@ -64,3 +64,11 @@ def test_a_missing_data_folder_is_named(tmp_path, capsys):
     arguments = ["--model=SegmentationTask", "--data=CamVidData", f"--data.root={tmp_path}/none"]
     assert main(["fit", *arguments, f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=1"]) == 1
     assert f"{tmp_path}/none" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_a_command_is_imported_is_no_traceback(tmp_path, monkeypatch, capsys):
+    (tmp_path / "slow_to_import.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(COMMANDS, "models", ("slow_to_import", "main"))
+    assert main(["models"]) == 130
+    assert capsys.readouterr().err == "dla: interrupted\n"

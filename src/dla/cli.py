@@ -56,9 +56,20 @@ TRAINING = ("fit", "validate", "test")
 """Lightning's commands."""
 
 
+INTERRUPTED = 130
+"""The same of one that Ctrl-C ended (128 + SIGINT)."""
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command that the first word names; the exit code is 0 where all went well."""
-    args = list(sys.argv[1:] if args is None else args)
+    try:
+        return _dispatch(list(sys.argv[1:] if args is None else args))
+    except KeyboardInterrupt:  # while torch is imported, which takes seconds; later the commands see to it themselves
+        print("dla: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _dispatch(args: list[str]) -> int:
     command, rest = (args[0], args[1:]) if args else ("--help", [])
     if command in COMMANDS:
         return _run(*COMMANDS[command], rest)
