@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from inspect import signature
 
 import pytest
@@ -15,7 +16,7 @@ from torchvision.models import resnet18
 
 import dla
 from dla.cli import main
-from dla.models import STRUCTURES, Aggregated, AggregatedClassifier, DensePredictor
+from dla.models import DECODERS, Aggregated, AggregatedClassifier, DensePredictor
 from dla.models.tried import FAMILIES
 from dla.models.upsample import FixedUpsample
 from dla.weights import WeightsError
@@ -63,7 +64,7 @@ def test_every_parameter_gets_a_gradient(name):
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", DECODERS)
 @pytest.mark.parametrize("name", ["test_vit", "dla46_c"])
 def test_every_structure_learns_and_shows_its_steps(name, structure):
     torch.manual_seed(0)
@@ -78,7 +79,7 @@ def test_every_structure_learns_and_shows_its_steps(name, structure):
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", DECODERS)
 @pytest.mark.parametrize(("out_stride", "maps"), [(2, 4), (4, 4), (8, 3), (16, 2)])
 @torch.no_grad()
 def test_the_stride_of_the_result(structure, out_stride, maps):
@@ -92,7 +93,7 @@ def test_the_stride_of_the_result(structure, out_stride, maps):
 def test_structures_have_comparable_parameters(name):
     """Whole networks within 8 % of each other; U-Net as many as IDA but for the upsampling kernels."""
     with torch.device("meta"):
-        models = {structure: dla.aggregate(name, structure=structure) for structure in STRUCTURES}
+        models = {structure: dla.aggregate(name, structure=structure) for structure in DECODERS}
     counts = {s: sum(p.numel() for p in model.parameters()) for s, model in models.items()}
     assert max(counts.values()) < 1.08 * min(counts.values())
     learned = {
@@ -135,6 +136,26 @@ def test_modules_of_timm_torchvision_and_ours():
     for module in (timm.create_model("test_resnet", features_only=True), resnet18(), dla.create_model("dla46_c")):
         model = dla.aggregate(module, out_channels=8)
         assert model(torch.randn(2, 3, 70, 97)).shape == (2, 8, 35, 49)
+
+
+@pytest.mark.parametrize(
+    "make", [partial(timm.create_model, "test_resnet"), resnet18, partial(dla.create_model, "dla46_c")]
+)
+def test_a_module_that_is_given_stays_as_it_was(make):
+    module = make().eval()
+    x, before = torch.randn(1, 3, 64, 64), {key: value.clone() for key, value in module.state_dict().items()}
+    expected = module(x)
+    dla.aggregate(module, out_channels=8, out_stride=4)(x)
+    assert torch.equal(module(x), expected)
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("out_indices", [None, (1, 3, 4, 5)])
+def test_maps_that_are_finer_than_the_result_are_left_out_of_a_list_of_ours(out_indices):
+    module = dla.create_model("dla46_c", features_only=True, out_indices=out_indices)
+    model = dla.aggregate(module, out_channels=8, out_stride=8)
+    assert [spec.stride for spec in model.backbone.feature_specs] == [8, 16, 32]
+    assert model(torch.randn(2, 3, 70, 97)).shape == (2, 8, 9, 13)
 
 
 def test_a_rewired_backbone():
@@ -294,6 +315,8 @@ def test_weights_of_a_classifier_load_into_the_backbone():
         (lambda: dla.aggregate("test_resnet", backbone_options={"planes": 3}), TypeError, "planes"),
         (lambda: dla.aggregate(Moments(), pretrained=True), ValueError, "for a backbone's name"),
         (lambda: dla.create_model("test_resnet+ida", head="mask"), ValueError, "'dense' or 'classifier', not 'mask'"),
+        (lambda: dla.create_model("test_resnet+ida", drop_rate=0.5), ValueError, "drop_rate are of a classifier"),
+        (lambda: dla.create_model("test_resnet+ida", global_pool="max"), ValueError, "give head='classifier'"),
         (lambda: dla.create_model("test_resnet+ida", num_classes=0), ValueError, "at least 1, not 0"),
         (
             lambda: dla.create_model("test_resnet+ida", planes=3),
@@ -336,7 +359,7 @@ def test_the_command_describes_a_backbone(capsys):
     assert main(["aggregate", "test_resnet", "--out-stride", "4", "--size", "64"]) == 0
     out = capsys.readouterr().out
     assert "maps of 32 at 4, 48 at 8, 192 at 16, 96 at 32 (channels at stride)" in out
-    assert all(f"+{structure} " in out for structure in STRUCTURES)
+    assert all(f"+{structure} " in out for structure in DECODERS)
     decoder = dla.aggregate("test_resnet", structure="unet", out_stride=4).decoder
     assert f"{sum(p.numel() for p in decoder.parameters()):,} parameters" in out
     assert main(["aggregate", "test_resnet", "--structure", "fpn", "--size", "64"]) == 0

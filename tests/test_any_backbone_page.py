@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dla.models import STRUCTURES
+from dla.models import DECODERS
 from dla.models.tried import CHECKS, FAMILIES, describe
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +21,7 @@ def test_three_lines_put_ida_on_a_backbone():
 
 def test_the_counts_are_those_of_the_code():
     counts = re.findall(r"^    (convnext_tiny:.*|  +[\d,]+ parameters.*|\+.*)$", PAGE, flags=re.MULTILINE)
-    assert "\n".join(counts) == describe("convnext_tiny", list(STRUCTURES), 64, None, 224)
+    assert "\n".join(counts) == describe("convnext_tiny", list(DECODERS), 64, None, 224)
 
 
 def test_every_backbone_that_is_tried_has_its_line():

@@ -197,13 +197,19 @@ def start_a_long_run(folder: Path) -> tuple[list[str], subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-def test_a_command_that_gets_the_signal_goes_on_later(tmp_path):
+@pytest.mark.parametrize(
+    ("kill", "number"),
+    [(os.killpg, signal.SIGINT), (os.killpg, signal.SIGTERM), (os.kill, signal.SIGTERM)],
+    ids=["as a terminal", "as a batch system", "as a container"],
+)
+def test_a_command_that_gets_the_signal_goes_on_later(tmp_path, kill, number):
     command, process = start_a_long_run(tmp_path)
     kept = tmp_path / "out" / "images"
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    kill(process.pid, number)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Traceback" not in err
+    assert "dla evaluate-boundaries: interrupted; the same command goes on from here" in err
     assert 2 <= len(list(kept.iterdir())) < 12
     for path in kept.iterdir():
         json.loads(path.read_text())

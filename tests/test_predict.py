@@ -1,5 +1,6 @@
 """The command `dla predict` on real files: what it writes, says and returns."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -301,15 +302,20 @@ def test_a_full_disk_is_named_and_leaves_whole_files(tmp_path, model, monkeypatc
     assert names(tmp_path / "out") == set()
 
 
+def many(folder: Path) -> str:
+    """A folder of more pictures than are done before a signal comes, however busy the machine."""
+    first = picture(folder / "first.png")
+    for index in range(1500):
+        os.link(first, folder / f"{index}.png")
+    return str(folder)
+
+
 def test_a_command_that_gets_the_signal_leaves_whole_files(tmp_path, model):
-    first = picture(tmp_path / "in" / "first.png")
-    for index in range(1500):  # more than are done before the signal comes, however busy the machine
-        os.link(first, tmp_path / "in" / f"{index}.png")
     code = (  # a shell that runs the tests in the background has its children ignore the signal
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from dla.predict import main; "
         "assert 'lightning' not in sys.modules; sys.exit(main(sys.argv[1:]))"
     )
-    arguments = [str(tmp_path / "in"), "--model", model, "--output", str(tmp_path / "out"), "--device", "cpu"]
+    arguments = [many(tmp_path / "in"), "--model", model, "--output", str(tmp_path / "out"), "--device", "cpu"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -323,3 +329,25 @@ def test_a_command_that_gets_the_signal_leaves_whole_files(tmp_path, model):
     for path in (tmp_path / "out").glob("[!.]*"):
         assert path.suffix in {".png", ".jpg"}
         opened(path)
+
+
+def test_a_command_that_gets_sigterm_keeps_what_it_has_classified(tmp_path):
+    arguments = [many(tmp_path / "in"), "--model", "dla46_c.cifar10", "--output", str(tmp_path / "out"), "--device=cpu"]
+    process = subprocess.Popen(  # unbuffered, so that its first line comes before the others
+        [sys.executable, "-u", "-m", "dla", "predict", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.endswith("dla predict: interrupted\n")
+    assert "wrote" in out
+    _, *kept = csv.reader((tmp_path / "out" / "predictions.csv").read_text().splitlines())
+    assert len(kept) - (line + out).count(".png: ") in (0, 1)  # the signal may come between the two
+    assert 1 <= len(kept) < 1501
+    assert {len(row) for row in kept} == {11}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.csv"]

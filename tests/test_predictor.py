@@ -1,14 +1,17 @@
 """A predictor comes from packaged weights or from a run's checkpoint, or its fault is named."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import functional as transforms
 
 import dla
 from dla.checkpoint import CheckpointError
+from dla.data.views import center_view
 from dla.inference import predict_probabilities
 from dla.predictor import load_predictor
 
@@ -135,3 +138,11 @@ def test_what_is_neither_a_name_nor_a_file_is_named():
         ValueError, match=r"nothing.ckpt is neither a checkpoint file nor a model with packaged weights"
     ):
         load_predictor("nothing.ckpt")
+
+
+def test_a_classifier_sees_what_was_measured():
+    """To the bit: Pillow's resizing, which rounds otherwise, would give other logits than `dla validate`."""
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 90, 70), dtype=np.uint8))
+    predictor = replace(load_predictor("dla46_c.cifar10"), resize=48, crop=32)
+    seen = transforms.pil_to_tensor(predictor.view(transforms.to_pil_image(pixels)))
+    assert torch.equal(seen, center_view(crop=32, resize=48)(pixels))

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from dla import __version__
+from dla.commands import INTERRUPTED
 
 HELP = """usage: dla COMMAND ...
 
@@ -54,10 +55,6 @@ CLOSED = 141
 
 TRAINING = ("fit", "validate", "test")
 """Lightning's commands."""
-
-
-INTERRUPTED = 130
-"""The same of one that Ctrl-C ended (128 + SIGINT)."""
 
 
 def main(args: Sequence[str] | None = None) -> int:

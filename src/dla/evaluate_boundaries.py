@@ -1,7 +1,6 @@
 """The commands `dla evaluate-boundaries`, which measures boundary maps, and `dla plot-boundaries`, which compares."""
 
 import argparse
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from dla.arguments import number
+from dla.commands import DONE, run_command
 from dla.data.boundary_folders import read_names
 from dla.machine import cores
 from dla.metrics.boundary import (
@@ -22,8 +22,7 @@ from dla.metrics.boundary import (
     evaluate_folders,
     read_results,
 )
-
-DONE, FAILED, INTERRUPTED = 0, 2, 130
+from dla.metrics.boundary.counts import MAX_DIST
 
 EXAMPLES = """
 what is read, paired by the name before the suffix; predictions without ground truth are left out:
@@ -48,8 +47,8 @@ examples:
     dla plot-boundaries runs/hed/results.json runs/thin/results.json --output runs/both.png
 
 exit code:
-  0 all measured; 2 something is wrong, and the message names it; 130 interrupted by Ctrl-C. Whatever the code, every
-  file in DIR is whole.
+  0 all measured; 2 something is wrong, and the message names it; 130 interrupted by Ctrl-C or SIGTERM. Whatever the
+  code, every file in DIR is whole.
 """
 
 
@@ -61,25 +60,25 @@ def main(argv: list[str]) -> int:
     Raises:
         SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
     """
-    arguments = _parser().parse_args(argv)
-    try:
-        protocol = Protocol(arguments.thresholds, arguments.max_dist, _suppression(arguments))
-        scores = evaluate_folders(
-            arguments.predictions,
-            arguments.ground_truth,
-            arguments.output,
-            protocol,
-            names=read_names(arguments.names) if arguments.names else None,
-            workers=arguments.workers,
-            console=Console(stderr=True, soft_wrap=True),
-        )
-    except KeyboardInterrupt:
-        print("dla evaluate-boundaries: interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    except ModuleNotFoundError as error:
-        return _fail("evaluate-boundaries", f"{error}; install what evaluation needs by the extra [train]")
-    except (ValueError, OSError, RuntimeError) as error:  # a worker that was killed is a RuntimeError
-        return _fail("evaluate-boundaries", error)
+    return run_command(
+        "evaluate-boundaries",
+        partial(_evaluate, _parser().parse_args(argv)),
+        needs="evaluation",
+        left="the same command goes on from here",
+        wrong=(ValueError, OSError, RuntimeError),  # the last of a worker that was killed
+    )
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    scores = evaluate_folders(
+        arguments.predictions,
+        arguments.ground_truth,
+        arguments.output,
+        Protocol(arguments.thresholds, arguments.max_dist, _suppression(arguments)),
+        names=read_names(arguments.names) if arguments.names else None,
+        workers=arguments.workers,
+        console=Console(stderr=True, soft_wrap=True),
+    )
     print(f"{_summary(scores)}; written to {arguments.output}")
     return DONE
 
@@ -91,14 +90,13 @@ def plot(argv: list[str]) -> int:
         SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
     """
     arguments = _plot_parser().parse_intermixed_args(argv)
-    try:
-        results = _named({path: read_results(path) for path in arguments.results})
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        draw_curves(results, arguments.output)
-    except ModuleNotFoundError as error:
-        return _fail("plot-boundaries", f"{error}; install what drawing needs by the extra [train]")
-    except (ValueError, OSError) as error:
-        return _fail("plot-boundaries", error)
+    return run_command("plot-boundaries", partial(_plot, arguments), needs="drawing")
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    results = _named({path: read_results(path) for path in arguments.results})
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    draw_curves(results, arguments.output)
     for name, scores in results.items():
         print(f"{_summary(scores)}  {name}")
     return DONE
@@ -111,11 +109,6 @@ def _named(results: Mapping[Path, Scores]) -> dict[str, Scores]:
         str(path) if folders.count(folder) > 1 else folder: scores
         for folder, (path, scores) in zip(folders, results.items(), strict=True)
     }
-
-
-def _fail(command: str, error: object) -> int:
-    print(f"dla {command}: error: {error}", file=sys.stderr)
-    return FAILED
 
 
 def _summary(scores: Scores) -> str:
@@ -149,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     help_names = "a name a line, without suffix: the images that count, as of a split (default: all)"
     add("--names", type=Path, metavar="FILE", help=help_names)
     add("--thresholds", type=count, default=99, metavar="K", help="how many, evenly spread (default: 99)")
-    add("--max-dist", type=distance, default=0.0075, metavar="D", help="of the image's diagonal (default: 0.0075)")
+    add("--max-dist", type=distance, default=MAX_DIST, metavar="D", help="of the image's diagonal (default: %(default)s)")
     help_nms = "non-maximum suppression: hed smooths and looks 1 pixel far, rcf 2 without (default: none)"
     add("--nms", choices=(*PRESETS, "none"), default="none", help=help_nms)
     smooth = argparse.BooleanOptionalAction

@@ -41,7 +41,9 @@ def predict_probabilities(
     Raises:
         ValueError: the model is in training mode or changes the size, or an argument is out of range.
     """
-    _check_arguments(model, scales, window, overlap)
+    if model.training:
+        raise ValueError("the model is in training mode, where results depend on the batch: call model.eval() first")
+    check_views(scales, window, overlap)
     views = list(product(scales, (False, True) if flip else (False,)))
     total: Tensor | None = None
     for scale, mirrored in views:
@@ -53,9 +55,12 @@ def predict_probabilities(
     return total / len(views)
 
 
-def _check_arguments(model: nn.Module, scales: Sequence[float], window: int | None, overlap: float) -> None:
-    if model.training:
-        raise ValueError("the model is in training mode, where results depend on the batch: call model.eval() first")
+def check_views(scales: Sequence[float], window: int | None, overlap: float = 0.5) -> None:
+    """Refuse what `predict_probabilities` cannot look through.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it.
+    """
     if not scales or not all(0 < scale < math.inf for scale in scales):
         raise ValueError(f"scales must be one or more positive numbers, not {scales!r}: for example (0.5, 1.0, 1.5)")
     if window is not None and window < 1:

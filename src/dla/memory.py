@@ -50,7 +50,9 @@ def training_memory(
             f"torch {torch.__version__} counts too much where maps are computed again: use 2.10", stacklevel=2
         )
     with FakeTensorMode(allow_non_fake_inputs=True):
-        model, images = model.to_empty(device="cpu"), torch.randn(batch, 3, *size)
+        for module in model.modules():  # one by one, since what is shared would be met twice
+            module.to_empty(device="cpu", recurse=False)
+        images = torch.randn(batch, 3, *size)
         tracker = MemTracker()
         tracker.track_external(model, images)
         with tracker:

@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.progress import track
 
 from dla.arguments import number
+from dla.commands import run_command
 from dla.images import ImageError, read_image
 from dla.listing import find_images
 from dla.predictor import load_predictor
 from dla.results import Results, results
 
-ALL_WRITTEN, SOME_SKIPPED, FAILED, INTERRUPTED = 0, 1, 2, 130
+ALL_WRITTEN, SOME_SKIPPED = 0, 1
 
 EXAMPLES = """
 what is written, for street.jpg, at the size a viewer shows it in:
@@ -48,7 +49,7 @@ pictures:
 
 exit code:
   0 all written; 1 some pictures were unreadable and skipped; 2 nothing was started, or DIR cannot be written to;
-  130 interrupted by Ctrl-C. Whatever the code, every file in DIR is whole.
+  130 interrupted by Ctrl-C or SIGTERM. Whatever the code, every file in DIR is whole.
 """
 
 
@@ -61,30 +62,20 @@ def main(argv: list[str]) -> int:
         SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
     """
     arguments = _parser().parse_intermixed_args(argv)
-    try:
-        paths = find_images(arguments.inputs)
-        if arguments.output.is_file():
-            raise ValueError(f"--output {arguments.output} is a file: name a folder")
-        predictor = load_predictor(arguments.model, _device(arguments.device))
-        view = {name: getattr(arguments, name) for name in ("scales", "flip", "window", "top")}
-        writer = results(predictor, arguments.output, **view)
-        _check_targets(paths, writer)
-        arguments.output.mkdir(parents=True, exist_ok=True)
-    except (ValueError, OSError) as error:
-        return _fail(error)
-    try:
-        return _run(paths, writer)
-    except ModuleNotFoundError as error:
-        return _fail(f"{error}; install what finding boundaries needs by the extra [train]")
-    except BrokenPipeError:  # nobody reads the output any more, which is no error of ours
-        raise
-    except OSError as error:
-        return _fail(error)
+    return run_command("predict", partial(_predict, arguments), needs="finding boundaries")
 
 
-def _fail(error: object) -> int:
-    print(f"dla predict: error: {error}", file=sys.stderr)
-    return FAILED
+def _predict(arguments: argparse.Namespace) -> int:
+    """Find out whether anything stands in the way, and then predict."""
+    paths = find_images(arguments.inputs)
+    if arguments.output.is_file():
+        raise ValueError(f"--output {arguments.output} is a file: name a folder")
+    predictor = load_predictor(arguments.model, _device(arguments.device))
+    view = {name: getattr(arguments, name) for name in ("scales", "flip", "window", "top")}
+    writer = results(predictor, arguments.output, **view)
+    _check_targets(paths, writer)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    return _predict_all(paths, writer)
 
 
 def _check_targets(paths: Sequence[Path], writer: Results) -> None:
@@ -112,7 +103,7 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _run(paths: Sequence[Path], writer: Results) -> int:
+def _predict_all(paths: Sequence[Path], writer: Results) -> int:
     """Predict all pictures under a progress bar, and return the exit code."""
     console = Console(stderr=True, soft_wrap=True)
     written = skipped = 0
@@ -124,13 +115,9 @@ def _run(paths: Sequence[Path], writer: Results) -> int:
             else:
                 skipped += 1
                 console.print(f"warning: skipped: {problem}", markup=False, highlight=False)
-    except KeyboardInterrupt:
-        print("dla predict: interrupted", file=sys.stderr)
     finally:  # whatever happens, what was predicted is kept
         writer.finish()
-    _say(f"wrote {written} {writer.noun} to {writer.folder}, skipped {skipped} of {len(paths)} images")
-    if written + skipped < len(paths):
-        return INTERRUPTED
+        _say(f"wrote {written} {writer.noun} to {writer.folder}, skipped {skipped} of {len(paths)} images")
     return SOME_SKIPPED if skipped else ALL_WRITTEN
 
 

@@ -65,9 +65,10 @@ class Predictor:
 
     def view(self, image: Image.Image) -> Image.Image:
         """What the network is to see of a picture: in classification the resized centre, otherwise all of it."""
+        pixels = transforms.pil_to_tensor(image)  # whose resizing is the one that was measured; Pillow rounds otherwise
         if self.resize:
-            image = transforms.resize(image, [self.resize])
-        return transforms.center_crop(image, [self.crop]) if self.crop else image
+            pixels = transforms.resize(pixels, [self.resize], antialias=True)
+        return transforms.to_pil_image(transforms.center_crop(pixels, [self.crop]) if self.crop else pixels)
 
     def inputs(self, image: Image.Image) -> Float[Tensor, "1 3 h w"]:
         """A picture as the network takes it: normalised, on its device, in its precision."""

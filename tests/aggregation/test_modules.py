@@ -79,7 +79,7 @@ def test_a_joined_map_enters_the_last_node_first(structure):
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="'tree', 'reentrant' or 'merged', not 'fpn'"):
+    with pytest.raises(ValueError, match="one of tree, reentrant, merged, not 'fpn'"):
         HierarchicalAggregation(conv_blocks(2), 8, structure="fpn")
     with pytest.raises(ValueError, match=r"structure must be one of .*'plain'.*not 'fpn'"):
         figure1("fpn", conv_blocks(2), 8)

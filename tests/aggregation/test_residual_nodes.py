@@ -62,7 +62,7 @@ def test_a_tree_of_identity_nodes_begins_as_the_chain_of_its_blocks(structure):
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="must have 6 channels, not 4"):
         TokenNode([6, 4], 6, residual=True)
-    with pytest.raises(ValueError, match="begins as its last input, so that must have 6 channels, not 4"):
+    with pytest.raises(ValueError, match="adds its last input, so that must have 6 channels, not 4"):
         IdentityNode([3, 6, 4], 6)
 
 

@@ -207,3 +207,8 @@ def test_real_camvid(real_camvid: Path, augment: Literal["sample", "batch"]) -> 
     assert batch["image"].shape == (2, 3, 448, 448)
     assert abs(batch["image"][(batch["mask"] != 255)[:, None].expand(-1, 3, -1, -1)].mean()) < 1
     assert first(data, data.val_dataloader())["image"].shape == (1, 3, 360, 480)
+
+
+def test_a_stage_that_reads_no_split_is_named() -> None:
+    with pytest.raises(ValueError, match="stage is 'predict'; expected one of fit, validate, test"):
+        ScenesData().setup("predict")

@@ -138,6 +138,19 @@ def test_int8_of_a_segmentation_network(format, tmp_path, checkpoint, capsys):
     assert 1e-4 < difference([network("dla46_cida")(x).detach()], module_of(format).load(path, threads=1)(x)) < 0.5
 
 
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_int8_takes_any_size(format, tmp_path, checkpoint):
+    pictures(tmp_path / "photos", 3)
+    path = tmp_path / f"model{SUFFIXES[format]}"
+    arguments = [checkpoint, "--format", format, "--output", str(path), "--size", "64", "64", "--int8", "--dynamic"]
+    assert main([*arguments, "--calibration", str(tmp_path / "photos")]) == 0
+    run = module_of(format).load(path, threads=1)
+    for shape in ((1, 3, 64, 64), (2, 3, 71, 90)):
+        x = torch.randn(shape)
+        assert 1e-4 < difference([network("dla46_cida")(x).detach()], run(x)) < 0.5
+
+
 @pytest.mark.slow
 def test_int8_of_a_classifier_measures_top_1(tmp_path, capsys):
     facts = {"num_classes": 2, "classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.25] * 3, "resize": 40, "crop": 33}
@@ -163,7 +176,10 @@ def test_int8_of_a_boundary_network_measures_ods(format, tmp_path, capsys):
     state = disturb(dla.create_model("dla46_cida", num_classes=2)).state_dict()
     torch.save({"dla": facts, "state_dict": state}, tmp_path / "best.ckpt")
     pictures(tmp_path / "data" / "images" / "val", 2)
-    pictures(tmp_path / "data" / "groundTruth" / "val", 2, "png", high=2, shape=(40, 50))
+    (tmp_path / "data" / "groundTruth" / "val").mkdir(parents=True)
+    for number in range(2):
+        drawn = np.random.default_rng(number).random((40, 50)) < 0.45
+        Image.fromarray(drawn).save(tmp_path / "data" / "groundTruth" / "val" / f"{number}.png")
     output = str(tmp_path / f"model{SUFFIXES[format]}")
     arguments = [str(tmp_path / "best.ckpt"), "--format", format, "--output", output, "--int8", "--size", "64", "64"]
     data = ["--calibration", str(tmp_path / "data" / "images"), "--test", str(tmp_path / "data")]

@@ -94,3 +94,8 @@ def test_of_a_batch_with_an_error_nothing_is_counted():
         metric.update(probabilities, truths[:1])
     assert not metric.totals.any()
     assert not metric.best.any()
+
+
+def test_a_preset_that_is_not_there_is_named(unchecked_shapes):
+    with pytest.raises(ValueError, match=r"nms is 'foo'; expected one of none, hed, rcf"):
+        BoundaryMetric(nms="foo")

@@ -52,8 +52,8 @@ def joined(kind, state, i, fine, coarse):
     if kind is FCN:
         return fine + coarse
     if kind is FPN:
-        smooth = F.conv2d(fine + coarse, state[f"nodes.{i}.smooth.0.weight"], padding=1)
-        return norm(state, f"nodes.{i}.smooth.1", smooth).relu()
+        smooth = F.conv2d(fine + coarse, state[f"nodes.{i}.layer.0.weight"], padding=1)
+        return norm(state, f"nodes.{i}.layer.1", smooth).relu()
     mixed = F.conv2d(torch.cat([fine, coarse], 1), state[f"nodes.{i}.conv.weight"], padding=1)
     return norm(state, f"nodes.{i}.norm", mixed).relu()
 

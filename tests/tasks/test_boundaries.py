@@ -137,7 +137,7 @@ def test_fit_watches_and_validate_measures_all(run, tmp_path):
     last_of = [(root / "metrics/version_0/metrics.csv").read_text().splitlines() for root in (run, tmp_path)]
     assert last_of[0][1] == last_of[1][1]  # the same training
     assert last_of[0] != last_of[1]  # measured on two images, and on four
-    assert fit(run, "--model.watch=0", checkpoint, command="validate") == 0
+    assert fit(run, "--model.watch=1", checkpoint, command="validate") == 0
 
 
 def test_validate_prints_all_images_over_scales_and_flips(run, capsys):
@@ -237,8 +237,10 @@ def test_a_run_with_a_sampled_annotator_goes_on_bit_for_bit(tmp_path):
     ("options", "message"),
     [
         ({"num_classes": 3}, "boundaries need 2 classes, background and boundary, not 3"),
-        ({"network": "dla34"}, "dla34 classifies whole images; dla34up gives a class to each pixel"),
+        ({"network": "dla34"}, "dla34 gives no class to each pixel; dla34up does"),
         ({"edge_weight": -1.0}, "edge_weight is -1.0; expected a number above 0, or null"),
+        ({"side_weight": -1.0}, "side_weight is -1.0 and watch 12; expected a weight of at least 0"),
+        ({"watch": 0}, "side_weight is 0.0 and watch 0; expected a weight of at least 0 and at least 1 image"),
     ],
 )
 def test_options_that_make_no_sense_are_named(options, message):

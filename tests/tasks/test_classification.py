@@ -185,6 +185,8 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path, monkeypatch, ex
     ("option", "message"),
     [
         ("--model.network=dla46_cup", "dla46_cup gives a class to each pixel; name a classifier, such as dla34"),
+        ("--model.network=torchvision/fcn_resnet50", "gives (359, 10, 8, 8) where logits (359, 10) were expected"),
+        ("--model.options.features_only=true", "gives a list where logits (359, 10) were expected: name a"),
         ("--model.label_smoothing=1", "label_smoothing is 1.0"),
         ("--model.mixup=-1", "mixup -1.0"),
         ("--model.bce_threshold=0.2", "bce_threshold is 0.2, but the loss is cross_entropy"),

@@ -190,8 +190,12 @@ def test_a_truncated_checkpoint_is_refused(run, tmp_path, capsys):
         ("--model.weights=/nowhere.safetensors", "/nowhere.safetensors cannot be read"),
         ("--data.batch_size=64", "batch_size 64 exceeds the 12 training samples"),
         ("--trainer.max_epochs=-1", "give --trainer.max_epochs"),
-        ("--model.network=dla46_c", "dla46_c classifies whole images; dla46_cup gives a class to each pixel"),
-        ("--model.network=timm/test_resnet", "classifies whole images; test_resnet+ida gives a class to each pixel"),
+        ("--model.network=dla46_c", "dla46_c gives no class to each pixel; dla46_cup does"),
+        ("--model.network=dla46_c.cifar10", "dla46_c.cifar10 gives no class to each pixel; dla46_cup does"),
+        ("--model.network=timm/test_resnet", "timm/test_resnet gives no class to each pixel; test_resnet+ida does"),
+        ("--model.network=torchvision/squeezenet1_1", "squeezenet1_1 gives no class to each pixel; dla34up does"),
+        ("--model.test_scales=[-1]", "scales must be one or more positive numbers, not [-1"),
+        ("--model.window=0", "window must be at least 1 pixel, not 0"),
     ],
 )
 def test_bad_options_end_in_one_line(tmp_path, capsys, option, message):

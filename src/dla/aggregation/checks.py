@@ -15,6 +15,14 @@ def expect_some(in_channels: Sequence[int]) -> None:
         raise ValueError("in_channels is empty: give the channels of at least one input")
 
 
+def expect_residual(in_channels: Sequence[int], out_channels: int) -> None:
+    """Raise a ValueError where the last input cannot be added to the result."""
+    if in_channels[-1] != out_channels:
+        raise ValueError(
+            f"a residual node adds its last input, so that must have {out_channels} channels, not {in_channels[-1]}"
+        )
+
+
 def keeping(blocks: Sequence[Block], *, first: bool = False) -> list[Block]:
     """`blocks` that raise a RuntimeError where one overwrites what nodes have yet to read.
 

@@ -21,7 +21,6 @@ from torch import nn
 from dla.aggregation.checks import Block, keeping
 from dla.aggregation.node import Node, NodeFactory, Value
 
-STRUCTURES = ("tree", "reentrant", "merged")
 Fuse = Callable[[Sequence[Any]], Any]
 
 
@@ -77,6 +76,19 @@ def fan_in(structure: str, count: int) -> list[int]:
     return [n for size in parts(count) for n in fan_in("merged", size)] + [len(parts(count))]
 
 
+def joining(x: Any, nodes: Sequence[Fuse]) -> list[Fuse]:
+    """`nodes`, of which the last takes `x` before its other inputs, as iterative aggregation joins it (Figure 2)."""
+    *inner, last = nodes
+    return [*inner, lambda inputs: last([x, *inputs])]
+
+
+STRUCTURES: dict[str, Callable[[Any, Sequence[Block], Sequence[Fuse]], Any]] = {
+    "tree": lambda x, blocks, nodes: tree(x, blocks, nodes)[0],
+    "reentrant": reentrant,
+    "merged": merged,
+}
+
+
 class HierarchicalAggregation(nn.Module):
     """Run blocks one after another and aggregate their outputs in a tree.
 
@@ -104,7 +116,7 @@ class HierarchicalAggregation(nn.Module):
     ) -> None:
         super().__init__()
         if structure not in STRUCTURES:
-            raise ValueError(f"structure must be 'tree', 'reentrant' or 'merged', not {structure!r}")
+            raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}, not {structure!r}")
         if not blocks or (join_channels is not None and len(blocks) < 2):
             raise ValueError(f"{len(blocks)} blocks: at least 1 is needed, and 2 where a map joins the last node")
         self.structure = structure
@@ -123,9 +135,4 @@ class HierarchicalAggregation(nn.Module):
             )
         blocks = keeping(list(self.blocks), first=joined is x)
         nodes: list[Fuse] = list(self.nodes)
-        if joined is not None:
-            last, join = nodes[-1], joined
-            nodes[-1] = lambda inputs: last([join, *inputs])
-        if self.structure == "tree":
-            return tree(x, blocks, nodes)[0]
-        return {"reentrant": reentrant, "merged": merged}[self.structure](x, blocks, nodes)
+        return STRUCTURES[self.structure](x, blocks, nodes if joined is None else joining(joined, nodes))

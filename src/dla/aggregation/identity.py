@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.aggregation.checks import expect_some
+from dla.aggregation.checks import expect_residual, expect_some
 from dla.aggregation.node import Activation, Norm
 
 
@@ -41,10 +41,7 @@ class IdentityNode(nn.Module):
     ) -> None:
         super().__init__()
         expect_some(in_channels)
-        if in_channels[-1] != out_channels:
-            raise ValueError(
-                f"the node begins as its last input, so that must have {out_channels} channels, not {in_channels[-1]}"
-            )
+        expect_residual(in_channels, out_channels)
         channels = [sum(in_channels), out_channels] if width is None else [sum(in_channels), width, out_channels]
         self.mix = nn.Sequential(*(nn.Conv2d(before, after, 1, bias=False) for before, after in pairwise(channels)))
         self.norm = norm(out_channels)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.aggregation.checks import expect_some
+from dla.aggregation.checks import expect_residual, expect_some
 
 Value = TypeVar("Value")
 """A map, or whatever else blocks and nodes pass on: the structures never look inside."""
@@ -56,10 +56,8 @@ class Node(nn.Module):
         expect_some(in_channels)
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, as 1 or 3, so that maps keep their size, not {kernel_size}")
-        if residual and in_channels[-1] != out_channels:
-            raise ValueError(
-                f"a residual node adds its last input, so that must have {out_channels} channels, not {in_channels[-1]}"
-            )
+        if residual:
+            expect_residual(in_channels, out_channels)
         if form not in ("concat", "sum"):
             raise ValueError(f"form must be 'concat' or 'sum', not {form!r}")
         self.in_channels = tuple(in_channels)

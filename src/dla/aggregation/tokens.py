@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.aggregation.checks import expect_some
+from dla.aggregation.checks import expect_residual, expect_some
 from dla.aggregation.node import Activation, Norm
 
 
@@ -32,10 +32,8 @@ class TokenNode(nn.Module):
     ) -> None:
         super().__init__()
         expect_some(in_channels)
-        if residual and in_channels[-1] != out_channels:
-            raise ValueError(
-                f"a residual node adds its last input, so that must have {out_channels} channels, not {in_channels[-1]}"
-            )
+        if residual:
+            expect_residual(in_channels, out_channels)
         self.residual = residual
         self.linear = nn.Linear(sum(in_channels), out_channels, bias=False)
         self.norm = norm(out_channels)

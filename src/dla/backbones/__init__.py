@@ -4,7 +4,7 @@ from dla.backbones.adapt import adapt
 from dla.backbones.maps import Maps
 from dla.backbones.probe import example
 from dla.backbones.pyramid import SimplePyramid
-from dla.backbones.specs import FeatureSpec, check_specs, choose, is_power_of_two, take_indices
+from dla.backbones.specs import FeatureSpec, check_specs, choose, is_power_of_two, map_size, take_indices
 from dla.backbones.timm_maps import timm_model
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "choose",
     "example",
     "is_power_of_two",
+    "map_size",
     "take_indices",
     "timm_model",
 ]

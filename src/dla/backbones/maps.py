@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from dla.backbones.find import find_maps
 from dla.backbones.probe import as_maps
-from dla.backbones.specs import FeatureSpec, choose
+from dla.backbones.specs import FeatureSpec, choose, map_size
 from dla.checkpointing import checkpointed
 
 
@@ -51,14 +51,14 @@ class Maps(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """Maps (b, channels, ceil(h / stride), ceil(w / stride)), finest first."""
         height, width = x.shape[-2:]
-        if self.multiple > 1:
-            x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
+        padded = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple)) if self.multiple > 1 else x
         checkpoint = self.grad_checkpointing and torch.is_grad_enabled()
-        given = as_maps(checkpointed(self.body, x) if checkpoint else self.body(x))
+        given = as_maps(checkpointed(self.body, padded) if checkpoint else self.body(padded))
         maps = []
         for i, last, (_, stride) in zip(self.out_indices, self.channels_last, self.feature_specs, strict=True):
             full = given[i].permute(0, 3, 1, 2) if last else given[i]
-            maps.append(full[..., : (height + stride - 1) // stride, : (width + stride - 1) // stride])
+            size = map_size(x, stride)
+            maps.append(full[..., : size[0], : size[1]])
         return maps
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:

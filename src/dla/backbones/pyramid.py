@@ -5,15 +5,7 @@ from torch import Tensor, nn
 
 from dla.backbones.maps import Maps
 from dla.backbones.probe import example
-from dla.backbones.specs import FeatureSpec
-
-
-class Norm(nn.LayerNorm):
-    """Layer norm over the channels of a map."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(b, c, h, w) -> the same."""
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+from dla.backbones.specs import FeatureSpec, map_size
 
 
 class SimplePyramid(nn.Module):
@@ -41,12 +33,9 @@ class SimplePyramid(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """Maps (b, channels, ceil(h / stride), ceil(w / stride)), finest first."""
-        height, width = x.shape[-2:]
         last = self.backbone(x)[-1]
-        return [
-            level(last)[..., : (height + stride - 1) // stride, : (width + stride - 1) // stride]
-            for level, (_, stride) in zip(self.levels, self.feature_specs, strict=True)
-        ]
+        sizes = [map_size(x, spec.stride) for spec in self.feature_specs]
+        return [level(last)[..., :height, :width] for level, (height, width) in zip(self.levels, sizes, strict=True)]
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """See `Maps.set_grad_checkpointing`."""
@@ -54,9 +43,11 @@ class SimplePyramid(nn.Module):
 
 
 def _levels(channels: int, stride: int) -> list[tuple[FeatureSpec, nn.Module]]:
+    from timm.layers.norm import LayerNorm2d
+
     levels: list[tuple[FeatureSpec, nn.Module]] = []
     if stride % 4 == 0:
-        twice = [_double(channels, channels // 2), Norm(channels // 2), nn.GELU()]
+        twice = [_double(channels, channels // 2), LayerNorm2d(channels // 2, eps=1e-5), nn.GELU()]
         quarter = nn.Sequential(*twice, _double(channels // 2, channels // 4))
         levels.append((FeatureSpec(channels // 4, stride // 4), quarter))
     if stride % 2 == 0:

@@ -5,12 +5,21 @@ from itertools import pairwise
 from numbers import Integral
 from typing import NamedTuple
 
+from jaxtyping import Float
+from torch import Tensor
+
 
 class FeatureSpec(NamedTuple):
     """One map of a backbone: how many channels it has, and how many input pixels one of its pixels stands for."""
 
     channels: int
     stride: int
+
+
+def map_size(images: Float[Tensor, "b c h w"], stride: int) -> tuple[int, int]:
+    """Height and width of the images' map of this stride: ceil(side / stride)."""
+    height, width = images.shape[-2:]  # below, not -(-height // stride), which ONNX and ncnn would round towards zero
+    return (height + stride - 1) // stride, (width + stride - 1) // stride
 
 
 def take_indices(count: int, indices: int | Sequence[int] | None) -> list[int]:

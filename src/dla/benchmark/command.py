@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Mapping
 from datetime import date
 from functools import partial
@@ -18,11 +17,10 @@ from dla.benchmark.picture import draw
 from dla.benchmark.process import JobError
 from dla.benchmark.report import PICTURE, Session, make_folder, tables, write_report
 from dla.benchmark.rounds import measure
-from dla.interrupts import stopped_like_ctrl_c
+from dla.commands import DONE, run_command
 from dla.machine import cores, device_name, gpu_libraries, versions
 from dla.recompute.recording import MACS
 
-DONE, FAILED, INTERRUPTED = 0, 2, 130
 PACKAGES = (
     "torch",
     "torchvision",
@@ -44,29 +42,23 @@ def main(argv: list[str]) -> int:
     Raises:
         SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
     """
-    arguments = parser().parse_args(argv)
-    left = "nothing is written"
+    work = partial(_benchmark, parser().parse_args(argv), shlex.join(["dla", "benchmark", *argv]))
+    wrong = (ValueError, OSError, JobError)
+    return run_command("benchmark", work, needs="drawing", left="nothing is written", wrong=wrong)
+
+
+def _benchmark(arguments: argparse.Namespace, command: str) -> int:
+    import_module("matplotlib")  # missed now and not after minutes
+    session = _measured(arguments, command)
+    write_report(arguments.output, session)
     try:
-        import_module("matplotlib")  # missed now and not after minutes
-        with stopped_like_ctrl_c():
-            session = _measured(arguments, shlex.join(["dla", "benchmark", *argv]))
-            write_report(arguments.output, session)
-            left = f"all but the picture is written to {arguments.output}"
-            print("\n".join(tables(session)))
-            draw(arguments.output / PICTURE, session)
+        print("\n".join(tables(session)))
+        draw(arguments.output / PICTURE, session)
     except KeyboardInterrupt:
-        print(f"dla benchmark: interrupted; {left}", file=sys.stderr)
-        return INTERRUPTED
-    except ModuleNotFoundError as error:
-        print(f"dla benchmark: error: {error}; install what drawing needs by the extra [train]", file=sys.stderr)
-        return FAILED
-    except (ValueError, OSError, JobError) as error:
-        print(f"dla benchmark: error: {error}", file=sys.stderr)
-        return FAILED
+        raise KeyboardInterrupt(f"all but the picture is written to {arguments.output}") from None
     print(f"\nwritten to {arguments.output}")
     if all(row.error for row in session.measured):
-        print("dla benchmark: error: nothing could be measured; the table says why of each row", file=sys.stderr)
-        return FAILED
+        raise JobError("nothing could be measured; the table says why of each row")
     return DONE
 
 

@@ -2,12 +2,13 @@
 
 import argparse
 import shlex
-import sys
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
+from dla.commands import DONE, FAILED, run_command
 from dla.compare.costs import Costs, costs, matched
 from dla.compare.outcome import outcomes
 from dla.compare.picture import draw
@@ -15,9 +16,6 @@ from dla.compare.report import table, write_report
 from dla.compare.runs import Run, plan, refuse_changed
 from dla.compare.study import Study, read_study
 from dla.compare.train import train_all
-from dla.interrupts import stopped_like_ctrl_c
-
-DONE, FAILED, INTERRUPTED = 0, 2, 130
 
 EXAMPLES = """
 what is written, anew after every finished run:
@@ -50,29 +48,21 @@ def main(argv: list[str]) -> int:
     Raises:
         SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
     """
-    arguments = _parser().parse_args(argv)
-    try:
-        study = matched(read_study(arguments.study))
-        runs = plan(study, arguments.output, arguments.data_root)
-        for run in runs:  # those that are not asked for, too, since all stand in one table
-            refuse_changed(run)
-        chosen = _chosen(study, runs, arguments.rows, arguments.seeds)
-        counted = _counted(study)
-        if arguments.dry_run:
-            print(
-                "\n".join([*table(study, outcomes(runs, counted)), "", *(f"{run.name}: {run.state}" for run in chosen)])
-            )
-            return DONE
-        command = shlex.join(["dla", "compare", *argv])
-        with stopped_like_ctrl_c():
-            return _compare(study, counted, runs, chosen, arguments.output, command)
-    except KeyboardInterrupt:
-        print("dla compare: interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    except ModuleNotFoundError as error:
-        return _fail(f"{error}; install what training needs by the extra [train]")
-    except (ValueError, OSError) as error:
-        return _fail(error)
+    work = partial(_compare, _parser().parse_args(argv), shlex.join(["dla", "compare", *argv]))
+    return run_command("compare", work, needs="training", left="the same command goes on from here")
+
+
+def _compare(arguments: argparse.Namespace, command: str) -> int:
+    study = matched(read_study(arguments.study))
+    runs = plan(study, arguments.output, arguments.data_root)
+    for run in runs:  # those that are not asked for, too, since all stand in one table
+        refuse_changed(run)
+    chosen = _chosen(study, runs, arguments.rows, arguments.seeds)
+    counted = _counted(study)
+    if arguments.dry_run:
+        print("\n".join([*table(study, outcomes(runs, counted)), "", *(f"{run.name}: {run.state}" for run in chosen)]))
+        return DONE
+    return _train(study, counted, runs, chosen, arguments.output, command)
 
 
 def _counted(study: Study) -> dict[str, Costs]:
@@ -81,12 +71,7 @@ def _counted(study: Study) -> dict[str, Costs]:
     return {row.name: costs(row, study) for row in rows}
 
 
-def _fail(error: object) -> int:
-    print(f"dla compare: error: {error}", file=sys.stderr)
-    return FAILED
-
-
-def _compare(
+def _train(
     study: Study, counted: dict[str, Costs], runs: list[Run], chosen: list[Run], output: Path, command: str
 ) -> int:
     """Train what is chosen, and write the results of all that is finished."""

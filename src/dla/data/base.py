@@ -1,16 +1,16 @@
 """What all data modules share: a set per split, read when it is needed, and loaders over draws of it."""
 
 from collections.abc import Sized
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from dla.data.loading import Item, collate
+from dla.data.sample import Split
 from dla.data.sampling import SeededSampler, global_seed
 
-Split = Literal["train", "val", "test"]
 Triple = tuple[float, float, float]
 Set = TypeVar("Set")
 STAGES: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
@@ -77,7 +77,13 @@ class SetData(LightningDataModule, Generic[Set]):
         return len(self.classes)
 
     def setup(self, stage: str = "fit") -> None:
-        """Read the splits that a stage needs, and no others: "fit" (train and val), "validate" or "test"."""
+        """Read the splits that a stage needs, and no others: "fit" (train and val), "validate" or "test".
+
+        Raises:
+            ValueError: it is another stage.
+        """
+        if stage not in STAGES:
+            raise ValueError(f"stage is {stage!r}; expected one of {', '.join(STAGES)}: `dla predict` reads pictures")
         for split in STAGES[stage]:
             if split not in self.sets:
                 self.sets[split] = self.read(split)

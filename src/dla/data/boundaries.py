@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from dla.data.base import Split
 from dla.data.boundary_data import BoundaryData
 from dla.data.boundary_folders import BoundaryFolders
 from dla.data.boundary_scenes import BoundaryScenes
 from dla.data.bsds import BSDS500
+from dla.data.sample import Split
 from dla.data.scene_data import SceneData
 
 __all__ = ["BSDSData", "BoundaryData", "BoundaryFolderData", "BoundaryScenesData"]

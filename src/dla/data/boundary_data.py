@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from dla.data.annotators import CLASSES, COLORS, Merge, Merger, SeededTruths, collate_truths
-from dla.data.base import Split
 from dla.data.batch_augment import BatchAugment
+from dla.data.sample import Split
 from dla.data.segmentation import SegmentationData
 
 

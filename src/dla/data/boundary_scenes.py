@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from dla.data.annotators import CLASSES, COLORS, Annotated
-from dla.data.scenes import Scenes, Split
+from dla.data.sample import Split
+from dla.data.scenes import Scenes
 from dla.images import RGB
 
 

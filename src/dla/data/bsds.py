@@ -1,9 +1,9 @@
 """BSDS500 in its layout: photographs of 481x321 or 321x481, each with the boundaries that four to nine people drew."""
 
 from pathlib import Path
-from typing import Literal
 
 from dla.data.boundary_folders import BoundaryFolders
+from dla.data.sample import Split
 
 
 class BSDS500(BoundaryFolders):
@@ -20,7 +20,7 @@ class BSDS500(BoundaryFolders):
         ValueError: On reading an item: a broken file, or unequal sizes.
     """
 
-    def __init__(self, root: str | Path, split: Literal["train", "val", "test"] = "train") -> None:
+    def __init__(self, root: str | Path, split: Split = "train") -> None:
         data = find_root(Path(root))
         super().__init__(data / "images" / split, data / "groundTruth" / split)
 

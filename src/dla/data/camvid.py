@@ -1,9 +1,9 @@
 """CamVid in SegNet's layout: road scenes of 480x360, eleven classes and void."""
 
 from pathlib import Path
-from typing import Literal
 
 from dla.data.paired import PairedFolders
+from dla.data.sample import Split
 from dla.images import RGB
 
 VOID = 11  # what the annotation files hold where no class is given
@@ -35,5 +35,5 @@ class CamVid(PairedFolders):
     classes = tuple(PALETTE)
     colors = tuple(PALETTE.values())
 
-    def __init__(self, root: str | Path, split: Literal["train", "val", "test"] = "train") -> None:
+    def __init__(self, root: str | Path, split: Split = "train") -> None:
         super().__init__(root, split, classes=tuple(PALETTE), colors=tuple(PALETTE.values()), void=VOID)

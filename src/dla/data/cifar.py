@@ -6,7 +6,7 @@ read here. Its binary version holds the same images.
 
 import hashlib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +15,12 @@ from torch import Tensor
 
 from dla.data.image_folder import LabelledFolder, class_folders
 from dla.data.labelled import ImageArrays, read_all
+from dla.data.sample import Split
 from dla.files import read_text
 
 HELD_OUT = 10  # every tenth image of a class validates
 PIXELS = 3 * 32 * 32
 URL = "https://www.cs.toronto.edu/~kriz/"
-
-Split = Literal["train", "val", "test"]
 
 
 class Layout(NamedTuple):

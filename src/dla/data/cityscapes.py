@@ -1,14 +1,14 @@
 """Cityscapes in its official layout: street scenes of 2048x1024, label ids mapped to the 19 classes of training."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 from torchvision import datasets
 
-from dla.data.sample import IGNORE_INDEX, Sample, check_sizes, make_sample, read_image, read_labels
+from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_image, read_labels
 from dla.images import RGB
 from dla.listing import is_hidden
 
@@ -48,7 +48,7 @@ class Cityscapes:
     classes: ClassVar[tuple[str, ...]] = tuple(label.name for label in TRAINED)
     colors: ClassVar[tuple[RGB, ...]] = tuple(label.color for label in TRAINED)
 
-    def __init__(self, root: str | Path, split: Literal["train", "val", "test"] = "train") -> None:
+    def __init__(self, root: str | Path, split: Split = "train") -> None:
         images, annotations = Path(root) / "leftImg8bit" / split, Path(root) / "gtFine" / split
         for folder in (images, annotations):
             if not folder.is_dir():

@@ -3,9 +3,10 @@
 from collections.abc import Sized
 from typing import ClassVar
 
-from dla.data.base import SetData, Split, Triple
+from dla.data.base import SetData, Triple
 from dla.data.labelled import ImageArrays, LabelledSet, SeededImages, read_all
 from dla.data.loading import Item
+from dla.data.sample import Split
 from dla.data.sampling import RepeatedSampler, SeededSampler
 from dla.data.segmentation import normalized
 from dla.data.shift import Shift

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from dla.data.base import Split
 from dla.data.boundaries import BoundaryData, BoundaryFolderData, BoundaryScenesData, BSDSData
 from dla.data.camvid import CamVid
 from dla.data.cityscapes import Cityscapes
 from dla.data.paired import PairedFolders, spread_colors
-from dla.data.sample import SegmentationSet
+from dla.data.sample import SegmentationSet, Split
 from dla.data.scene_data import SceneData
 from dla.data.scenes import Scenes
 from dla.data.segmentation import SegmentationData

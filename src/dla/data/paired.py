@@ -3,11 +3,10 @@
 import colorsys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from dla.data.sample import IGNORE_INDEX, Sample, check_sizes, make_sample, read_image, read_labels
+from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_image, read_labels
 from dla.images import RGB
 from dla.listing import PICTURES, list_by_stem
 
@@ -36,7 +35,7 @@ class PairedFolders:
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "val", "test"] = "train",
+        split: Split = "train",
         *,
         classes: Sequence[str],
         colors: Sequence[RGB] | None = None,

@@ -2,7 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torchvision import tv_tensors
 from dla import images
 from dla.images import RGB
 
+Split = Literal["train", "val", "test"]
 IGNORE_INDEX = 255  # pixels that count neither in the loss nor in a metric
 
 

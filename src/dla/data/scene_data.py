@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from dla.data.base import Split
+from dla.data.sample import Split
 from dla.data.segmentation import SegmentationData
 
 

@@ -6,7 +6,7 @@ The class is the outline. Colours say nothing; a pattern says something, but one
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,11 +14,10 @@ from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dla.data.sample import Sample, make_sample
+from dla.data.sample import Sample, Split, make_sample
 from dla.data.shapes import PATTERNS, SHAPES, Plane
 from dla.images import RGB
 
-Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 OWN_PATTERN = 0.9  # how often a shape wears its class's pattern
 RADIUS = (0.16, 0.30)  # of a shape, as a part of the image's side
@@ -27,20 +26,18 @@ SHAPE_COUNT = (4, 7)
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture with the truths of three tasks.
+    """One picture with the truths of two tasks.
 
     Attributes:
         image: RGB.
         mask: Class of each pixel, 0 for the ground.
         boundary: Where a pixel belongs to another shape than its right or lower neighbour: lines one pixel wide, also
             between two shapes of one class.
-        labels: For each class, whether it is to be seen.
     """
 
     image: UInt8[Tensor, "3 h w"]
     mask: UInt8[Tensor, "h w"]
     boundary: Bool[Tensor, "h w"]
-    labels: Bool[Tensor, " classes"]
 
 
 class Scenes:
@@ -87,8 +84,7 @@ class Scenes:
         picture, mask, shape = _compose(rng, self.size)
         picture = _lit(picture, rng)
         image = torch.from_numpy((255 * picture.clip(0, 1)).astype(np.uint8))  # (3, H, W)
-        labels = torch.from_numpy(np.bincount(mask.ravel(), minlength=len(self.classes)) > 0)
-        return Scene(image, torch.from_numpy(mask), torch.from_numpy(_boundary(shape)), labels)
+        return Scene(image, torch.from_numpy(mask), torch.from_numpy(_boundary(shape)))
 
 
 def _compose(rng: np.random.Generator, size: int) -> tuple[Plane, NDArray[np.uint8], NDArray[np.uint8]]:

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from dla.data.base import STAGES, SetData, Split, Triple
+from dla.data.base import STAGES, SetData, Triple
 from dla.data.batch_augment import BatchAugment, per_channel
 from dla.data.loading import Cached, Item, Seeded
-from dla.data.sample import PixelSet
+from dla.data.sample import PixelSet, Split
 from dla.data.transforms import MEAN, STD, joint_transforms
 from dla.images import RGB
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import distributed
 
-from dla.data.base import Split
 from dla.data.classification import StoredImagesData
 from dla.data.image_folder import folder_classes
+from dla.data.sample import Split
 from dla.data.sampling import SeededSampler
 from dla.data.shard_files import ShardImages, expanded_shards
 from dla.data.shard_stream import ShardStream

@@ -93,7 +93,7 @@ def optimize(
     with torch.inference_mode():
         answer = whole(own.clone())  # here and below, since a network may change its images in place
     expected = flat(answer)
-    ready = folded_for(whole, own, expected) if fold else copied(whole)
+    ready = folded_for(whole, own, expected) if fold else whole
     if example.is_floating_point():
         ready.to(example.dtype)  # after folding, which rounds less in the network's own precision
     if engine in TORCH:

@@ -9,7 +9,11 @@ from dla.models.blocks import Residual
 
 
 def for_gpu(model: nn.Module) -> nn.Module:
-    """A copy of `model`, folded (`dla.deploy.folded`), with layers for a GPU wherever it has what they replace."""
+    """A copy of a network with layers for a GPU wherever it has what they replace.
+
+    Args:
+        model: what `dla.deploy.folded` gives; where batch norms stand behind convolutions, nothing is replaced.
+    """
     return replaced(model, _for_gpu)
 
 

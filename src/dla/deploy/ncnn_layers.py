@@ -63,7 +63,7 @@ class Interpolated(nn.Module):
 
 
 def for_ncnn(model: nn.Module) -> nn.Module:
-    """A copy of `model`, folded (`dla.deploy.folded`), with such layers wherever it has what they replace."""
+    """A copy of `model`, which `dla.deploy.folded` gave, with such layers wherever it has what they replace."""
     return replaced(model, _for_ncnn)
 
 

@@ -69,17 +69,13 @@ def _top1(predictor: Predictor, root: str | Path, size: Size) -> Callable[[Run],
 
 
 def _mean_iou(predictor: Predictor, root: str | Path, size: Size, void: int) -> Callable[[Run], float]:
-    from torchmetrics.classification import MulticlassJaccardIndex
-
     from dla.data.paired import PairedFolders
-    from dla.data.sample import IGNORE_INDEX
+    from dla.metrics.iou import class_iou
 
     samples = PairedFolders(root, "val", classes=predictor.classes, void=void)
 
     def measure(run: Run) -> float:
-        iou = MulticlassJaccardIndex(
-            len(predictor.classes), average="none", zero_division=float("nan"), ignore_index=IGNORE_INDEX
-        )
+        iou = class_iou(len(predictor.classes))
         for image, mask in _shown(samples):
             iou.update(_logits(run, predictor, image, size).argmax(1), mask.as_subclass(Tensor)[None].long())
         return float(iou.compute().nanmean())

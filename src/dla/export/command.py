@@ -1,23 +1,21 @@
 """The command `dla export`: a network to a file of another runtime, compared with the network there."""
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from dla.arguments import number
+from dla.commands import DONE, run_command
 from dla.deploy.outputs import TOLERANCE, Run
 from dla.deploy.runtimes import RUNTIMES
 from dla.export.accuracy import accuracy
 from dla.export.pictures import Calibration
 from dla.export.source import load_source, metadata
 from dla.export.write import FORMATS, export
-from dla.interrupts import stopped_like_ctrl_c
 from dla.predictor import Predictor
 
-WRITTEN, FAILED, INTERRUPTED = 0, 2, 130
 SIZES = {"classification": (224, 224), "segmentation": (512, 512), "boundaries": (512, 512), "detection": (512, 512)}
 
 EXAMPLES = """
@@ -51,31 +49,18 @@ def main(argv: list[str]) -> int:
     Raises:
         SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
     """
-    arguments = _parser().parse_args(argv)
-    try:
-        _check_arguments(arguments)
-        with stopped_like_ctrl_c():
-            _export(arguments)
-    except KeyboardInterrupt:
-        print("dla export: interrupted; nothing is written", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:  # the last two where images are too large
-        print(f"dla export: error: {error}", file=sys.stderr)
-        return FAILED
-    except ImportError as error:
-        print(f"dla export: error: {error}; install what measuring needs by the extra [train]", file=sys.stderr)
-        return FAILED
-    return WRITTEN
+    return run_command(
+        "export",
+        partial(_export, _parser().parse_args(argv)),
+        needs="measuring",
+        left="nothing is written",
+        wrong=(ValueError, OSError, RuntimeError, MemoryError),  # the last two where images are too large
+    )
 
 
-def _check_arguments(arguments: argparse.Namespace) -> None:
+def _export(arguments: argparse.Namespace) -> int:
     if arguments.int8 != (arguments.calibration is not None):
         raise ValueError("--int8 and --calibration FOLDER belong together: give both or neither")
-    if arguments.int8 and arguments.dynamic:
-        raise ValueError("--int8 is for one size of image: leave out --dynamic and give --size")
-
-
-def _export(arguments: argparse.Namespace) -> None:
     predictor = load_source(arguments.model)
     size = tuple(arguments.size) if arguments.size else _size(predictor)
     calibration = Calibration(predictor, arguments.calibration, size) if arguments.int8 else None
@@ -105,6 +90,7 @@ def _export(arguments: argparse.Namespace) -> None:
         print("of noise, with which 8 bits differ a lot; --test FOLDER says what they cost in accuracy")
     companion = RUNTIMES[arguments.format].companion
     print(f"wrote {arguments.output}" + (f" and {arguments.output.with_suffix(companion)}" if companion else ""))
+    return DONE
 
 
 def _size(predictor: Predictor) -> tuple[int, int]:

@@ -42,8 +42,9 @@ def export(
         shape: of the images, batch first.
         dynamic: any batch and size, compared at two others, too; not in ncnn, which takes any batch, of one size.
         metadata: texts that the file carries, by their names; ncnn has no place for them.
-        calibration: makes an int8 file, of onnx or openvino, by these batches of normalised images of `shape`; it may
-            differ from the network more than `tolerance`, but not the float32 network of which it is made.
+        calibration: makes an int8 file, of onnx or openvino, by these batches of normalised images, of `shape` unless
+            `dynamic`; it may differ from the network more than `tolerance`, but not the float32 network of which it is
+            made.
         tolerance: largest difference of a float32 file, in the network's largest output.
         measure: called with the file in its runtime, before the file takes its place.
 

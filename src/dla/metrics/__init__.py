@@ -1,1 +1,1 @@
-"""What no library measures: the boundary benchmark."""
+"""The boundary benchmark, which no library measures, and how segmentation is measured by torchmetrics."""

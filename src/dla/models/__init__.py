@@ -1,7 +1,7 @@
 """The DLA networks: blocks, stages, classifiers, dense predictors, and the table that names them."""
 
 from dla.models.aggregated import Aggregated, AggregatedClassifier
-from dla.models.any_backbone import STRUCTURES, aggregate
+from dla.models.any_backbone import DECODERS, aggregate
 from dla.models.classifier import DLA
 from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
@@ -10,11 +10,11 @@ from dla.models.variants import VARIANTS, Variant, build
 from dla.models.zoo import create_model, list_models
 
 __all__ = [
+    "DECODERS",
     "DLA",
     "FCN",
     "FPN",
     "IDA",
-    "STRUCTURES",
     "VARIANTS",
     "Aggregated",
     "AggregatedClassifier",

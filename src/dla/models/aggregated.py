@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.backbones import FeatureSpec
+from dla.backbones import FeatureSpec, map_size
 from dla.checkpointing import checkpointed
+from dla.models.decoder import Decoder
 from dla.models.depth import groups_within, undecayed_within
 from dla.models.features import Features
 from dla.models.heads import Classifier, ClassifierHead, Pool
@@ -20,16 +21,16 @@ class Aggregated(nn.Module):
 
     Args:
         backbone: gives a list of maps, finest first, and has `feature_specs`.
-        decoder: fuses them; has `out_channels`, `out_stride` and `step_specs`.
+        decoder: fuses them.
     """
 
-    def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, decoder: Decoder) -> None:
         super().__init__()
         self.grad_checkpointing = False
         self.memory_efficient: bool | None = None
         self.pretrained_cfg: dict[str, Any] = {}
         self.backbone = backbone
-        self.decoder: Any = decoder
+        self.decoder = decoder
 
     @property
     def out_channels(self) -> int:
@@ -53,10 +54,7 @@ class Aggregated(nn.Module):
     @memory_efficient
     def forward_steps(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """All maps on the way to the fused one, which is the last; `step_specs` says what they are."""
-        height, width = x.shape[-2:]
-        stride = self.out_stride  # below, not -(-height // stride), which ONNX and ncnn would round towards zero
-        size = ((height + stride - 1) // stride, (width + stride - 1) // stride)
-        maps = self.backbone(x)
+        size, maps = map_size(x, self.out_stride), self.backbone(x)
         if self.grad_checkpointing and torch.is_grad_enabled():
             return checkpointed(self.decoder, maps, size, run=self.decoder.steps)
         return self.decoder.steps(maps, size)
@@ -90,7 +88,7 @@ class AggregatedClassifier(Classifier, Aggregated):
 
     Args:
         backbone: gives a list of maps, finest first, and has `feature_specs`.
-        decoder: fuses them; has `out_channels`, `out_stride` and `step_specs`.
+        decoder: fuses them.
         num_classes: 0 for pooled features instead of logits.
         global_pool: "avg", "max", or "" for the fused map.
         drop_rate: dropout before the classifier.
@@ -99,7 +97,7 @@ class AggregatedClassifier(Classifier, Aggregated):
     def __init__(
         self,
         backbone: nn.Module,
-        decoder: nn.Module,
+        decoder: Decoder,
         *,
         num_classes: int = 1000,
         global_pool: Pool = "avg",

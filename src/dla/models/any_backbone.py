@@ -1,5 +1,6 @@
 """Aggregation over the maps of any backbone, whose blocks it never looks into: structures and builders."""
 
+import copy
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
@@ -9,6 +10,7 @@ from torch import nn
 from dla.backbones import FeatureSpec, adapt, check_specs, choose, example, is_power_of_two, timm_model
 from dla.models.aggregated import Aggregated, AggregatedClassifier
 from dla.models.classifier import DLA
+from dla.models.decoder import Decoder
 from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
 from dla.models.heads import Pool
@@ -16,7 +18,7 @@ from dla.models.neighbours import FCN, FPN, UNet
 from dla.models.norms import NormLayer, with_norms
 from dla.models.variants import VARIANTS
 
-STRUCTURES: dict[str, Callable[..., nn.Module]] = {"ida": IDA, "dla_up": DLAUp, "fcn": FCN, "fpn": FPN, "unet": UNet}
+DECODERS: dict[str, Callable[..., Decoder]] = {"ida": IDA, "dla_up": DLAUp, "fcn": FCN, "fpn": FPN, "unet": UNet}
 """What fuses a list of maps: two of the paper's, and three that it is compared with."""
 
 
@@ -39,7 +41,8 @@ def aggregate(
 
     Args:
         backbone: the name of a timm model or of one of our classifiers; a classifier of timm, torchvision or ours, from
-            which is dropped what no map needs; or a module that returns a list or dictionary of maps, finest first.
+            whose copy is dropped what no map needs; or a module that returns a list or dictionary of maps, finest
+            first, of which also a copy is taken.
         structure: "ida" or "dla_up", as in the paper; "fcn", "fpn" or "unet".
         out_channels: of all fused maps.
         out_stride: of the result, the backbone's finest for None. Finer maps are left out; a finer result is upsampled,
@@ -58,14 +61,16 @@ def aggregate(
         TypeError: the backbone is neither a name nor a module, or does not know an option.
         WeightsError: pretrained weights cannot be downloaded.
     """
-    if structure not in STRUCTURES:
-        raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}, not {structure!r}")
+    if structure not in DECODERS:
+        raise ValueError(f"structure must be one of {', '.join(DECODERS)}, not {structure!r}")
     if isinstance(backbone, str):
         backbone = _named(backbone, pretrained, in_chans, norm_layer, backbone_options or {})
     elif not isinstance(backbone, nn.Module):
         raise TypeError(f"a backbone is a name or a module, not {type(backbone).__name__}")
     elif pretrained or backbone_options:
         raise ValueError("pretrained and backbone_options are for a backbone's name: a module is already made")
+    else:
+        backbone = copy.deepcopy(backbone)
     cfg: dict[str, Any] = getattr(backbone, "pretrained_cfg", None) or {}
     features = _features(backbone, in_chans, out_indices, out_stride)
     specs: Any = features.feature_specs
@@ -76,9 +81,7 @@ def aggregate(
     return fused
 
 
-def make_decoder(
-    structure: str, specs: Sequence[FeatureSpec], channels: int, out_stride: int | None = None
-) -> nn.Module:
+def make_decoder(structure: str, specs: Sequence[FeatureSpec], channels: int, out_stride: int | None = None) -> Decoder:
     """The structure that fuses maps of `specs` into one of `channels` at `out_stride`, the finest map's for None.
 
     Raises:
@@ -94,7 +97,7 @@ def make_decoder(
             f"out_stride must be the finest map's stride, {finest}, over a power of two, not {out_stride}: "
             "give another, or leave out finer maps by out_indices"
         )
-    return STRUCTURES[structure](specs, channels=channels, out_stride=out_stride)
+    return DECODERS[structure](specs, channels=channels, out_stride=out_stride)
 
 
 def _named(name: str, pretrained: bool, in_chans: int, norm_layer: NormLayer, options: dict[str, Any]) -> nn.Module:
@@ -121,7 +124,8 @@ def _features(
     module: nn.Module, in_chans: int, out_indices: int | Sequence[int] | None, out_stride: int | None
 ) -> nn.Module:
     if isinstance(module, Features) and out_indices is None:
-        out_indices, module = module.out_indices, module.body
+        specs = zip(module.out_indices, module.feature_specs, strict=True)
+        out_indices, module = [i for i, spec in specs if spec.stride >= (out_stride or 1)], module.body
     if not isinstance(module, DLA):
         return adapt(module, in_chans=in_chans, out_indices=out_indices, out_stride=out_stride)
     return Features(module, choose([spec.stride for spec in module.feature_specs], out_indices, out_stride or 2))
@@ -161,6 +165,8 @@ def create_aggregated(
     backbone, _, structure = name.rpartition("+")
     if head not in ("dense", "classifier"):
         raise ValueError(f"head must be 'dense' or 'classifier', not {head!r}")
+    if head == "dense" and (global_pool != "avg" or drop_rate):
+        raise ValueError("global_pool and drop_rate are of a classifier: leave them out, or give head='classifier'")
     chosen = {"drop_path_rate": drop_path_rate or None, "output_stride": output_stride}
     parts = aggregate(
         backbone,

@@ -19,8 +19,9 @@ from dla.aggregation import IterativeAggregation
 from dla.backbones import FeatureSpec
 from dla.models.aggregated import Aggregated
 from dla.models.blocks import conv_norm
+from dla.models.decoder import Decoder, Size
 from dla.models.deformable import DeformableConv
-from dla.models.dense import DLAUp, Size
+from dla.models.dense import DLAUp
 from dla.models.map_heads import map_heads
 from dla.models.upsample import LearnedUpsample
 from dla.recompute import memory_efficient
@@ -69,7 +70,7 @@ class SumUp(nn.Module):
         return self.aggregate.steps([fine, *(up(x, size) for up, x in zip(self.upsample, projected, strict=True))])
 
 
-class CenterNetUp(nn.Module):
+class CenterNetUp(Decoder):
     """`DLAUp` with nodes that add, then one iterative aggregation over the ends of its lines, finest first.
 
     Args:
@@ -84,10 +85,6 @@ class CenterNetUp(nn.Module):
         self.final = SumUp(specs[0], specs[1:-1], deformable=deformable)
         self.step_specs = [*self.up.step_specs, *[specs[0]] * len(specs[1:-1])]
 
-    def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
-        """Maps (b, c_i, h_i, w_i), finest first, the first of `size` -> (b, c_1, *size)."""
-        return self.steps(maps, size)[-1]
-
     def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
         """Like `forward`, with the ends of `DLAUp`'s lines and every intermediate; see `step_specs`."""
         ends = self.up.steps(maps, size)
@@ -99,7 +96,7 @@ class CenterNet(Aggregated):
 
     Args:
         backbone: gives a list of maps, finest first, and has `feature_specs`.
-        decoder: fuses them; has `out_channels`, `out_stride` and `step_specs`.
+        decoder: fuses them.
         heads: channels of each map by its name; one whose name holds "hm" is a heatmap.
         head_channels: of the layer between the fused map and a head's output; 0 for none.
 
@@ -110,7 +107,7 @@ class CenterNet(Aggregated):
     def __init__(
         self,
         backbone: nn.Module,
-        decoder: CenterNetUp | DLAUp,
+        decoder: Decoder,
         heads: Mapping[str, int] = DETECTION,
         *,
         head_channels: int = 256,

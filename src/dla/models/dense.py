@@ -11,11 +11,11 @@ from dla.backbones import FeatureSpec
 from dla.models.aggregated import Aggregated
 from dla.models.blocks import conv_norm
 from dla.models.classifier import initialise
+from dla.models.decoder import Decoder, Size
 from dla.models.heads import DenseHead, facts_for
 from dla.models.upsample import LearnedUpsample
 from dla.recompute import memory_efficient
 
-Size = tuple[int, int]
 node3x3 = partial(Node, kernel_size=3)
 
 
@@ -39,7 +39,7 @@ class ProjectUp(nn.Module):
         return self.upsample(self.project(x), size)
 
 
-class IDA(nn.Module):
+class IDA(Decoder):
     """Project every map, upsample all to one size, aggregate them once from the finest on.
 
     Args:
@@ -55,10 +55,6 @@ class IDA(nn.Module):
         self.aggregate = IterativeAggregation([channels] * len(specs), channels, node=node3x3)
         self.aggregate.apply(initialise)
         self.step_specs = [FeatureSpec(channels, out_stride)] * len(specs)
-
-    def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
-        """Maps (b, c_i, h_i, w_i), finest first -> (b, channels, *size)."""
-        return self.steps(maps, size)[-1]
 
     def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
         """Like `forward`, with every intermediate; their channels and strides are `step_specs`."""
@@ -81,7 +77,7 @@ class IterativeUp(nn.Module):
         return self.aggregate.steps([fine, *brought])
 
 
-class DLAUp(nn.Module):
+class DLAUp(Decoder):
     """IDA again and again: each line fuses its own map with all maps of the line above, upsampled, one after another.
 
         1/32   x5
@@ -114,10 +110,6 @@ class DLAUp(nn.Module):
         self.refine = LearnedUpsample(self.out_channels, specs[0].stride // self.out_stride)
         self.step_specs = [*specs[:0:-1], FeatureSpec(self.out_channels, self.out_stride)]
 
-    def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
-        """Maps (b, c_i, h_i, w_i), finest first -> (b, out_channels, *size)."""
-        return self.steps(maps, size)[-1]
-
     def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
         """Like `forward`, with the end of every line, coarsest first; channels and strides are `step_specs`."""
         maps = [project(x) for project, x in zip(self.project, maps, strict=True)]
@@ -134,11 +126,11 @@ class DensePredictor(Aggregated):
 
     Args:
         backbone: gives a list of maps, finest first, and has `feature_specs`.
-        decoder: fuses them; has `out_channels`, `out_stride` and `step_specs`.
+        decoder: fuses them.
         num_classes: scores per pixel.
     """
 
-    def __init__(self, backbone: nn.Module, decoder: nn.Module, *, num_classes: int) -> None:
+    def __init__(self, backbone: nn.Module, decoder: Decoder, *, num_classes: int) -> None:
         super().__init__(backbone, decoder)
         self.num_classes = num_classes
         self.head = DenseHead(self.out_channels, num_classes, self.out_stride)

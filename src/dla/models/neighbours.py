@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.backbones import FeatureSpec
 from dla.models.blocks import conv_norm
+from dla.models.centernet import SumNode
 from dla.models.classifier import initialise
-from dla.models.dense import Size, node3x3, projection
+from dla.models.decoder import Decoder, Size
+from dla.models.dense import node3x3, projection
 from dla.models.upsample import LearnedUpsample
 
 
@@ -21,19 +22,7 @@ class Sum(nn.Module):
         return inputs[0] + inputs[1]
 
 
-class SmoothedSum(nn.Module):
-    """`relu(BatchNorm(W (x1 + x2)))` with a 3x3 convolution W: a node that adds where ours concatenates."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.smooth = conv_norm(channels, channels, 3)
-
-    def forward(self, inputs: Sequence[Float[Tensor, "b c h w"]]) -> Float[Tensor, "b c h w"]:
-        """Add two maps and smooth them."""
-        return F.relu(self.smooth(inputs[0] + inputs[1]))
-
-
-class TopDown(nn.Module):
+class TopDown(Decoder):
     """From the coarsest map on: upsample what is fused so far to the size of the next finer map, and join that.
 
         1/32   x4 ──L──┐
@@ -70,10 +59,6 @@ class TopDown(nn.Module):
         self.step_specs = [FeatureSpec(channels, stride) for stride in [*strides[:0:-1], self.out_stride]]
         self.apply(initialise)
 
-    def forward(self, maps: Sequence[Tensor], size: Size) -> Tensor:
-        """Maps (b, c_i, h_i, w_i), finest first -> (b, channels, *size)."""
-        return self.steps(maps, size)[-1]
-
     def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
         """Like `forward`, with every intermediate, coarsest first; their channels and strides are `step_specs`."""
         *finer, fused = [lateral(x) for lateral, x in zip(self.laterals, maps, strict=True)]
@@ -99,7 +84,7 @@ class FPN(TopDown):
 
     def __init__(self, specs: Sequence[FeatureSpec], *, channels: int = 64, out_stride: int | None = None) -> None:
         laterals = [conv_norm(spec.channels, channels, 1) for spec in specs]
-        nodes = [SmoothedSum(channels) for _ in specs[1:]]
+        nodes = [SumNode([channels] * 2, channels, deformable=False) for _ in specs[1:]]
         super().__init__(specs, laterals, nodes, channels=channels, out_stride=out_stride)
 
 

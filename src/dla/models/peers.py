@@ -65,7 +65,7 @@ def create_peer(
 
 
 class Torchvision(nn.Module):
-    """A network of torchvision that classifies or segments, untrained, with the methods that a task asks of a network.
+    """A network of torchvision that classifies or segments, untrained; a task trains those that classify.
 
     Args:
         name: of `torchvision.models` or `torchvision.models.segmentation`, such as "squeezenet1_1", "fcn_resnet50".

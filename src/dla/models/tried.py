@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dla.arguments import number
 from dla.models.aggregated import Aggregated
-from dla.models.any_backbone import STRUCTURES, aggregate
+from dla.models.any_backbone import DECODERS, aggregate
 from dla.models.counting import macs, parameters
 
 FAMILIES = {
@@ -144,7 +144,7 @@ def main(argv: Sequence[str]) -> int:
         epilog="--list alone tries one backbone of each family, which takes some minutes.",
     )
     parser.add_argument("backbone", nargs="?", help="a timm model, such as convnext_tiny, or one of `dla models`")
-    parser.add_argument("--structure", choices=STRUCTURES, help="this one alone (with --list: ida unless given)")
+    parser.add_argument("--structure", choices=DECODERS, help="this one alone (with --list: ida unless given)")
     whole = partial(number, kind=int)
     parser.add_argument("--out-channels", type=whole, default=64, help="of all fused maps (default %(default)s)")
     parser.add_argument("--out-stride", type=whole, help="of the fused map (default: the finest of the backbone)")
@@ -161,7 +161,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if not name:
         parser.error("name a backbone, or give --list")
-    structures = [arguments.structure] if arguments.structure else list(STRUCTURES)
+    structures = [arguments.structure] if arguments.structure else list(DECODERS)
     try:
         print(describe(name, structures, arguments.out_channels, arguments.out_stride, arguments.size))
     except (ValueError, TypeError, RuntimeError) as error:  # the last of networks that do not take the size

@@ -14,7 +14,7 @@ from dla.models.peers import create_peer
 from dla.models.variants import VARIANTS, build, build_centernet, build_dense
 from dla.weights import IMAGENET, Packaged, completed_options, load_packaged, on_hub, packaged
 
-DECODERS = ("up", "ida")  # endings of the names of dense predictors
+ENDINGS = ("up", "ida")  # endings of the names of dense predictors
 CENTERNET = "_centernet"  # behind dla34 alone, as its authors have it
 
 
@@ -29,7 +29,7 @@ def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
     if pretrained:
         names = [*packaged(), *(f"{name}.{IMAGENET}" for name in VARIANTS)]
     else:
-        names = [*(f"{name}{ending}" for ending in ("", *DECODERS) for name in VARIANTS), f"dla34{CENTERNET}"]
+        names = [*(f"{name}{ending}" for ending in ("", *ENDINGS) for name in VARIANTS), f"dla34{CENTERNET}"]
     return [name for name in names if fnmatch(name, filter)]
 
 
@@ -118,7 +118,7 @@ def _parts(base: str) -> tuple[str, str]:
     if base not in list_models():
         others = "; of others, timm/NAME, torchvision/NAME, or NAME+ida for any backbone of timm"
         raise ValueError(f"unknown model {base!r}; choose one of {', '.join(list_models())}{others}")
-    decoder = next((ending for ending in (*DECODERS, CENTERNET) if base.endswith(ending)), "")
+    decoder = next((ending for ending in (*ENDINGS, CENTERNET) if base.endswith(ending)), "")
     return base.removesuffix(decoder), decoder
 
 

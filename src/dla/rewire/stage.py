@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dla.aggregation.hierarchical import fan_in, merged
+from dla.aggregation.hierarchical import fan_in, joining, merged
 from dla.checkpointing import checkpointed
 
 
@@ -64,8 +64,7 @@ class RewiredStage(nn.Module):
         if self.grad_checkpointing and torch.is_grad_enabled():
             blocks = [partial(checkpointed, block) for block in blocks]
         if self.spec.joined is not None:
-            last, pooled = nodes[-1], self.pool(x)
-            nodes[-1] = lambda inputs: last([pooled, *inputs])
+            nodes = joining(self.pool(x), nodes)
         if self.spec.entry is not None:
             x = self.get_submodule(self.spec.entry)(x)
         if self.spec.tree and len(blocks) > 1:

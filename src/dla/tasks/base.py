@@ -111,7 +111,7 @@ class Task(LightningModule):
         if compile:
             self.model.compile()
 
-    def run(self, images: Float[Tensor, "b 3 h w"]) -> Tensor:
+    def run(self, images: Float[Tensor, "b 3 h w"]) -> Any:
         """What the network gives; compiled, if at all, in training alone, whose images all have one size."""
         images = self.laid_out(images)
         if not self.compiles or self.training:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dla.data.sample import IGNORE_INDEX
 from dla.metrics.boundary import BoundaryMetric
+from dla.metrics.boundary.counts import MAX_DIST
 from dla.models.heads import DenseHead
 from dla.tasks.base import Batch
 from dla.tasks.boundary_showcase import BoundaryShowcase
@@ -49,7 +50,7 @@ class BoundaryTask(DenseTask):
         watch: int = 12,
         watch_thresholds: int = 9,
         test_thresholds: int = 99,
-        max_dist: float = 0.0075,
+        max_dist: float = MAX_DIST,
         nms: Literal["hed", "rcf", "none"] = "hed",
         **settings: Any,
     ) -> None:
@@ -58,6 +59,10 @@ class BoundaryTask(DenseTask):
             raise ValueError(f"boundaries need 2 classes, background and boundary, not {num_classes}")
         if edge_weight is not None and edge_weight <= 0:
             raise ValueError(f"edge_weight is {edge_weight}; expected a number above 0, or null to balance each image")
+        if side_weight < 0 or watch < 1:
+            raise ValueError(
+                f"side_weight is {side_weight} and watch {watch}; expected a weight of at least 0 and at least 1 image"
+            )
         self.edge_weight, self.side_weight, self.watch = edge_weight, side_weight, watch
         self.steps = torch.compile(self.model.forward_steps) if self.compiles else self.model.forward_steps
         specs = self.model.decoder.step_specs[:-1] if side_weight else []

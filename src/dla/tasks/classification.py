@@ -83,8 +83,19 @@ class ClassificationTask(Task):
         self.measured: Measured | None = None
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
-        """Logits of each image."""
-        return self.run(images)
+        """Logits of each image.
+
+        Raises:
+            ValueError: the network gives something else.
+        """
+        logits, expected = self.run(images), (len(images), self.num_classes)
+        if not isinstance(logits, Tensor) or logits.shape != expected:
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+            raise ValueError(
+                f"{self.network} gives {found} where logits {expected} were expected: name a network that classifies "
+                "whole images, such as dla34, without features_only"
+            )
+        return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""

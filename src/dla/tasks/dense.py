@@ -5,9 +5,10 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from dla.inference import predict_probabilities
-from dla.models import DensePredictor
+from dla.inference import check_views, predict_probabilities
+from dla.models import DensePredictor, list_models
 from dla.tasks.base import Task
+from dla.tasks.facts import untagged
 
 
 class DenseTask(Task):
@@ -22,7 +23,7 @@ class DenseTask(Task):
         **settings: The others of `Task`.
 
     Raises:
-        ValueError: the network is no dense predictor.
+        ValueError: the network is no dense predictor, or a scale or the window is none.
     """
 
     def __init__(
@@ -37,8 +38,8 @@ class DenseTask(Task):
     ) -> None:
         super().__init__(network=network, num_classes=num_classes, **settings)
         if not isinstance(self.model, DensePredictor):
-            dense = f"{network.rpartition('/')[2]}+ida" if "/" in network else f"{network}up"
-            raise ValueError(f"{network} classifies whole images; {dense} gives a class to each pixel")
+            raise ValueError(f"{self.network} gives no class to each pixel; {_dense(self.network)} does")
+        check_views(test_scales or [1.0], window)
         self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
@@ -48,3 +49,11 @@ class DenseTask(Task):
     def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
         """Of every pixel, over the scales, flips and windows asked for."""
         return predict_probabilities(self, images, **self.inference)
+
+
+def _dense(network: str) -> str:
+    """A dense predictor near `network`, or ours where there is none."""
+    library, _, base = untagged(network).rpartition("/")
+    if library == "timm":
+        return f"{base}+ida"
+    return f"{base}up" if f"{base}up" in list_models() else "dla34up"

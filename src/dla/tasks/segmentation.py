@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from lightning import Callback
 from torch import Tensor
 from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+from torchmetrics.classification import MulticlassAccuracy
 
 from dla.data.sample import IGNORE_INDEX
+from dla.metrics.iou import class_iou
 from dla.tasks.base import Batch
 from dla.tasks.dense import DenseTask
 from dla.tasks.segmentation_showcase import SegmentationShowcase
@@ -45,13 +46,9 @@ class SegmentationTask(DenseTask):
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
         # The readers have checked the labels; to check again means to wait for the device at every batch.
-        options: dict[str, Any] = {"num_classes": num_classes, "ignore_index": IGNORE_INDEX, "validate_args": False}
-        self.metrics = MetricCollection(
-            {
-                "iou": MulticlassJaccardIndex(average="none", zero_division=float("nan"), **options),
-                "accuracy": MulticlassAccuracy(average="micro", **options),
-            }
-        )
+        options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
+        accuracy = MulticlassAccuracy(average="micro", ignore_index=IGNORE_INDEX, **options)
+        self.metrics = MetricCollection({"iou": class_iou(**options), "accuracy": accuracy})
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""

@@ -25,8 +25,7 @@ class BoundaryMetric(Metric):
         nms: Non-maximum suppression before the thresholds: a preset, one of your own, or "none" or None.
 
     Raises:
-        ValueError: `thresholds` is below 1.
-        KeyError: there is no such preset.
+        ValueError: `thresholds` is below 1, or there is no such preset.
     """
 
     is_differentiable = False
@@ -43,7 +42,10 @@ class BoundaryMetric(Metric):
     ) -> None:
         super().__init__()
         self.thresholds, self.max_dist = spread_thresholds(thresholds), max_dist
-        self.nms = ({"none": None} | PRESETS)[nms] if isinstance(nms, str) else nms
+        presets: dict[str, Suppression | None] = {"none": None} | PRESETS
+        if isinstance(nms, str) and nms not in presets:
+            raise ValueError(f"nms is {nms!r}; expected one of {', '.join(presets)}, a Suppression or None")
+        self.nms = presets[nms] if isinstance(nms, str) else nms
         self.add_state("totals", torch.zeros(thresholds, 4, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("best", torch.zeros(4, dtype=torch.int64), dist_reduce_fx="sum")
 
