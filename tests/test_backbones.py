@@ -77,6 +77,30 @@ def test_strides_that_small_images_do_not_tell_from_others():
     assert maps.multiple == 30
 
 
+@pytest.mark.parametrize(
+    "strides", [[3, 6], [5, 10, 20], [6, 12, 24], [7, 14], [11], [12], [64], [2, 4, 8, 16, 32, 64]]
+)
+def test_strides_rounded_down_of_any_kind(strides):
+    maps = Maps(Pooling(strides, floor=True))
+    assert [spec.stride for spec in maps.feature_specs] == strides
+    assert [tuple(m.shape[2:]) for m in maps(torch.randn(1, 3, 70, 97))] == [
+        (-(-70 // s), -(-97 // s)) for s in strides
+    ]
+
+
+def test_a_map_of_even_sides_needs_twice_its_stride():
+    """As in timm's MobileViT, which cuts its maps into patches of 2x2."""
+
+    class Even(nn.Module):
+        def forward(self, x):
+            coarse = nn.functional.avg_pool2d(x, 16, ceil_mode=True)
+            return [Pooling([4])(x)[0], nn.functional.pad(coarse, (0, coarse.shape[3] % 2, 0, coarse.shape[2] % 2))]
+
+    maps = Maps(Even())
+    assert (maps.feature_specs, maps.multiple) == ([(6, 4), (3, 16)], 32)
+    assert [tuple(m.shape[2:]) for m in maps(torch.randn(1, 3, 70, 97))] == [(18, 25), (5, 7)]
+
+
 def test_maps_that_do_not_grow_with_the_image_are_refused():
     class Fixed(nn.Module):
         def forward(self, x):

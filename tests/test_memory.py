@@ -82,6 +82,24 @@ def test_a_network_whose_building_looks_at_numbers():
     assert training_memory(lambda: dla.create_model("timm/convnext_atto", num_classes=2), (64, 64), 2) > 0
 
 
+class Shared(nn.Module):
+    """A layer that is part of two others, and a weight that two layers have."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, padding=1)
+        self.second = nn.Sequential(self.first, nn.ReLU())
+        self.third = nn.Conv2d(3, 3, 3, padding=1)
+        self.third.weight = self.first.weight
+
+    def forward(self, x):
+        return self.third(self.second(self.first(x)))
+
+
+def test_what_is_shared_is_counted_at_the_first_call():
+    assert training_memory(Shared, SIDES) == training_memory(Shared, SIDES) > 0
+
+
 def test_what_is_frozen_needs_less():
     """A linear probe keeps no maps for gradients that nobody wants."""
 

@@ -142,7 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     help_names = "a name a line, without suffix: the images that count, as of a split (default: all)"
     add("--names", type=Path, metavar="FILE", help=help_names)
     add("--thresholds", type=count, default=99, metavar="K", help="how many, evenly spread (default: 99)")
-    add("--max-dist", type=distance, default=MAX_DIST, metavar="D", help="of the image's diagonal (default: %(default)s)")
+    help_distance = "of the image's diagonal (default: %(default)s)"
+    add("--max-dist", type=distance, default=MAX_DIST, metavar="D", help=help_distance)
     help_nms = "non-maximum suppression: hed smooths and looks 1 pixel far, rcf 2 without (default: none)"
     add("--nms", choices=(*PRESETS, "none"), default="none", help=help_nms)
     smooth = argparse.BooleanOptionalAction

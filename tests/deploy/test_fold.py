@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import timm
 import torch
 from disturbed import disturb
 from torch import nn
@@ -129,6 +130,30 @@ def test_what_is_computed_by_hooks_stays(make, called):
     with torch.no_grad():
         torch.testing.assert_close(found(x), model(x) if expected is None else expected)
     assert norms(found) == 1
+
+
+def test_what_a_network_remembers_of_a_call_is_no_obstacle():
+    """timm's LeViT keeps the biases of its attention, through which gradients go."""
+    model, x = disturb(timm.create_model("levit_128s", num_classes=3)).eval(), torch.randn(1, 3, 224, 224)
+    expected = model(x)
+    assert difference([expected.detach()], [optimize(model, example=x)(x)]) < 1e-4
+
+
+class Filtered(nn.Module):
+    """A convolution over images that are taken for a volume."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv3d(1, 4, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x[:, None]).mean(2)
+
+
+@torch.no_grad()
+def test_weights_of_five_dimensions_stay_as_they_are():
+    model, x = Filtered().eval(), torch.randn(1, 3, 9, 7)
+    torch.testing.assert_close(optimize(model, engine="eager", example=x)(x), model(x))
 
 
 @torch.no_grad()

@@ -22,42 +22,53 @@ def find_maps(module: nn.Module, in_chans: int = 3) -> Found:
     Raises:
         ValueError: the module fails on small images, or gives something other than maps.
     """
-    output, size = _first_that_runs(module, in_chans)
-    maps = as_maps(output)
-    layouts = _confirmed(module, in_chans, size, maps, [_expect_map(x, size) for x in maps])
+    size, layouts = _first_that_fits(module, in_chans)
     strides = [found.spec.stride for found in layouts]
-    coarsest = max(strides)
-    for multiple in (1, coarsest):
+    multiples = (1, max(strides), 2 * max(strides))  # the last where a map has an even number of pixels a side
+    for multiple in multiples:
         if _rounds_up(module, layouts, in_chans, multiple):
             return Found(layouts, multiple)
     raise ValueError(
         f"the backbone takes images of {size[0]} x {size[1]} pixels, but of {ODD_SIZE[0]} x {ODD_SIZE[1]} it gives no "
-        f"maps of strides {strides}, not even padded to multiples of {coarsest}: build it so that it does"
+        f"maps of strides {strides}, not even padded to multiples of {' or '.join(map(str, multiples[1:]))}: build it "
+        "so that it does"
     )
 
 
-def _first_that_runs(module: nn.Module, in_chans: int) -> tuple[Any, tuple[int, int]]:
-    failures = []
+def _first_that_fits(module: nn.Module, in_chans: int) -> tuple[tuple[int, int], list[Layout]]:
+    """A size of image of which the module gives maps of whole strides, and their layouts."""
+    refusals: list[ValueError] = []
     for size in SIZES:
         try:
-            return run_once(module, size, in_chans), size
-        except FAILURES as error:
-            failures.append(error)
-    reason = str(failures[0]).partition("\n")[0] or type(failures[0]).__name__
-    raise ValueError(
-        f"the backbone fails on images of {SIZES[0][0]} x {SIZES[0][1]} pixels with in_chans={in_chans} channels "
-        f"({reason}): it must be made for so many channels, in_chans of timm's, and take images of any size; for some "
-        "of timm's that is an option at their making, dynamic_img_size=True or strict_img_size=False"
-    ) from failures[0]
+            maps = as_maps(_run(module, size, in_chans))
+            return size, _confirmed(module, in_chans, size, maps, [_expect_map(x, size) for x in maps])
+        except ValueError as error:
+            refusals.append(error)
+    raise next((error for error in refusals if error.__cause__ is None), refusals[0])  # rather of a size that it takes
+
+
+def _run(module: nn.Module, size: tuple[int, int], in_chans: int) -> Any:
+    try:
+        return run_once(module, size, in_chans)
+    except FAILURES as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"the backbone fails on images of {size[0]} x {size[1]} pixels with in_chans={in_chans} channels "
+            f"({reason}): it must be made for so many channels, in_chans of timm's, and take images of any size; some "
+            "of timm's do by an option, dynamic_img_size=True or strict_img_size=False, which a name gets by itself"
+        ) from error
 
 
 def _expect_map(x: Any, size: tuple[int, int]) -> Layout:
     found = layout(x, size)
     if found is None:
         what = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        remedy = "return a list or dictionary of maps, finest first"
+        if isinstance(x, Tensor) and x.ndim == 4:
+            remedy = "pad its convolutions, so that a map's sides are the image's, divided by its stride"
         raise ValueError(
             f"of an image of {size[0]} x {size[1]} pixels the backbone gives {what} where a map (1, channels, height, "
-            "width) was expected: it must return a list or dictionary of maps, finest first"
+            f"width) was expected: it must {remedy}"
         )
     return found
 

@@ -11,8 +11,9 @@ from torch.func import functional_call
 
 from dla.backbones.specs import FeatureSpec
 
-# The same two to three, so that a map shows where its height and width stand; the second for patches of 14 pixels.
-SIZES = ((64, 96), (112, 168))
+# The same two to three, so that a map shows where its height and width stand; the others for patches of 7 or 14 pixels,
+# of 3, 5 or 6, and for maps of stride 64.
+SIZES = ((64, 96), (112, 168), (120, 180), (128, 192))
 FAILURES = (RuntimeError, ValueError, AssertionError, TypeError, IndexError)
 """With what networks fail on a size, or on a number of channels, that they do not take."""
 

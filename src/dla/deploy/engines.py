@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dla.copies import copied
 from dla.deploy import runtimes
 from dla.deploy.errors import DeployError
 from dla.deploy.fold import folded_for
 from dla.deploy.outputs import Run, check, difference, flat, like, tolerance_for
-from dla.deploy.replace import copied
 from dla.deploy.torch_engines import compiled, eager
 from dla.wrappers import unwrapped
 
@@ -86,7 +86,7 @@ def optimize(
     """
     _check_arguments(engine, precision, threads, calibration, tolerance)
     _check_example(engine, example)
-    whole, example = copied(unwrapped(model)), example.detach()
+    whole, example = copied(unwrapped(model)).eval(), example.detach()
     if engine not in TORCH:
         whole, example = whole.cpu(), example.cpu()
     own = _in_own_precision(whole, example)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dla.aggregation import Node
+from dla.copies import copied
 from dla.deploy.outputs import difference, flat, tolerance_for
-from dla.deploy.replace import copied, hooked, is_chain
+from dla.deploy.replace import hooked, is_chain
 from dla.kernels.image_conv import ImageConv2d
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -22,7 +23,7 @@ def folded(model: nn.Module) -> nn.Module:
     stays as it is, and the engines' own optimisers may still fold it. What has hooks stays too. `model` is not changed.
     Maps from within such a Sequential are others than before, if the network takes some.
     """
-    model = copied(model)
+    model = copied(model).eval()
     for module in list(model.modules()):
         if is_chain(module):
             for (first, conv), (second, norm) in pairwise(list(module._modules.items())):  # shared ones, too
@@ -40,7 +41,7 @@ def folded_for(model: nn.Module, images: Tensor, expected: Sequence[Tensor]) -> 
     ready = folded(model)
     with torch.inference_mode():  # the run alone, whose weights would else be of no use outside of it
         found = difference(expected, flat(ready(images.clone())))  # a network may change its images in place
-    return ready if found <= tolerance_for(images, "eager") else copied(model)
+    return ready if found <= tolerance_for(images, "eager") else copied(model).eval()
 
 
 def _fold(parent: nn.Module, first: str, conv: nn.Module, second: str, norm: nn.Module) -> bool:

@@ -1,25 +1,18 @@
 """Layers of a folded network, found, and replaced by others."""
 
-import copy
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TypeGuard, cast
 
-from torch import Tensor, nn
+from torch import nn
 
+from dla.copies import copied
 from dla.kernels.image_conv import ImageConv2d
-
-
-def copied(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode, also where hooks keep weights that gradients go through, as those of pruning do."""
-    tensors = [value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor)]
-    # By themselves such tensors refuse to be copied; the hooks compute the copy's at its first call.
-    return copy.deepcopy(model, {id(value): value.detach() for value in tensors if not value.is_leaf}).eval()
 
 
 def replaced(model: nn.Module, layer: Callable[[nn.Module], nn.Module]) -> nn.Module:
     """A copy of `model` with `layer(module)` in the place of every module, innermost first."""
-    return _replaced(copy.deepcopy(model), layer)
+    return _replaced(copied(model), layer)
 
 
 def _replaced(module: nn.Module, layer: Callable[[nn.Module], nn.Module]) -> nn.Module:

@@ -18,7 +18,7 @@ COUNTED = Lock()  # since torch has one number of threads, which of two callers 
 
 def eager(model: nn.Module, example: Tensor, threads: int | None) -> Run:
     """The network run layer by layer; on a GPU all layers are launched at once, in 16 bits with those of `for_gpu`."""
-    model = model.to(memory_format=torch.channels_last)
+    model = _channels_last(model)
     if not example.is_cuda:
         return _run(model, threads)
     if example.dtype in HALF and kernels_run_on(example.device):
@@ -31,7 +31,7 @@ def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
 
     On a GPU with all of the compiler's tuning and CUDA graphs, whose results the next call overwrites: they are copied.
     """
-    model = model.to(memory_format=torch.channels_last)
+    model = _channels_last(model)
     options: dict[str, Any] = {"freezing": True}
     if example.is_cuda:
         options |= torch._inductor.list_mode_options("max-autotune")
@@ -39,6 +39,14 @@ def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
     run = _run(_copied(fast) if example.is_cuda else fast, threads)
     run(example)
     return run
+
+
+def _channels_last(model: nn.Module) -> nn.Module:
+    """The weights of 2D convolutions; `nn.Module.to` fails where there are some of 3D ones."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
 
 
 def _copied(model: Callable[[Tensor], Any]) -> Callable[[Tensor], list[Tensor]]:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dla.copies import copied
 from dla.deploy.errors import explained
 from dla.deploy.fold import folded_for
 from dla.deploy.outputs import TOLERANCE, Metadata, Run, check
-from dla.deploy.replace import copied
 from dla.deploy.runtimes import RUNTIMES, Batches, module_of
 from dla.export.compare import Compared, Shape, compare, noise, sample, shapes_to_compare
 from dla.files import atomic_write, refuse_folder
@@ -58,7 +58,7 @@ def export(
     _check_arguments(path, format, calibration is not None, model)
     shapes = shapes_to_compare(shape, dynamic)
     runtime = module_of(format, int8=calibration is not None)
-    whole = copied(unwrapped(model)).cpu()
+    whole = copied(unwrapped(model)).eval().cpu()
     # Of any size, the exporters would take a batch of 1 for a constant. The images are other ones than those of the
     # comparison, which so finds what an exporter made a constant of.
     example = noise((max(2, shape[0]) if dynamic else shape[0], *shapes[0][1:]), seed=0)

@@ -1,6 +1,5 @@
 """Aggregation over the maps of any backbone, whose blocks it never looks into: structures and builders."""
 
-import copy
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from dla.backbones import FeatureSpec, adapt, check_specs, choose, example, is_power_of_two, timm_model
+from dla.copies import copied
 from dla.models.aggregated import Aggregated, AggregatedClassifier
 from dla.models.classifier import DLA
 from dla.models.decoder import Decoder
@@ -70,7 +70,7 @@ def aggregate(
     elif pretrained or backbone_options:
         raise ValueError("pretrained and backbone_options are for a backbone's name: a module is already made")
     else:
-        backbone = copy.deepcopy(backbone)
+        backbone = copied(backbone)
     cfg: dict[str, Any] = getattr(backbone, "pretrained_cfg", None) or {}
     features = _features(backbone, in_chans, out_indices, out_stride)
     specs: Any = features.feature_specs

@@ -1,6 +1,5 @@
 """Arrange the blocks of a trained network's stages in trees, and begin at what the network computes."""
 
-import copy
 import sys
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from dla.aggregation import IdentityNode
+from dla.copies import copied
 from dla.rewire.families import ends_in_relu, norm_of, stage_specs
 from dla.rewire.stage import RewiredStage, StageSpec
 
@@ -78,7 +78,7 @@ def rewire(
     specs = [spec for spec in stage_specs(model, structure) if spec.blocks and spec.node_inputs()]
     if not specs:
         raise ValueError(f"nothing to aggregate by {structure!r}: no stage has two blocks; 'ida' needs two stages")
-    rewired: Any = copy.deepcopy(model)
+    rewired: Any = copied(model)
     widths = {}
     for spec in specs:
         stage = rewired.get_submodule(spec.name)
