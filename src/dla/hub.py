@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dla.files import atomic_write
 from dla.models import create_model, list_models
 from dla.models.heads import Classifier
+from dla.names import parse
 from dla.weights import completed_options, load_weights
 
 
@@ -48,8 +49,8 @@ class HubModel(
         self.network = create_model(name, **options)
         self.network.pretrained_cfg = {**getattr(self.network, "pretrained_cfg", {}), **(cfg or {})}  # type: ignore[assignment]
         # The weights are in the folder, so that the name need not tell which they were at the start.
-        base = name.partition(".")[0]
-        self.name = base if base in list_models() and "+" not in name else name
+        untagged = parse(name).untagged
+        self.name = untagged if untagged in list_models() else name
         self.options = completed_options(name, {key: value for key, value in options.items() if key != "pretrained"})
         try:
             self.config()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dla.backbones.maps import Maps
 from dla.backbones.pyramid import SimplePyramid
 from dla.backbones.specs import choose
+from dla.names import parse
 from dla.weights import WeightsError
 
 # Options with which timm's transformers take images of any size; the others know neither.
@@ -28,7 +29,7 @@ def timm_model(
     """
     import timm
 
-    base = name.partition(".")[0]
+    base = parse(name).base
     if not timm.is_model(name):
         near = get_close_matches(base, timm.list_models(), n=5)
         raise ValueError(

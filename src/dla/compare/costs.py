@@ -11,6 +11,7 @@ from dla.backbones.probe import FAILURES
 from dla.compare.study import Row, Study
 from dla.memory import recomputes, training_memory
 from dla.models import counting, create_model
+from dla.names import parse
 
 STEP = 1e-4  # widths are multiples of it
 
@@ -56,7 +57,9 @@ def _expect_logits(row: Row, model: nn.Module, study: Study) -> None:
         raise ValueError(f"row {row.name}: {row.network} fails on images {tuple(images.shape)}: {reason}") from error
     what = tuple(out.shape) if isinstance(out, Tensor) else f"a {type(out).__name__}"
     if what != expected:
-        remedy = "give it options: {head: classifier}" if "+" in row.network else "name a classifier such as dla34"
+        remedy = (
+            "give it options: {head: classifier}" if parse(row.network).structure else "name a classifier such as dla34"
+        )
         raise ValueError(
             f"row {row.name}: {row.network} gives {what} of two images in training where logits {expected} were "
             f"expected, since studies compare classifiers: {remedy}, without features_only"
@@ -76,7 +79,8 @@ def matched(study: Study) -> Study:
     rows = []
     for row in study.rows:
         if row.name != reference.name:
-            if "/" in row.network or "+" in row.network:
+            named = parse(row.network)
+            if named.library or named.structure:
                 raise ValueError(
                     f"row {row.name}: {row.network} has no width to search, by which match fits classifiers of ours "
                     "alone, such as dla34: leave out the row, or match"

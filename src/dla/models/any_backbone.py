@@ -17,6 +17,7 @@ from dla.models.heads import Pool
 from dla.models.neighbours import FCN, FPN, UNet
 from dla.models.norms import NormLayer, with_norms
 from dla.models.variants import VARIANTS
+from dla.names import parse
 
 DECODERS: dict[str, Callable[..., Decoder]] = {"ida": IDA, "dla_up": DLAUp, "fcn": FCN, "fpn": FPN, "unet": UNet}
 """What fuses a list of maps: two of the paper's, and three that it is compared with."""
@@ -103,7 +104,7 @@ def make_decoder(structure: str, specs: Sequence[FeatureSpec], channels: int, ou
 def _named(name: str, pretrained: bool, in_chans: int, norm_layer: NormLayer, options: dict[str, Any]) -> nn.Module:
     from dla.models.zoo import create_model, list_models  # here, since names with "+" come from there to here
 
-    base = name.partition(".")[0]
+    base = parse(name).base
     if base not in VARIANTS and base in list_models():
         trunk = max((variant for variant in VARIANTS if base.startswith(variant)), key=len)
         raise ValueError(f"{name} fuses maps itself, and is no backbone: give the one within, {trunk}")
@@ -162,15 +163,15 @@ def create_aggregated(
         ValueError: see `aggregate`; or `head` is neither of the two.
         TypeError: an option is unknown to the backbone or to us.
     """
-    backbone, _, structure = name.rpartition("+")
+    named = parse(name)
     if head not in ("dense", "classifier"):
         raise ValueError(f"head must be 'dense' or 'classifier', not {head!r}")
     if head == "dense" and (global_pool != "avg" or drop_rate):
         raise ValueError("global_pool and drop_rate are of a classifier: leave them out, or give head='classifier'")
     chosen = {"drop_path_rate": drop_path_rate or None, "output_stride": output_stride}
     parts = aggregate(
-        backbone,
-        structure=structure,
+        str(named._replace(structure="")),
+        structure=named.structure,
         pretrained=pretrained,
         backbone_options={k: v for k, v in chosen.items() if v is not None} | (backbone_options or {}),
         **options,

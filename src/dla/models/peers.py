@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dla.backbones import timm_model
 from dla.models.small_images import for_small_images
+from dla.names import parse
 from dla.rewire import rewire as arranged
 
 LIBRARIES = ("timm", "torchvision")
@@ -42,7 +43,7 @@ def create_peer(
         TypeError: the network does not know an option.
         WeightsError: the weights cannot be had.
     """
-    library, _, inner = name.partition("/")
+    library, inner = parse(name).library, str(parse(name)._replace(library=""))
     if library not in LIBRARIES:
         raise ValueError(f"unknown library in {name!r}: a name begins with {' or '.join(f'{x}/' for x in LIBRARIES)}")
     if pretrained and stem_stride != 4:

@@ -12,6 +12,7 @@ from dla.models.classifier import DLA
 from dla.models.features import Features
 from dla.models.peers import create_peer
 from dla.models.variants import VARIANTS, build, build_centernet, build_dense
+from dla.names import parse
 from dla.weights import IMAGENET, Packaged, completed_options, load_packaged, on_hub, packaged
 
 ENDINGS = ("up", "ida")  # endings of the names of dense predictors
@@ -86,17 +87,17 @@ def _create(
     options = {key: value for key, value in options.items() if value is not None}
     if not isinstance(num_classes := options.get("num_classes", 1), Integral):
         raise ValueError(f"num_classes is {num_classes!r}; expected a whole number")
-    if "+" in name:
+    named = parse(name)
+    if named.structure:
         return _aggregated(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
-    if "/" in name:
+    if named.library:
         return _peer(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
-    base, _, tag = name.partition(".")
-    variant, decoder = _parts(base)
+    variant, decoder = _parts(named.base)
     if decoder:
         _check_dense(name, variant, pretrained=pretrained, features_only=features_only)
     if out_indices is not None and not features_only:
         raise ValueError("out_indices chooses among the maps that features_only=True gives")
-    weights = _weights(base, tag or IMAGENET) if tag or pretrained else None
+    weights = _weights(named.base, named.tag or IMAGENET) if named.tag or pretrained else None
     num_classes = options.get("num_classes")
     pooling: dict[str, Any] = {}
     if weights:  # which were trained with options of their own, such as stem_stride, and with a head
@@ -123,7 +124,7 @@ def _parts(base: str) -> tuple[str, str]:
 
 
 def _check_dense(name: str, classifier: str, *, pretrained: bool, features_only: bool) -> None:
-    if pretrained and "." not in name:
+    if pretrained and not parse(name).tag:
         others = "or load others, also those of a classifier, by dla.load_weights(model, 'timm/dla34.in1k')"
         raise ValueError(f"{name} has no weights by itself: name some of {', '.join(packaged())}; {others}")
     if features_only:
@@ -143,7 +144,7 @@ def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: 
     from dla.models.any_backbone import aggregate, create_aggregated
 
     if features_only:
-        raise ValueError(f"{name} fuses maps; features_only is for a classifier, {name.partition('+')[0]}")
+        raise ValueError(f"{name} fuses maps; features_only is for a classifier, {parse(name).base}")
     _expect_options(name, options, create_aggregated, aggregate, said={"structure", "pretrained"})
     return create_aggregated(name, pretrained, **options)
 
@@ -153,7 +154,7 @@ def _peer(
 ) -> nn.Module:
     if features_only or out_indices is not None:
         raise ValueError(
-            f"{name} gives logits alone; its maps are those of dla.aggregate({name.partition('/')[2]!r}).backbone"
+            f"{name} gives logits alone; its maps are those of dla.aggregate({parse(name).base!r}).backbone"
         )
     return create_peer(name, pretrained, **options)
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from dla.arguments import check_options
 from dla.data.sampling import draw_seed, global_seed
 from dla.models import create_model
-from dla.tasks.facts import check_data, check_facts, check_precision, data_facts, untagged
+from dla.names import parse
+from dla.tasks.facts import check_data, check_facts, check_precision, data_facts
 from dla.tasks.optimizers import Optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, rate_factor, settings
 from dla.tasks.showcase import say
@@ -101,7 +102,9 @@ class Task(LightningModule):
         self.schedule = settings(schedule=schedule, power=power, milestones=milestones, gamma=gamma, warmup=warmup)
         check_options(self.options)
         chosen = {"drop_path_rate": drop_path_rate, "memory_efficient": memory_efficient} | self.options
-        model: Any = create_model(self.network, pretrained="." in self.network, num_classes=num_classes, **chosen)
+        model: Any = create_model(
+            self.network, pretrained=bool(parse(self.network).tag), num_classes=num_classes, **chosen
+        )
         if weights:
             load_weights(model, weights, new_head=new_head)
         model.set_grad_checkpointing(grad_checkpointing)
@@ -209,7 +212,7 @@ class Task(LightningModule):
         """What a checkpoint says of the network and its data."""
         return {
             "task": self.kind,
-            "model": untagged(self.network),  # the tag names weights that are trained away by now
+            "model": parse(self.network).untagged,  # the tag names weights that are trained away by now
             "options": self.options,
             "num_classes": self.num_classes,
             **self.data_facts(),

@@ -19,8 +19,8 @@ import dla.data.class_modules
 import dla.data.modules
 import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
 from dla.checkpoint import read_checkpoint
+from dla.names import parse
 from dla.tasks.errors import misused, said
-from dla.tasks.facts import untagged
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
 from dla.weights import completed_options
 
@@ -160,9 +160,9 @@ def _start_from_nothing(task: Namespace) -> None:
     task.weights = None
     named = f"{task.backbone}+{task.structure}" if task.backbone else task.network
     task.options = completed_options(named, task.options or {})
-    task.network, task.backbone = untagged(task.network), task.backbone and untagged(task.backbone)
+    task.network, task.backbone = (name and parse(name).untagged for name in (task.network, task.backbone))
 
 
 def _require_weights(task: Namespace) -> None:
-    if not task.get("weights") and "." not in (task.get("backbone") or task.get("network", "")):
+    if not task.get("weights") and not parse(task.get("backbone") or task.get("network", "")).tag:
         raise ValueError("there is nothing to measure in untrained weights: give --ckpt_path or --model.weights")

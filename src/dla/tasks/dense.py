@@ -7,8 +7,8 @@ from torch import Tensor
 
 from dla.inference import check_views, predict_probabilities
 from dla.models import DensePredictor, list_models
+from dla.names import parse
 from dla.tasks.base import Task
-from dla.tasks.facts import untagged
 
 
 class DenseTask(Task):
@@ -53,7 +53,7 @@ class DenseTask(Task):
 
 def _dense(network: str) -> str:
     """A dense predictor near `network`, or ours where there is none."""
-    library, _, base = untagged(network).rpartition("/")
-    if library == "timm":
-        return f"{base}+ida"
-    return f"{base}up" if f"{base}up" in list_models() else "dla34up"
+    named = parse(network)
+    if named.library == "timm":
+        return f"{named.base}+ida"
+    return f"{named.base}up" if f"{named.base}up" in list_models() else "dla34up"

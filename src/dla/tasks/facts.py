@@ -1,6 +1,5 @@
 """What a checkpoint says of a run's network and data, and whether run, data, precision and checkpoint go together."""
 
-import re
 from itertools import zip_longest
 from typing import Any
 
@@ -8,11 +7,6 @@ import numpy as np
 from torch import Tensor
 
 OPTIONS = {"task": "--model", "model": "--model.network"}
-
-
-def untagged(network: str) -> str:
-    """The name of a network without that of the weights that it starts from."""
-    return re.sub(r"\.[^+]*", "", network)
 
 
 def data_facts(data: Any) -> dict[str, Any]:

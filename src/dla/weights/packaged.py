@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from dla.names import parse
 from dla.weights.hub import PREFIX, imagenet_cfg
 from dla.weights.load import load_weights
 
@@ -39,8 +40,9 @@ def completed_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Of a name such as "dla46_c.cifar10+ida" they are options of its backbone.
     """
-    backbone = name.rpartition("+")[0]
-    if backbone:
+    named = parse(name)
+    if named.structure:
+        backbone = str(named._replace(structure=""))
         within = completed_options(backbone, options.get("backbone_options") or {})
         return {**options, "backbone_options": within} if within else {**options}
     return {**(packaged()[name].cfg.get("options", {}) if name in packaged() else {}), **options}

@@ -1,0 +1,36 @@
+"""The names of networks: `timm/resnet34.a1_in1k`, `dla46_cup.camvid`, `convnext_tiny.fb_in1k+ida`."""
+
+from typing import NamedTuple
+
+
+class Name(NamedTuple):
+    """What a name is made of; `str` puts it together again.
+
+    Attributes:
+        library: "timm" or "torchvision" before a slash, empty for ours and for what is aggregated.
+        base: the network, or the backbone where there is a structure.
+        tag: of weights, behind a dot; empty where none are named.
+        structure: behind a plus, what fuses the backbone's maps; empty where nothing does.
+    """
+
+    library: str
+    base: str
+    tag: str
+    structure: str
+
+    def __str__(self) -> str:
+        library, tag = self.library and f"{self.library}/", self.tag and f".{self.tag}"
+        return f"{library}{self.base}{tag}" + (self.structure and f"+{self.structure}")
+
+    @property
+    def untagged(self) -> str:
+        """The name without that of the weights."""
+        return str(self._replace(tag=""))
+
+
+def parse(name: str) -> Name:
+    """The parts of a name, whether or not there is such a network."""
+    network, plus, structure = name.rpartition("+")
+    library, _, inner = (network if plus else name).rpartition("/")
+    base, _, tag = inner.partition(".")
+    return Name(library, base, tag, structure if plus else "")

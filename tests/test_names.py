@@ -1,0 +1,23 @@
+"""Names of networks are taken apart and put together again."""
+
+import pytest
+
+from dla.names import Name, parse
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "untagged"),
+    [
+        ("dla34", ("", "dla34", "", ""), "dla34"),
+        ("dla46_cup.camvid", ("", "dla46_cup", "camvid", ""), "dla46_cup"),
+        ("timm/resnet34.a1_in1k", ("timm", "resnet34", "a1_in1k", ""), "timm/resnet34"),
+        ("convnext_tiny.fb_in1k+ida", ("", "convnext_tiny", "fb_in1k", "ida"), "convnext_tiny+ida"),
+        ("dla46_c.cifar10+dla_up", ("", "dla46_c", "cifar10", "dla_up"), "dla46_c+dla_up"),
+        ("+ida", ("", "", "", "ida"), "+ida"),
+        ("", ("", "", "", ""), ""),
+    ],
+)
+def test_parts_of_names(name, parts, untagged):
+    assert parse(name) == Name(*parts)
+    assert str(parse(name)) == name
+    assert parse(name).untagged == untagged
