@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dla.recompute.notes import Notes, fills
 from dla.recompute.operations import WITHOUT_GRAD, concerns, step, tensors, written
 from dla.recompute.recipe import Kept, Place, Recipe
+from dla.recompute.surroundings import others_save, saved_by, without_autocast
 
 MACS = 64  # see `recomputing`; the knee of the curve of memory against time in benchmarks/README.md
 
@@ -63,7 +64,7 @@ class Recording(TorchDispatchMode):
     def _wanted(self, func: Any, args: Sequence[Any], changed: Sequence[Tensor]) -> bool:
         """Whether the results may be saved for the backward pass, and their contents are known."""
         recorded = torch.is_grad_enabled() or func in WITHOUT_GRAD
-        if not recorded or _saved_by() != self.pack or not any(tensor.requires_grad for tensor in tensors(args)):
+        if not recorded or saved_by() != self.pack or not any(tensor.requires_grad for tensor in tensors(args)):
             return False
         places = [self.notes.place(tensor) for tensor in changed]
         return all(place is not None and place.view is None for place in places)
@@ -73,7 +74,7 @@ def _unpack(packed: Kept | Place) -> Tensor:
     if isinstance(packed, Kept):
         return packed.take()
     # Autocast here would be that of the backward pass; the forward pass had its own, which recipes contain.
-    with torch.no_grad(), torch._C._DisableAutocast():
+    with torch.no_grad(), without_autocast():
         return packed.take()
 
 
@@ -99,21 +100,9 @@ def recomputing(enable: bool = True, *, macs: int = MACS) -> AbstractContextMana
             multiply-accumulates: more saves more memory, up to a point, and takes more time. 0 keeps all of them, which
             is best for many networks of others (docs/benchmark.md).
     """
-    if not enable or not torch.is_grad_enabled() or torch.compiler.is_compiling() or _others_save():
+    if not enable or not torch.is_grad_enabled() or torch.compiler.is_compiling() or others_save():
         return nullcontext()
     return _recording(macs)
-
-
-def _others_save() -> bool:
-    traced = torch._C._is_tracing() or torch._C._functorch.maybe_current_level() is not None
-    allowed = torch._C._autograd._saved_tensors_hooks_is_enabled()  # type: ignore[attr-defined]
-    return traced or not allowed or _saved_by() is not None
-
-
-def _saved_by() -> Any:
-    """What packs the tensors that are saved for the backward pass, None for autograd itself."""
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
-    return hooks[0] if hooks else None
 
 
 @contextmanager
