@@ -108,7 +108,7 @@ def refused(path: Path, message: str) -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    refused(tmp_path / "missing.ckpt", "there is no checkpoint .*: check the path")
+    refused(tmp_path / "missing.ckpt", "there is no file .*: check the path")
 
 
 def test_a_folder_is_refused(tmp_path):

@@ -62,7 +62,7 @@ def _check_file(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(len(LEGACY_START))
     except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path}: check the path") from error
+        raise CheckpointError(f"there is no file {path}: check the path") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened ({error.strerror}): check its permissions") from error
     if not start:

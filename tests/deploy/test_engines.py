@@ -69,6 +69,43 @@ def test_a_list_of_maps():
     assert_same(network("dla46_c", features_only=True), (1, 3, 33, 47), "onnxruntime")
 
 
+def test_what_is_no_module():
+    with pytest.raises(TypeError, match="model is a str; expected a module"):
+        optimize("dla34", example=torch.randn(1, 3, 4, 4))
+
+
+class Flattening(nn.Module):
+    """Flattens its maps by `view`, as LeNet does, which fails where channels are last in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 6, 5), nn.Linear(6 * 8 * 8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = nn.functional.max_pool2d(self.conv(x).relu(), 2)
+        return self.head(maps.view(maps.size(0), -1))
+
+
+@torch.no_grad()
+def test_a_network_that_flattens_by_view():
+    model, x = Flattening().eval(), torch.randn(2, 3, 20, 20)
+    other = torch.randn(2, 3, 20, 20).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(optimize(model, example=x)(other), model(other.contiguous()))
+
+
+class Halving(nn.Conv2d):
+    """Gives its result in 16 bits."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).half()
+
+
+def test_outputs_in_16_bits_may_differ_by_their_rounding():
+    torch.manual_seed(0)
+    for _ in range(5):
+        assert optimize(Halving(3, 4, 3), engine="onnxruntime", example=torch.randn(1, 3, 9, 9)).dtype == torch.float32
+
+
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_an_output_with_the_inputs_name_is_refused(engine):
     class Named(nn.Module):

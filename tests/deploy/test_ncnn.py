@@ -88,6 +88,52 @@ def test_one_number_for_an_image_is_refused():
         optimize(Mean(3, 4, 3), engine="ncnn", example=torch.randn(2, 3, 9, 8))
 
 
+class Deciding(nn.Conv2d):
+    """Its sign is that of the brightest number."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) if x.max() < 100 else -super().forward(x)
+
+
+class Normalising(nn.Conv2d):
+    """Divides by the brightest number."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) / float(x.max())
+
+
+@pytest.mark.parametrize("kind", [Deciding, Normalising])
+def test_a_network_that_reads_numbers_of_its_images_is_refused(kind):
+    """Tracing would make constants of them, with which the example's answer is right and others are wrong."""
+    with pytest.raises(DeployError, match=r"reads a number out of a tensor .* use another engine"):
+        optimize(kind(3, 4, 3), engine="ncnn", example=torch.randn(1, 3, 9, 8))
+
+
+def test_an_empty_output_is_refused():
+    class Cut(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [super().forward(x), x[:, :0]]
+
+    with pytest.raises(DeployError, match="an output is empty, which ncnn cannot give"):
+        optimize(Cut(3, 4, 3), engine="ncnn", example=torch.randn(1, 3, 9, 8))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 40), (1, 50)])
+@torch.no_grad()
+def test_images_of_any_size(size):
+    """ncnn pools a map of one pixel to two."""
+    torch.manual_seed(0)
+    model, x = disturb(dla.create_model("dla46_c", num_classes=3)).eval(), torch.randn(2, 3, *size)
+    assert difference([model(x)], [optimize(model, engine="ncnn", example=x)(x)]) < 1e-4
+
+
+def test_random_numbers_go_on_as_if_nothing_were_made():
+    model, x = dla.create_model("dla46_c", num_classes=3).eval(), torch.ones(1, 3, 40, 40)
+    before = torch.get_rng_state()
+    optimize(model, engine="ncnn", example=x)
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_small_maps_of_many_weights_do_without_winograd():
     lines = spare_winograd(GRAPH, {"1": 65, "4": 64, "5": 1, "6": 1, "7": 1, "8": 1}.__getitem__).splitlines()
     expected = GRAPH.splitlines()

@@ -83,6 +83,20 @@ def test_a_result_that_is_no_number_is_refused():
             check(difference([A], [wrong]), "here")
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_what_is_equal_does_not_differ_whatever_it_is(number):
+    masked = A.clone()
+    masked.view(-1)[0] = number
+    assert difference([masked], [masked.clone()]) == 0
+    assert 0 < difference([masked], [masked + 1e-3]) < 1
+    assert not difference([masked], [A]) < float("inf")
+
+
+def test_imaginary_parts_and_large_whole_numbers_count():
+    assert difference([torch.complex(A, A)], [torch.complex(A, -A)]) > 1
+    assert difference([torch.tensor([2**24])], [torch.tensor([2**24 + 1])]) > 0
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_nan_counts_in_any_output(place):
     wrong = [A.clone(), B.clone(), A.clone()]

@@ -76,7 +76,7 @@ def test_the_best_of_a_run_is_measured_by_name(run, tmp_path, capsys):
     assert main(["validate", f"--config={run}/config.yaml", "--ckpt_path=best"]) == 0
     elsewhere = f"--trainer.default_root_dir={tmp_path}"
     assert main(["validate", f"--config={run}/config.yaml", "--ckpt_path=best", elsewhere]) == 1
-    assert f"there is no checkpoint {tmp_path}/checkpoints/best.ckpt" in capsys.readouterr().err
+    assert f"there is no file {tmp_path}/checkpoints/best.ckpt" in capsys.readouterr().err
 
 
 def test_what_slurm_starts_again_goes_on(begun, slurm):

@@ -131,8 +131,8 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, capsys):
         ),
         ("--model.netwerk=x", "SegmentationTask': Option 'netwerk' is not accepted; did you mean network? (dla fit"),
         ("--data.crop=abc", "Parser key \"crop\": Expected a <class 'int'> Given value: abc (dla fit --help lists all"),
-        ("--nonsense=3", "unrecognized arguments: --nonsense=3 (dla fit --help lists all options)"),
-        ("--config=missing.yaml", "missing.yaml' (dla fit --help lists all options)"),
+        ("--nonsense=3", "unrecognized arguments: --nonsense=3 (dla fit --help lists all options, "),
+        ("--config=missing.yaml", "missing.yaml' (dla fit --help lists all options, "),
     ],
 )
 def test_a_wrong_option_is_one_line(option, message, tmp_path, capsys):

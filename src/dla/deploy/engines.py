@@ -78,12 +78,16 @@ def optimize(
         fold: fold batch norm beforehand, where that changes nothing; False gives the engine the network as it is, to
             compare with.
         tolerance: of the comparison, in the network's largest output; by default 1e-4, 1e-2 in float16, in TensorRT and
-            on a GPU whose convolutions use TF32, and 5e-2 in bfloat16; that of the network's own type, if larger.
+            on a GPU whose convolutions use TF32, and 5e-2 in bfloat16; that of the network's own type, or of its
+            outputs', if larger.
 
     Raises:
         DeployError: the engine is not installed, cannot take the network, or computes something else.
         ValueError: an argument makes no sense.
+        TypeError: `model` is no module.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}; expected a module, as dla.create_model makes it")
     _check_arguments(engine, precision, threads, calibration, tolerance)
     _check_example(engine, example)
     whole, example = copied(unwrapped(model)).eval(), example.detach()
@@ -100,7 +104,8 @@ def optimize(
         run = TORCH[engine](ready, example.clone(), threads)
     else:
         run = runtimes.engine(engine, ready, example.clone(), threads=threads, calibration=calibration)
-    allowed = max(tolerance_for(images, engine) for images in (example, own)) if tolerance is None else tolerance
+    least = max(tolerance_for(numbers, engine) for numbers in (example, own, *expected))
+    allowed = least if tolerance is None else tolerance
     found = difference(expected, run(example.clone()))
     if precision == "float32":  # what 8 bits compute differs; what they are made of was compared when it was folded
         check(found, engine, allowed)

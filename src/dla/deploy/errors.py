@@ -23,4 +23,6 @@ def explained(name: str) -> Iterator[None]:
     except (ValueError, OSError):
         raise
     except Exception as error:
+        if "KeyboardInterrupt" in str(error):  # Ctrl-C, which came in a call from a runtime's C++ back to Python
+            raise KeyboardInterrupt from error
         raise DeployError(f"{name} cannot take the network ({brief(error)}): use another engine or format") from error

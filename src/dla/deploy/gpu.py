@@ -4,7 +4,7 @@ from torch import nn
 
 from dla.aggregation import Node
 from dla.deploy.gpu_layers import ConvReLU, FewChannels, GPUNode, GPUPool, GPUResidual
-from dla.deploy.replace import convolution_of, hooked, is_chain, join_activations, replaced
+from dla.deploy.replace import convolution_of, halves, hooked, is_chain, join_activations, replaced
 from dla.models.blocks import Residual
 
 
@@ -25,6 +25,4 @@ def _for_gpu(module: nn.Module) -> nn.Module:
         return GPUResidual(module, last)
     if type(module) is Node and rectified and module.conv.bias is not None and not hooked(module.conv):
         return GPUNode(module)
-    if type(module) is nn.MaxPool2d and repr(module) == repr(nn.MaxPool2d(2, 2, ceil_mode=True)):
-        return module if module.return_indices else GPUPool()
-    return module
+    return GPUPool() if halves(module) else module

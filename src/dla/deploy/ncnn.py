@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dla.deploy.errors import DeployError
 from dla.deploy.ncnn_graph import spare_winograd
@@ -26,8 +27,8 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
     The graph has the layers of `dla.deploy.ncnn_layers`, and says where to leave Winograd's transform.
 
     Raises:
-        DeployError: another size is asked for than that of `example`, pnnx or ncnn do not know an operation, or an
-            output has no axis but the batch.
+        DeployError: another size is asked for than that of `example`, pnnx or ncnn do not know an operation, the
+            network decides by an image's numbers, or an output has no axis but the batch, or is empty.
     """
     if dynamic:
         raise DeployError("ncnn files are of one image size, and crash at others: leave out --dynamic, and give --size")
@@ -51,8 +52,12 @@ def _trace(model: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
             outputs = flat(self.model(images))
             if any(output.ndim < 2 for output in outputs):
                 raise DeployError("an output has one number for each image, which ncnn cannot give: use another engine")
+            if not all(output.numel() for output in outputs):  # with which pnnx never ends
+                raise DeployError("an output is empty, which ncnn cannot give: use another engine")
             return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
+    with torch.no_grad(), Undecided():  # not inference_mode, in which `.item()` has another name
+        model(example.clone())
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # tracing is deprecated
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -60,6 +65,23 @@ def _trace(model: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
         traced = torch.jit.trace(Flat(), example, check_trace=False)
     assert isinstance(traced, torch.jit.ScriptModule)
     return traced
+
+
+class Undecided(TorchDispatchMode):
+    """Refuses what reads a number out of a tensor: what follows from it would become a constant of the graph."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation.
+
+        Raises:
+            DeployError: it is `.item()`, or `if` on a tensor.
+        """
+        if func is torch.ops.aten._local_scalar_dense.default:
+            raise DeployError(
+                "the network reads a number out of a tensor (.item(), `if` on a tensor), by which ncnn cannot decide: "
+                "use another engine or format"
+            )
+        return func(*args, **(kwargs or {}))
 
 
 def _convert(traced: Path, shape: str) -> Path:
@@ -71,7 +93,8 @@ def _convert(traced: Path, shape: str) -> Path:
     result = subprocess.run(command, cwd=traced.parent, capture_output=True, text=True, check=False)
     graph = traced.parent / "model.ncnn.param"
     if result.returncode or not graph.exists():
-        raise DeployError(f"pnnx cannot convert the network to ncnn: {result.stderr.strip()[-500:]}")
+        said = " ".join(result.stderr.split())[-300:]
+        raise DeployError(f"pnnx cannot convert the network to ncnn ({said}): use another engine or format")
     return graph
 
 

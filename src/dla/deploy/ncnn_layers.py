@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
-from dla.deploy.replace import is_chain, join_activations, replaced
+from dla.deploy.replace import halves, is_chain, join_activations, replaced
 from dla.kernels.packing import narrow
 from dla.models.upsample import FixedUpsample, fit
 
@@ -30,7 +31,8 @@ class CoarseConvReLU(nn.Module):
         super().__init__()
         window = conv.kernel_size[0]
         self.before = window // 2  # zeros to the left and above
-        self.conv = nn.Conv2d(conv.in_channels, 4 * conv.out_channels, window + 1, 2)
+        # Without weights, for which random numbers would be drawn.
+        self.conv = skip_init(nn.Conv2d, conv.in_channels, 4 * conv.out_channels, window + 1, 2)
         places = [F.pad(conv.weight.detach(), (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)]
         self.conv.weight = nn.Parameter(torch.stack(places, 1).flatten(0, 1))
         assert conv.bias is not None  # since `join_activations` gives no other
@@ -46,6 +48,17 @@ class CoarseConvReLU(nn.Module):
         height, width = x.shape[2:]
         sides = self.before, self.before + 1
         return fit(F.pixel_shuffle(F.relu(self.conv(F.pad(x, sides * 2))), 2), (height, width))  # from even sizes
+
+
+class Halved(nn.Module):
+    """Max pooling by 2 that rounds sizes up; of maps one pixel high or wide, ncnn's own gives two."""
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c _ _"]:
+        """(b, c, h, w) -> (b, c, ceil(h / 2), ceil(w / 2))."""
+        height, width = x.shape[2:]
+        if height > 1 and width > 1:
+            return F.max_pool2d(x, 2, 2, ceil_mode=True)
+        return F.max_pool2d(F.pad(x, (0, width % 2, 0, height % 2), value=LEAST), 2, 2)
 
 
 class Interpolated(nn.Module):
@@ -72,4 +85,6 @@ def _for_ncnn(module: nn.Module) -> nn.Module:
         join_activations(module, lambda conv: CoarseConvReLU(conv) if CoarseConvReLU.takes(conv) else None)
     if type(module) is nn.ConstantPad2d and module.value == -math.inf:
         return nn.ConstantPad2d(module.padding, LEAST)
+    if halves(module):
+        return Halved()
     return Interpolated(module.factor) if type(module) is FixedUpsample and module.factor > 1 else module

@@ -52,16 +52,27 @@ def like(output: Any, tensors: Sequence[Tensor]) -> Any:
 def difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
     """The largest absolute difference, in the largest absolute value of the tensor that it is in; NaN if one is.
 
+    Equal infinities do not differ, nor does NaN from NaN.
+
     Raises:
         DeployError: number or shapes of the tensors differ.
     """
     shapes = [[tuple(value.shape) for value in values] for values in (expected, found)]
     if shapes[0] != shapes[1]:
         raise DeployError(f"outputs have shapes {shapes[1]} where the network's have {shapes[0]}: report this as a bug")
-    pairs = [(a.float().cpu(), b.float().cpu()) for a, b in zip(expected, found, strict=True)]
-    shares = [(a - b).abs().max() / a.abs().max().clamp(min=1e-30) for a, b in pairs if a.numel()]
+    shares = [_share(a, b) for a, b in zip(map(_numbers, expected), map(_numbers, found), strict=True) if a.numel()]
     # Not Python's `max`, which drops a NaN that does not come first.
     return float(torch.stack(shares).max()) if shares else 0.0
+
+
+def _numbers(output: Tensor) -> Tensor:
+    return (torch.view_as_real(output) if output.is_complex() else output).detach().double().cpu()
+
+
+def _share(expected: Tensor, found: Tensor) -> Tensor:
+    equal = (expected == found) | (expected.isnan() & found.isnan())
+    largest = expected.abs().where(expected.isfinite(), 0).max().clamp(min=1e-30)
+    return (expected - found).abs().where(~equal, 0).max() / largest
 
 
 def tolerance_for(example: Tensor, engine: str) -> float:

@@ -31,6 +31,12 @@ def is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
+def halves(module: nn.Module) -> bool:
+    """Whether it is max pooling by 2 that rounds sizes up, as our networks have it."""
+    pools = type(module) is nn.MaxPool2d and repr(module) == repr(nn.MaxPool2d(2, 2, ceil_mode=True))
+    return pools and not module.return_indices
+
+
 def convolution_of(module: nn.Module) -> nn.Conv2d | None:
     """The convolution, with a bias and no hooks, that `module` is or that alone computes something in it."""
     whole = (layer for _, layer in module.named_modules(remove_duplicate=False))  # one that runs twice, twice

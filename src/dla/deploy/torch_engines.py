@@ -18,9 +18,9 @@ COUNTED = Lock()  # since torch has one number of threads, which of two callers 
 
 def eager(model: nn.Module, example: Tensor, threads: int | None) -> Run:
     """The network run layer by layer; on a GPU all layers are launched at once, in 16 bits with those of `for_gpu`."""
-    model = _channels_last(model)
+    model, layout = _laid_out(model, example)
     if not example.is_cuda:
-        return _run(model, threads)
+        return _run(model, threads, layout)
     if example.dtype in HALF and kernels_run_on(example.device):
         model = for_gpu(model)
     return Captured(model, example)
@@ -31,33 +31,38 @@ def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
 
     On a GPU with all of the compiler's tuning and CUDA graphs, whose results the next call overwrites: they are copied.
     """
-    model = _channels_last(model)
+    model, layout = _laid_out(model, example)
     options: dict[str, Any] = {"freezing": True}
     if example.is_cuda:
         options |= torch._inductor.list_mode_options("max-autotune")
     fast = torch.compile(model, dynamic=False, options=options)
-    run = _run(_copied(fast) if example.is_cuda else fast, threads)
+    run = _run(_copied(fast) if example.is_cuda else fast, threads, layout)
     run(example)
     return run
 
 
-def _channels_last(model: nn.Module) -> nn.Module:
-    """The weights of 2D convolutions; `nn.Module.to` fails where there are some of 3D ones."""
+def _laid_out(model: nn.Module, example: Tensor) -> tuple[nn.Module, torch.memory_format]:
+    """The network and how its images lie: channels last, unless on a CPU it fails so, as where `view` flattens maps."""
+    try:
+        with torch.inference_mode():
+            example.is_cuda or model(example.clone(memory_format=torch.channels_last))
+    except RuntimeError:
+        return model, torch.contiguous_format
     for parameter in model.parameters():
-        if parameter.ndim == 4:
+        if parameter.ndim == 4:  # `nn.Module.to` would fail where there are some of 3D convolutions
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return model
+    return model, torch.channels_last
 
 
 def _copied(model: Callable[[Tensor], Any]) -> Callable[[Tensor], list[Tensor]]:
     return lambda images: [result.clone() for result in flat(model(images))]
 
 
-def _run(model: Callable[[Tensor], Any], threads: int | None) -> Run:
+def _run(model: Callable[[Tensor], Any], threads: int | None, layout: torch.memory_format) -> Run:
     @torch.no_grad()  # not inference_mode, whose tensors callers could neither change in place nor train on
     def run(images: Tensor) -> list[Tensor]:
         with _threads(threads):
-            return flat(model(images.contiguous(memory_format=torch.channels_last)))
+            return flat(model(images.contiguous(memory_format=layout)))
 
     return run
 

@@ -110,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", required=True, type=Path, metavar="FILE", help="to write; its folder must exist")
     whole = partial(number, kind=int)
     add("--size", nargs=2, type=whole, metavar=("H", "W"), help="of images (default: a classifier's crop, or 512 512)")
-    add("--dynamic", action="store_true", help="take any batch and size; not in ncnn")
+    help_dynamic = "take any batch and size (openvino from 32 pixels on, torch-export above 32); not in ncnn"
+    add("--dynamic", action="store_true", help=help_dynamic)
     add("--int8", action="store_true", help="compute in 8 bits; onnx and openvino")
     add("--calibration", metavar="FOLDER", help="pictures like those to come, of which --int8 learns the ranges")
     add(

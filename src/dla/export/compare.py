@@ -42,7 +42,7 @@ def shapes_to_compare(shape: Sequence[int], dynamic: bool) -> list[Shape]:
 
 def noise(shape: Shape, seed: int) -> Tensor:
     """Images by a seed; the caller's random numbers go on as if there were none."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, dtype=torch.float32, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.inference_mode()

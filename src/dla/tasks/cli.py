@@ -126,7 +126,8 @@ def main(args: list[str]) -> int:
             raise
         return _ended(args, "interrupted", INTERRUPTED)
     except ArgumentError as error:
-        return _ended(args, f"{misused(str(error))} (dla {args[0]} --help lists all options)", 2)
+        lists = f"dla {args[0]} --help lists all options, --model.help CLASS and --data.help CLASS theirs"
+        return _ended(args, f"{misused(str(error))} ({lists})", 2)
     except MisconfigurationException as error:  # Lightning's word for options that this machine cannot follow
         return _ended(args, str(error), 2)
     except (ValueError, OSError, ImportError) as error:
