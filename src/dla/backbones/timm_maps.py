@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from dla.backbones.maps import Maps
 from dla.backbones.pyramid import SimplePyramid
 from dla.backbones.specs import choose
-from dla.names import parse
 from dla.weights import WeightsError
 
 # Options with which timm's transformers take images of any size; the others know neither.
@@ -29,7 +28,7 @@ def timm_model(
     """
     import timm
 
-    base = parse(name).base
+    base = name.partition(".")[0]
     if not timm.is_model(name):
         near = get_close_matches(base, timm.list_models(), n=5)
         raise ValueError(
