@@ -21,3 +21,8 @@ def test_parts_of_names(name, parts, untagged):
     assert parse(name) == Name(*parts)
     assert str(parse(name)) == name
     assert parse(name).untagged == untagged
+
+
+def test_names_without_a_part_keep_the_others():
+    assert parse("convnext_tiny.fb_in1k+ida").backbone == "convnext_tiny.fb_in1k"
+    assert parse("timm/resnet34.a1_in1k").inner == "resnet34.a1_in1k"

@@ -33,16 +33,17 @@ def run_command(
             return work()
     except KeyboardInterrupt as interrupt:
         leaves = str(interrupt) or left
-        return _ended(command, f"interrupted; {leaves}" if leaves else "interrupted", INTERRUPTED)
+        return ended(command, f"interrupted; {leaves}" if leaves else "interrupted", INTERRUPTED)
     except BrokenPipeError:  # nobody reads the output any more, which is no error of ours; `dla.cli` sees to it
         raise
     except ImportError as error:
-        return _ended(command, f"error: {error}; install what {needs} needs by the extra [train]", FAILED)
+        return ended(command, f"error: {error}; install what {needs} needs by the extra [train]", FAILED)
     except wrong as error:
-        return _ended(command, f"error: {error}", FAILED)
+        return ended(command, f"error: {error}", FAILED)
 
 
-def _ended(command: str, message: str, code: int) -> int:
+def ended(command: str, message: str, code: int) -> int:
+    """Say on standard error why `dla COMMAND` ends, and return the exit code."""
     print(f"dla {command}: {message}", file=sys.stderr)
     return code
 

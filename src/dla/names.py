@@ -23,6 +23,16 @@ class Name(NamedTuple):
         return f"{library}{self.base}{tag}" + (self.structure and f"+{self.structure}")
 
     @property
+    def backbone(self) -> str:
+        """The name without that of the structure."""
+        return str(self._replace(structure=""))
+
+    @property
+    def inner(self) -> str:
+        """The name without the library, as that library has it."""
+        return str(self._replace(library=""))
+
+    @property
     def untagged(self) -> str:
         """The name without that of the weights."""
         return str(self._replace(tag=""))

@@ -170,7 +170,7 @@ def create_aggregated(
         raise ValueError("global_pool and drop_rate are of a classifier: leave them out, or give head='classifier'")
     chosen = {"drop_path_rate": drop_path_rate or None, "output_stride": output_stride}
     parts = aggregate(
-        str(named._replace(structure="")),
+        named.backbone,
         structure=named.structure,
         pretrained=pretrained,
         backbone_options={k: v for k, v in chosen.items() if v is not None} | (backbone_options or {}),

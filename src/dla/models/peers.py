@@ -43,7 +43,7 @@ def create_peer(
         TypeError: the network does not know an option.
         WeightsError: the weights cannot be had.
     """
-    library, inner = parse(name).library, str(parse(name)._replace(library=""))
+    library, inner = parse(name).library, parse(name).inner
     if library not in LIBRARIES:
         raise ValueError(f"unknown library in {name!r}: a name begins with {' or '.join(f'{x}/' for x in LIBRARIES)}")
     if pretrained and stem_stride != 4:

@@ -144,7 +144,7 @@ def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: 
     from dla.models.any_backbone import aggregate, create_aggregated
 
     if features_only:
-        raise ValueError(f"{name} fuses maps; features_only is for a classifier, {parse(name).base}")
+        raise ValueError(f"{name} fuses maps; features_only is for a classifier, {parse(name).backbone}")
     _expect_options(name, options, create_aggregated, aggregate, said={"structure", "pretrained"})
     return create_aggregated(name, pretrained, **options)
 
@@ -154,7 +154,7 @@ def _peer(
 ) -> nn.Module:
     if features_only or out_indices is not None:
         raise ValueError(
-            f"{name} gives logits alone; its maps are those of dla.aggregate({parse(name).base!r}).backbone"
+            f"{name} gives logits alone; its maps are those of dla.aggregate({parse(name).inner!r}).backbone"
         )
     return create_peer(name, pretrained, **options)
 

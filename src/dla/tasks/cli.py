@@ -19,6 +19,7 @@ import dla.data.class_modules
 import dla.data.modules
 import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
 from dla.checkpoint import read_checkpoint
+from dla.commands import INTERRUPTED, ended
 from dla.names import parse
 from dla.tasks.errors import misused, said
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
@@ -26,7 +27,7 @@ from dla.weights import completed_options
 
 say = rank_zero_only(print)  # once for all processes
 
-INTERRUPTED, TERMINATED = 130, 143  # what shells give for a process that Ctrl-C or SIGTERM ended
+TERMINATED = 143  # what shells give for a process that SIGTERM ended
 
 NOISE = (  # warnings about which the reader can do nothing
     r".*args parameter is intended to run from within Python.*",
@@ -120,27 +121,22 @@ def main(args: list[str]) -> int:
                 args=None if args == sys.argv[1:] else args,
             )
     except SIGTERMException:  # a SystemExit, which by itself would end the program as if all were done
-        return _ended(args, "stopped by SIGTERM before its end", TERMINATED)
+        return ended(args[0], "stopped by SIGTERM before its end", TERMINATED)
     except (KeyboardInterrupt, SystemExit) as error:
         if not isinstance(error.__context__ or error, KeyboardInterrupt):  # of which Lightning makes an exit
             raise
-        return _ended(args, "interrupted", INTERRUPTED)
+        return ended(args[0], "interrupted", INTERRUPTED)
     except ArgumentError as error:
         lists = f"dla {args[0]} --help lists all options, --model.help CLASS and --data.help CLASS theirs"
-        return _ended(args, f"{misused(str(error))} ({lists})", 2)
+        return ended(args[0], f"{misused(str(error))} ({lists})", 2)
     except MisconfigurationException as error:  # Lightning's word for options that this machine cannot follow
-        return _ended(args, str(error), 2)
+        return ended(args[0], str(error), 2)
     except (ValueError, OSError, ImportError) as error:
         ours = said(error)
         if ours is None:
             raise
-        return _ended(args, ours, 1)
+        return ended(args[0], ours, 1)
     return 0
-
-
-def _ended(args: list[str], message: str, code: int) -> int:
-    print(f"dla {args[0]}: {message}", file=sys.stderr)
-    return code
 
 
 def _with_checkpoint_io(plugins: Any) -> list[Any]:

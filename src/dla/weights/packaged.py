@@ -42,8 +42,7 @@ def completed_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     named = parse(name)
     if named.structure:
-        backbone = str(named._replace(structure=""))
-        within = completed_options(backbone, options.get("backbone_options") or {})
+        within = completed_options(named.backbone, options.get("backbone_options") or {})
         return {**options, "backbone_options": within} if within else {**options}
     return {**(packaged()[name].cfg.get("options", {}) if name in packaged() else {}), **options}
 
