@@ -45,7 +45,8 @@ examples:
 
 pictures:
   Any size; boundaries need 2 pixels or more on each side. EXIF orientation is applied, transparent parts are laid on
-  white, 16-bit grey becomes 8-bit. Of a folder, hidden files are left out.
+  white, 16-bit grey becomes 8-bit. Of a folder, hidden files are left out. Two pictures whose results would have one
+  name, such as a.jpg and a.png, are refused.
 
 exit code:
   0 all written; 1 some pictures were unreadable and skipped; 2 nothing was started, or DIR cannot be written to;

@@ -386,7 +386,7 @@ def test_what_is_no_example(engine, example, found):
         ({"calibration": []}, ValueError, "float32 takes none"),
         ({"threads": -1}, ValueError, "threads must be a whole number of at least 1, or None, not -1"),
         ({"threads": 1.5}, ValueError, "threads must be a whole number of at least 1, or None, not 1.5"),
-        ({"tolerance": -0.1}, ValueError, "tolerance must be at least 0, or None, not -0.1"),
+        ({"tolerance": -0.1}, ValueError, "tolerance must be at least 0, not -0.1"),
     ],
 )
 def test_wrong_arguments(options, error, message):

@@ -88,6 +88,15 @@ def test_one_number_for_an_image_is_refused():
         optimize(Mean(3, 4, 3), engine="ncnn", example=torch.randn(2, 3, 9, 8))
 
 
+def test_outputs_of_another_first_axis_are_refused():
+    class Channels(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).transpose(0, 1)
+
+    with pytest.raises(DeployError, match="first axis is not that of the images: use another engine"):
+        optimize(Channels(3, 4, 3), engine="ncnn", example=torch.randn(2, 3, 9, 8))
+
+
 class Deciding(nn.Conv2d):
     """Its sign is that of the brightest number."""
 

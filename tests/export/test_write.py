@@ -1,7 +1,9 @@
 """`export`: what it is given is checked first and left as it was, and nothing that was there is lost."""
 
+import math
 import os
 import sys
+import threading
 
 import pytest
 import torch
@@ -69,6 +71,18 @@ def test_networks_are_in_float32(dtype, tmp_path):
 def test_wrong_shapes(shape, tmp_path):
     with pytest.raises(ValueError, match=r"shape must be \(batch, channels, height, width\), at least 1 each, not \("):
         export(nn.Conv2d(3, 3, 1), tmp_path / "model.onnx", format="onnx", shape=shape)
+
+
+def test_a_tolerance_that_nothing_meets(tmp_path):
+    with pytest.raises(ValueError, match="tolerance must be at least 0, not nan"):
+        export(nn.Conv2d(3, 3, 1), tmp_path / "model.onnx", format="onnx", shape=SHAPE, tolerance=math.nan)
+
+
+def test_a_network_that_cannot_be_copied(tmp_path):
+    model = nn.Conv2d(3, 3, 1)
+    model.lock = threading.Lock()
+    with pytest.raises(TypeError, match="cannot be copied .*lock.*: keep locks, open files and the like outside"):
+        export(model, tmp_path / "model.onnx", format="onnx", shape=SHAPE)
 
 
 def test_images_that_the_network_itself_does_not_take(tmp_path):

@@ -11,7 +11,7 @@ from dla.copies import copied
 from dla.deploy import runtimes
 from dla.deploy.errors import DeployError
 from dla.deploy.fold import folded_for
-from dla.deploy.outputs import Run, check, difference, flat, like, tolerance_for
+from dla.deploy.outputs import Run, check, difference, expect_tolerance, flat, like, tolerance_for
 from dla.deploy.torch_engines import compiled, eager
 from dla.wrappers import unwrapped
 
@@ -131,8 +131,8 @@ def _check_arguments(engine: str, precision: str, threads: Any, calibration: Any
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise ValueError(f"threads must be a whole number of at least 1, or None, not {threads!r}")
-    if tolerance is not None and not tolerance >= 0:
-        raise ValueError(f"tolerance must be at least 0, or None, not {tolerance}")
+    if tolerance is not None:
+        expect_tolerance(tolerance)
     if precision not in ("float32", "int8"):
         raise ValueError(f"precision must be 'float32' or 'int8', not {precision!r}")
     if precision == "int8" and engine not in INT8:

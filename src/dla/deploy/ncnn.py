@@ -52,6 +52,8 @@ def _trace(model: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
             outputs = flat(self.model(images))
             if any(output.ndim < 2 for output in outputs):
                 raise DeployError("an output has one number for each image, which ncnn cannot give: use another engine")
+            if any(len(output) != len(images) for output in outputs):
+                raise DeployError("an output's first axis is not that of the images: use another engine or format")
             if not all(output.numel() for output in outputs):  # with which pnnx never ends
                 raise DeployError("an output is empty, which ncnn cannot give: use another engine")
             return outputs[0] if len(outputs) == 1 else tuple(outputs)

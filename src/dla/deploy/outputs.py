@@ -83,6 +83,16 @@ def tolerance_for(example: Tensor, engine: str) -> float:
     return TOLERANCES.get(example.dtype, TOLERANCE)
 
 
+def expect_tolerance(tolerance: float) -> None:
+    """Refuse what allows nothing.
+
+    Raises:
+        ValueError: it is below 0, or no number.
+    """
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be at least 0, not {tolerance}")
+
+
 def check(found: float, where: str, tolerance: float = TOLERANCE) -> None:
     """Refuse a `difference` beyond the tolerance.
 

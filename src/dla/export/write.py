@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dla.copies import copied
 from dla.deploy.errors import explained
 from dla.deploy.fold import folded_for
-from dla.deploy.outputs import TOLERANCE, Metadata, Run, check
+from dla.deploy.outputs import TOLERANCE, Metadata, Run, check, expect_tolerance
 from dla.deploy.runtimes import RUNTIMES, Batches, module_of
 from dla.export.compare import Compared, Shape, compare, noise, sample, shapes_to_compare
 from dla.files import atomic_write, refuse_folder
@@ -56,6 +56,7 @@ def export(
     """
     path = Path(path)
     _check_arguments(path, format, calibration is not None, model)
+    expect_tolerance(tolerance)
     shapes = shapes_to_compare(shape, dynamic)
     runtime = module_of(format, int8=calibration is not None)
     whole = copied(unwrapped(model)).eval().cpu()
