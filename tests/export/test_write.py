@@ -81,7 +81,7 @@ def test_a_tolerance_that_nothing_meets(tmp_path):
 def test_a_network_that_cannot_be_copied(tmp_path):
     model = nn.Conv2d(3, 3, 1)
     model.lock = threading.Lock()
-    with pytest.raises(TypeError, match="cannot be copied .*lock.*: keep locks, open files and the like outside"):
+    with pytest.raises(TypeError, match=r"cannot be copied .*lock.*: keep locks, open files and the like outside"):
         export(model, tmp_path / "model.onnx", format="onnx", shape=SHAPE)
 
 
