@@ -91,6 +91,8 @@ class HubModel(
         force_download: bool = False,
         local_files_only: bool = False,
         token: str | bool | None = None,
+        proxies: Any = None,  # this and the next one from huggingface_hub before 1.0 alone
+        resume_download: Any = None,
         **options: Any,
     ) -> "HubModel":
         if "name" not in options:
@@ -107,6 +109,7 @@ class HubModel(
                 force_download=force_download,
                 local_files_only=local_files_only,
                 token=token,
+                **({"proxies": proxies} if proxies else {}),
             )
             path = Path(downloaded)
         load_weights(model.network, path)

@@ -33,7 +33,7 @@ def test_palette_and_grey_files_are_read_alike(camvid_root: Path) -> None:
     path = camvid_root / "trainannot" / "0000.png"
     with Image.open(path) as file:
         palette = file.convert("P")
-        palette.putdata(list(file.get_flattened_data()))
+        palette.putdata(np.asarray(file).ravel().tolist())
     palette.save(path)
     assert torch.equal(CamVid(camvid_root)[0].mask, expected)
 

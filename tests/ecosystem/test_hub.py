@@ -53,6 +53,15 @@ def test_a_folder_is_enough_to_build_it_again(name, options, tmp_path):
     torch.testing.assert_close(own(x), model(x), rtol=0, atol=0)
 
 
+def test_what_older_libraries_pass_on_is_no_option_of_the_network(tmp_path):
+    """huggingface_hub before 1.0 calls with `proxies` and `resume_download`, whatever was asked for."""
+    model = HubModel("dla46_c", num_classes=2)
+    model.save_pretrained(tmp_path)
+    options = json.loads(model.config())
+    again = HubModel._from_pretrained(model_id=str(tmp_path), proxies=None, resume_download=None, **options)
+    assert again.config() == model.config()
+
+
 def test_the_config_is_plain_and_follows_the_head(tmp_path):
     model = HubModel("dla46_cup", num_classes=2, cfg=CFG)
     model.network.reset_classifier(7)

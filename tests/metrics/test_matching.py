@@ -53,6 +53,7 @@ def by_sparse_assignment(predicted: np.ndarray, truth: np.ndarray, reach: float)
     dear = 2 * (1 + reach) * (1 + min(near.shape))
     weights = np.concatenate([offset, np.full(count, dear)])
     places = np.concatenate([rows, np.arange(count)]), np.concatenate([columns, others + np.arange(count)])
+    places = tuple(place.astype(np.int32) for place in places)  # older scipy asks for it
     graph = csr_array((np.rint(weights * UNIT), places), shape=(count, others + count))
     rows, columns = min_weight_full_bipartite_matching(graph)
     matched = columns < others
