@@ -112,7 +112,11 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_a_folder_is_refused(tmp_path):
-    refused(tmp_path, "is a folder, not a checkpoint: name a file in it")
+    refused(tmp_path, "is a folder, not a checkpoint: name a file in it$")
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("best", "last"):
+        (tmp_path / "checkpoints" / f"{name}.ckpt").touch()
+    refused(tmp_path, r"name a file in it, for example .*checkpoints/best\.ckpt$")
 
 
 def test_an_empty_file_is_refused(tmp_path):

@@ -116,6 +116,9 @@ def test_links_in_a_circle_are_followed_once(tmp_path):
 def test_patterns_go_into_folders_and_skip_them(tmp_path):
     touch(tmp_path / "a.png", tmp_path / "deep" / "c.png", tmp_path / "folder.png" / "x.txt")
     assert find_images([f"{tmp_path}/*.png"]) == [tmp_path / "a.png"]
+    touch(tmp_path / "Thumbs.db", tmp_path / "notes.txt", tmp_path / "scan.JP2", tmp_path / "frame7")
+    assert find_images([f"{tmp_path}/*"]) == [tmp_path / name for name in ("a.png", "frame7", "scan.JP2")]
+    assert find_images([f"{tmp_path}/notes.txt"]) == [tmp_path / "notes.txt"]  # named, it is taken
     assert find_images([f"{tmp_path}/**/*.png"]) == [tmp_path / "a.png", tmp_path / "deep" / "c.png"]
 
 

@@ -57,7 +57,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def _check_file(path: Path) -> None:
     """Refuse what can be seen to be no whole checkpoint before any of it is unpickled."""
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder, not a checkpoint: name a file in it, for example {path}/last.ckpt")
+        inside = sorted([*path.glob("*.ckpt"), *path.glob("checkpoints/*.ckpt")])
+        example = f", for example {inside[0]}" if inside else ""
+        raise CheckpointError(f"{path} is a folder, not a checkpoint: name a file in it{example}")
     try:
         with path.open("rb") as file:
             start = file.read(len(LEGACY_START))

@@ -5,7 +5,10 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-# What is taken from a folder; a file that is named, or found by a pattern, may end in anything that Pillow reads.
+from PIL import Image
+
+# What is taken from a folder; what a pattern finds may end in anything that Pillow knows or in nothing, and a file that
+# is named in anything at all.
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -24,7 +27,8 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
             files = [path]
         else:
             names = glob.glob(name, recursive=True)  # noqa: PTH207, Path.glob takes no pattern that starts with a slash
-            files = [file for file in map(Path, sorted(names)) if file.is_file()]
+            known = {"", *Image.registered_extensions()}
+            files = [file for file in map(Path, sorted(names)) if file.is_file() and file.suffix.lower() in known]
         if not files:
             deeper = f"'{path}/*', for those in the folders in it, or " if path.is_dir() and has_images(path) else ""
             raise FileNotFoundError(

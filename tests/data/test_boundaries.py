@@ -93,8 +93,10 @@ def test_unequal_sizes_beyond_orientation_name_the_remedy(bsds_root: Path) -> No
     Image.new("RGB", (44, 30)).save(bsds_root / "data" / "images" / "train" / "1001.jpg")
     truth = {"Boundaries": torch.zeros(30, 44, dtype=torch.uint8).numpy()}
     savemat(bsds_root / "data" / "groundTruth" / "train" / "1001.mat", {"groundTruth": [truth]})
-    with pytest.raises(ValueError, match=r"unequal sizes .*1: 44x30.*augment='sample' for training"):
+    with pytest.raises(ValueError, match=r"unequal sizes .*1: 44x30.*augment sample for training"):
         epoch(bsds(bsds_root, augment="batch", batch_size=6))
+    with pytest.raises(ValueError, match=r"images of train .*different sizes.*1001\.jpg"):
+        epoch(bsds(bsds_root, augment="batch", batch_size=6, cache=True))
     assert len(epoch(bsds(bsds_root, augment="sample", batch_size=6))) == 1
 
 

@@ -249,7 +249,8 @@ def change(path: Path, old: str, new: str) -> None:
         ("bounding_boxes.txt", "7 4.0 6.0", "7 4.0", r"line 7 of .*bounding_boxes.txt is malformed"),
         ("bounding_boxes.txt", "7 4.0 6.0", "7 4.0 1..2", r"line 7 of .*bounding_boxes.txt is malformed: '7 4.0 1..2"),
         ("classes.txt", "2 002", "3 002", r"classes.txt does not number the classes 1, 2, 3"),
-        ("classes.txt", "2 002.Bunting", "", r"line 2 of .*classes.txt is malformed"),
+        ("classes.txt", "2 002.Bunting", "2", r"line 2 of .*classes.txt is malformed"),
+        ("classes.txt", "2 002.Bunting", "", r"image_class_labels.txt gives image 24 class 2; expected 1 to 1"),
     ],
 )
 def test_cub_names_the_line_at_fault(make, tmp_path, file, old, new, fault):
@@ -257,6 +258,14 @@ def test_cub_names_the_line_at_fault(make, tmp_path, file, old, new, fault):
     change(tmp_path / "CUB_200_2011" / file, old, new)
     with pytest.raises((ValueError, FileNotFoundError), match=fault):
         make("cub", boxes=True).setup("fit")
+
+
+def test_cub_names_may_have_spaces_and_files_blank_lines(make, tmp_path):
+    make("cub")
+    change(tmp_path / "CUB_200_2011" / "classes.txt", "2 002.Bunting", "2 002.Indigo Bunting\r\n\r\n")
+    data = make("cub", boxes=True)
+    data.setup("fit")
+    assert data.classes[1].endswith("Indigo Bunting")
 
 
 @pytest.mark.parametrize(

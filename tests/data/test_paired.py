@@ -93,6 +93,34 @@ def test_sizes_that_cannot_be_stacked_are_named_at_the_start(own_root: Path, sta
     options = {"classes": ["wall", "crack"], "crop": 16, "workers": 0, "cache": True}
     FolderData(str(own_root), val_batch_size=1, **options).setup(stage)
     with pytest.raises(
-        ValueError, match=r"images of val .* sizes, 40x30 and 20x10 \(.*3\.webp\).*set val_batch_size=1"
+        ValueError, match=r"images of val .* sizes, 40x30 and 20x10 \(.*3\.webp\).*--data.val_batch_size 1 for"
     ):
         FolderData(str(own_root), val_batch_size=2, **options).setup(stage)
+
+
+def test_sizes_that_cannot_be_augmented_together_are_named_at_the_start(own_root: Path) -> None:
+    for folder, name in (("train", "0.jpg"), ("trainannot", "0.png")):
+        Image.new("L", (30, 40)).save(own_root / folder / name)
+    options = {"classes": ["wall", "crack"], "crop": 16, "workers": 0, "cache": True}
+    FolderData(str(own_root), augment="sample", **options).setup("fit")
+    with pytest.raises(
+        ValueError, match=r"images of train .* sizes, 30x40 and 40x30 \(.*set --data.augment sample for"
+    ):
+        FolderData(str(own_root), augment="batch", **options).setup("fit")
+
+
+def test_an_annotation_without_an_image_is_refused(own_root: Path) -> None:
+    for name in ("7", "8"):
+        Image.new("L", (40, 30)).save(own_root / "trainannot" / f"{name}.png")
+    with pytest.raises(
+        FileNotFoundError, match=r"trainannot/7\.png has no image in .*/train.* annotation, and 1 others"
+    ):
+        PairedFolders(own_root, classes=("wall", "crack"))
+
+
+def test_colours_in_the_place_of_indices_are_refused(own_root: Path) -> None:
+    Image.new("RGB", (40, 30)).save(own_root / "trainannot" / "0.png")
+    with pytest.raises(
+        ValueError, match=r"0.png holds uint8 values of .*: map each colour to the index of its class, and"
+    ):
+        PairedFolders(own_root, classes=("wall", "crack"))[0]

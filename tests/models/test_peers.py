@@ -92,6 +92,11 @@ def test_parameters_are_those_of_the_usual_form_but_for_the_first_convolution():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
+        (
+            "runs/own/best.ckpt",
+            {},
+            "'runs/own/best.ckpt' is the name of a file: name the network, and give the file as",
+        ),
         ("keras/resnet34", {}, "unknown library in 'keras/resnet34': a name begins with timm/ or torchvision/"),
         ("timm/resnet35", {}, "unknown backbone 'resnet35'; near it timm has .*resnet34"),
         ("torchvision/resnet35", {}, "torchvision has no network 'resnet35' that classifies or segments"),

@@ -1,6 +1,7 @@
 """How a run is started again: by the same command, by Slurm, by an own checkpoint, without what it began with."""
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -99,13 +100,17 @@ def test_a_checkpoint_of_ones_own_in_the_runs_folder_is_of_the_run(begun):
     assert last(begun)["global_step"] == 2 * 3
 
 
-def test_a_run_goes_on_and_is_measured_without_the_weights_that_it_began_with(tmp_path):
+def test_a_run_goes_on_and_is_measured_without_the_weights_that_it_began_with(tmp_path, capsys):
     weights, root = tmp_path / "start.pth", tmp_path / "run"
     torch.save(dla.create_model("dla46_c", stem_stride=1, width=0.25, num_classes=5).state_dict(), weights)
     assert fit(root, f"--model.weights={weights}", "--model.new_head=true") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^\d+ images of train, \d+ images of val$", out, flags=re.MULTILINE)
+    assert re.search(rf"^{weights}: \d+ tensors loaded, layout: ours$", out, flags=re.MULTILINE)
     weights.unlink()
     config = root / "config.yaml"
     assert main(["fit", f"--config={config}", "--ckpt_path=last", "--trainer.max_epochs=2"]) == 0
+    assert "tensors loaded" not in capsys.readouterr().out
     assert yaml.safe_load(config.read_text())["model"]["init_args"]["weights"] == str(weights)  # as it was begun
     assert main(["validate", f"--config={config}", "--ckpt_path=best"]) == 0
 

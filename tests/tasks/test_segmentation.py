@@ -238,8 +238,16 @@ def test_a_network_trains_on_for_other_classes(run):
     state = last(run)["state_dict"]
     same = {key for key, value in task.model.state_dict().items() if torch.equal(value, state[f"model.{key}"])}
     assert same == {key for key in task.model.state_dict() if not key.startswith("head.")}
+    assert "2 left as built because a new head was asked for: head.classify.weight" in task.origin
     with pytest.raises(ValueError, match="for other classes, give new_head=True"):
         SegmentationTask(**options)
+
+
+@pytest.mark.parametrize(("classes", "said"), [(11, ""), (3, "; the head, of 3 classes, is new")])
+def test_it_says_which_weights_it_starts_from(classes, said):
+    task = SegmentationTask(network="dla46_cup.camvid", num_classes=classes)
+    assert task.origin == "starts from the weights that dla46_cup.camvid names" + said
+    assert not SegmentationTask(network="dla46_cida", num_classes=classes).origin
 
 
 def test_it_learns(tmp_path):

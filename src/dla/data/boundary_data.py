@@ -42,6 +42,7 @@ class BoundaryData(SegmentationData):
     tasks: ClassVar[tuple[str, ...]] = ("boundaries", "segmentation")
     classes = CLASSES
     colors = COLORS
+    turns = True
     collate = staticmethod(collate_truths)
 
     def __init__(

@@ -17,7 +17,7 @@ PARTS = {"train": "1", "test": "0"}  # in train_test_split.txt
 
 # Each line of these files: a number, which is the class's or the image's, and what is said of it.
 LINES = {
-    "classes.txt": (r"(\d+) (\S+)", "NUMBER NAME"),
+    "classes.txt": (r"(\d+) (\S.*)", "NUMBER NAME"),
     "images.txt": (r"(\d+) (\S.*)", "NUMBER PATH"),
     "image_class_labels.txt": (r"(\d+) (\d+)", "NUMBER CLASS"),
     "train_test_split.txt": (r"(\d+) ([01])", "NUMBER 1, or 0 where the image is of test"),
@@ -139,6 +139,8 @@ def _values(path: Path, of: Iterable[int] = ()) -> dict[int, str]:
     form, meaning = LINES[path.name]
     values: dict[int, str] = {}
     for count, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
         match = re.fullmatch(form, line.strip())
         if not match or int(match[1]) in values:
             fault = "has a number again" if match else "is malformed"

@@ -16,6 +16,8 @@ from dla.data.sampling import Draw, as_draw, draw_seed
 # comes from, and, if it is to be augmented in its batch, `parameters` float32 (8,). A batch has B of each, stacked.
 Item: TypeAlias = dict[str, Tensor]
 
+ONE_BY_ONE = "set --data.augment sample for training, and --data.val_batch_size 1 for evaluation"
+
 
 class Cached(Generic[Kind]):
     """A set whose samples are read once, at the start, and kept in memory as uint8.
@@ -96,10 +98,7 @@ def collate(items: list[Item]) -> Item:
     sizes = {int(item["index"]): tuple(item["image"].shape[1:]) for item in items}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{index}: {width}x{height}" for index, (height, width) in sizes.items())
-        raise ValueError(
-            f"samples of unequal sizes cannot form a batch ({listed}): "
-            "set val_batch_size=1 for evaluation, augment='sample' for training"
-        )
+        raise ValueError(f"images of unequal sizes cannot form a batch (numbers {listed}): {ONE_BY_ONE}")
     return {key: torch.stack([item[key] for item in items]) for key in items[0]}
 
 

@@ -24,7 +24,8 @@ class PairedFolders:
         void: What label images hold where no class is given; it becomes 255.
 
     Raises:
-        FileNotFoundError: A folder of the split, or the annotation of an image, is missing, or there is no image.
+        FileNotFoundError: A folder of the split, the annotation of an image or the image of one is missing, or there
+            is none.
         ValueError: Two images have one stem; on reading an item: a broken file, unequal sizes, or a label that is no
             class.
     """
@@ -55,6 +56,12 @@ class PairedFolders:
         for image, annotation in self.files:
             if not annotation.is_file():
                 raise FileNotFoundError(f"{image} has no annotation: expected {annotation}; add it or remove the image")
+        alone = set(list_by_stem(annotations, [".png"]).values()) - {annotation for _, annotation in self.files}
+        if alone:
+            raise FileNotFoundError(
+                f"{min(alone)} has no image in {images}, which may be PNG, JPEG, WebP, BMP, TIFF, GIF, PPM or PGM: add "
+                f"it or remove the annotation{f', and {len(alone) - 1} others' if len(alone) > 1 else ''}"
+            )
 
     def __len__(self) -> int:
         """The number of images."""

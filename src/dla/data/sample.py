@@ -86,7 +86,8 @@ def read_labels(path: Path) -> UInt8[Tensor, "h w"]:
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise ValueError(
             f"{path} holds {labels.dtype} values of shape {labels.shape}; expected one 8-bit class index a pixel: "
-            "save the labels as an 8-bit grey PNG"
+            f"{'map each colour to the index of its class, and ' if labels.ndim == 3 else ''}save the indices as an "
+            "8-bit grey PNG"
         )
     return torch.from_numpy(labels)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dla.data.base import STAGES, SetData, Triple
 from dla.data.batch_augment import BatchAugment, per_channel
-from dla.data.loading import Cached, Item, Seeded
+from dla.data.loading import ONE_BY_ONE, Cached, Item, Seeded
 from dla.data.sample import PixelSet, Split
 from dla.data.transforms import MEAN, STD, joint_transforms
 from dla.images import RGB
@@ -41,6 +41,7 @@ class SegmentationData(SetData[PixelSet[Any]]):
     colors: tuple[RGB, ...]
     mean: ClassVar[Triple] = MEAN
     std: ClassVar[Triple] = STD
+    turns: ClassVar[bool] = False  # training images that are higher than wide, where batches are augmented
 
     def __init__(
         self,
@@ -95,27 +96,30 @@ class SegmentationData(SetData[PixelSet[Any]]):
         """Read the splits that a stage needs, and no others: "fit" (train and val), "validate" or "test".
 
         Raises:
-            ValueError: images to measure are cached, more than one a batch, and of different sizes.
+            ValueError: images are cached, to be stacked, and of different sizes.
         """
         super().setup(stage)
         if self.cache:
             self.sets = {split: kept if isinstance(kept, Cached) else Cached(kept) for split, kept in self.sets.items()}
-            if self.val_batch_size > 1:
-                for split in set(STAGES[stage]) - {"train"}:
+            for split in STAGES[stage]:
+                stacked = self.batch_augment is not None if split == "train" else self.val_batch_size > 1
+                if stacked:
                     self._check_sizes(split)
 
     def _check_sizes(self, split: Split) -> None:
-        """Refuse what could not be stacked, now and not at the first validation, epochs from here."""
+        """Refuse what could not be stacked, now and not in the first epoch or behind it."""
         kept = self.sets[split]
         assert isinstance(kept, Cached)
         sizes = [tuple(sample.image.shape[:-3:-1]) for sample in kept.samples]  # width, height
+        if split == "train" and self.turns:
+            sizes = [(max(size), min(size)) for size in sizes]
         odd = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
         if odd is not None:
             name = f"{kept.files[odd][0]}" if kept.files else f"number {odd}"
             first, other = (f"{width}x{height}" for width, height in (sizes[0], sizes[odd]))
             raise ValueError(
                 f"images of {split} are of different sizes, {first} and {other} ({name}), and cannot form batches: "
-                "set val_batch_size=1"
+                f"{ONE_BY_ONE}"
             )
 
     def on_after_batch_transfer(self, batch: Item, dataloader_idx: int) -> Item:

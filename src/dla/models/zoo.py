@@ -13,7 +13,7 @@ from dla.models.features import Features
 from dla.models.peers import create_peer
 from dla.models.variants import VARIANTS, build, build_centernet, build_dense
 from dla.names import parse
-from dla.weights import IMAGENET, Packaged, completed_options, load_packaged, on_hub, packaged
+from dla.weights import FILES, IMAGENET, Packaged, completed_options, load_packaged, on_hub, packaged
 
 ENDINGS = ("up", "ida")  # endings of the names of dense predictors
 CENTERNET = "_centernet"  # behind dla34 alone, as its authors have it
@@ -60,7 +60,8 @@ def create_model(
         features_only: for a classifier's name, a module that gives a list of maps instead.
         out_indices: with `features_only`, which stages' maps (0 to 5, by default 1 to 5).
         memory_efficient: ours train in half the memory and compute cheap results again (`dla.recomputing`); False keeps
-            all, which is a little faster; None is True on a CPU and False on a GPU, where it costs more.
+            all, which is a little faster; None is True on a CPU and compiled, and else False on a GPU, where it costs
+            more.
         options: of `DLA` (num_classes, in_chans, output_stride, stem_stride, structure, drop_rate, drop_path_rate,
             global_pool, norm_layer) and width, by which all channels are multiplied; a dense predictor takes
             num_classes (default 19), in_chans, output_stride, drop_path_rate, norm_layer and out_stride, the stride at
@@ -87,6 +88,11 @@ def _create(
     options = {key: value for key, value in options.items() if value is not None}
     if not isinstance(num_classes := options.get("num_classes", 1), Integral):
         raise ValueError(f"num_classes is {num_classes!r}; expected a whole number")
+    if name.endswith(FILES):
+        raise ValueError(
+            f"{name!r} is the name of a file: name the network, and give the file as --model.weights or to "
+            "dla.load_weights"
+        )
     named = parse(name)
     if named.structure:
         return _aggregated(name, pretrained, features_only=features_only, out_indices=out_indices, **options)

@@ -105,8 +105,9 @@ class Task(LightningModule):
         model: Any = create_model(
             self.network, pretrained=bool(parse(self.network).tag), num_classes=num_classes, **chosen
         )
+        self.origin = _named_weights(self.network, model, num_classes)
         if weights:
-            load_weights(model, weights, new_head=new_head)
+            self.origin = f"{weights}: {load_weights(model, weights, new_head=new_head)}"
         model.set_grad_checkpointing(grad_checkpointing)
         self.model = model.to(memory_format=torch.channels_last)
         self.last_loss: Tensor | None = None
@@ -148,7 +149,9 @@ class Task(LightningModule):
         return scaled_rate(self.lr, images_a_step(self.trainer), self.batch_base, self.optimizer)
 
     def on_train_start(self) -> None:
-        """Say what became of the learning rate, where it follows the batch."""
+        """Say with which weights it starts, and what became of the learning rate, where it follows the batch."""
+        if self.origin:
+            say(self.trainer, self.origin)
         if self.batch_base is not None:
             images = images_a_step(self.trainer)
             rates = f"{self.lr:.4g} for {self.batch_base}, so {self.full_rate():.4g} at full height"
@@ -237,3 +240,12 @@ class Task(LightningModule):
     def data_facts(self) -> dict[str, Any]:
         """What the data module says, see `dla.tasks.facts.data_facts`."""
         return data_facts(self.trainer.datamodule)  # type: ignore[attr-defined]
+
+
+def _named_weights(network: str, model: nn.Module, num_classes: int) -> str:
+    """Which weights a network has by its name, if any, and whether its head is of them."""
+    if not parse(network).tag:
+        return ""
+    known = getattr(model, "pretrained_cfg", None) or {}
+    head = "" if known.get("num_classes") == num_classes else f"; the head, of {num_classes} classes, is new"
+    return f"starts from the weights that {network} names{head}"

@@ -1,6 +1,6 @@
 """What a run shows: what it is about to do, a table of what was measured, and a picture of some predictions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,9 @@ class Showcase(Callback):
         """Say what is trained, and where the results go."""
         self.began = True
         parameters = sum(p.numel() for p in pl_module.parameters()) / 1e6
+        sets = getattr(trainer.datamodule, "sets", {})  # type: ignore[attr-defined]
+        counts = [f"{len(found)} images of {split}" for split, found in sets.items() if isinstance(found, Sized)]
+        say(trainer, ", ".join(counts))
         say(
             trainer,
             f"{parameters:.1f} M parameters, {trainer.num_training_batches} batches an epoch, {pl_module.device}, "
