@@ -226,6 +226,8 @@ def test_workers_have_shards_of_their_own(root):
 def test_labels_and_indices(root):
     module = data(root, scale=(1.0, 1.0))
     module.setup("fit")
+    assert module.holds("train") == "4 shards of train"
+    assert module.holds("val") == f"{len(module.whole('val'))} images of val"
     batches = list(module.train_dataloader())
     assert [len(batch["label"]) for batch in batches] == [4] * 5
     assert [i for batch in batches for i in batch["index"].tolist()] == list(range(20))

@@ -88,6 +88,11 @@ class SetData(LightningDataModule, Generic[Set]):
             if split not in self.sets:
                 self.sets[split] = self.read(split)
 
+    def holds(self, split: Split) -> str:
+        """How much there is of a split that was read, in words, such as "367 images of train"."""
+        found: Any = self._set(split)
+        return f"{len(found)} images of {split}"
+
     def train_dataloader(self) -> DataLoader[Item]:
         """Batches of augmented images in random order; the last, incomplete one is left out."""
         dataset: Any = self.training()

@@ -58,9 +58,10 @@ class PairedFolders:
                 raise FileNotFoundError(f"{image} has no annotation: expected {annotation}; add it or remove the image")
         alone = set(list_by_stem(annotations, [".png"]).values()) - {annotation for _, annotation in self.files}
         if alone:
+            others = f", and {len(alone) - 1} others" if len(alone) > 1 else ""
             raise FileNotFoundError(
-                f"{min(alone)} has no image in {images}, which may be PNG, JPEG, WebP, BMP, TIFF, GIF, PPM or PGM: add "
-                f"it or remove the annotation{f', and {len(alone) - 1} others' if len(alone) > 1 else ''}"
+                f"{min(alone)} has no image in {images}, which may end in {', '.join(PICTURES)}: add it or remove the "
+                f"annotation{others}"
             )
 
     def __len__(self) -> int:

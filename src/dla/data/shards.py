@@ -64,6 +64,10 @@ class ShardsData(StoredImagesData):
         names = expanded_shards(shards)
         return names if split == "train" else ShardImages(names, self.classes)
 
+    def holds(self, split: Split) -> str:
+        """The same, of train its shards, since their images are not counted."""
+        return f"{len(self._set(split))} shards of train" if split == "train" else super().holds(split)
+
     def training(self) -> ShardStream:  # type: ignore[override]  # what the loader wants of either is the same
         """Random parts of the training images, in this process's share of the shards."""
         shards: Any = self._set("train")

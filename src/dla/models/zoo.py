@@ -13,7 +13,8 @@ from dla.models.features import Features
 from dla.models.peers import create_peer
 from dla.models.variants import VARIANTS, build, build_centernet, build_dense
 from dla.names import parse
-from dla.weights import FILES, IMAGENET, Packaged, completed_options, load_packaged, on_hub, packaged
+from dla.weights import IMAGENET, Packaged, completed_options, load_packaged, on_hub, packaged
+from dla.weights.hub import FILES
 
 ENDINGS = ("up", "ida")  # endings of the names of dense predictors
 CENTERNET = "_centernet"  # behind dla34 alone, as its authors have it

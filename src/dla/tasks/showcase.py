@@ -1,6 +1,6 @@
 """What a run shows: what it is about to do, a table of what was measured, and a picture of some predictions."""
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from dla.data.base import SetData
 from dla.data.sampling import Draw
 from dla.files import atomic_write
 from dla.images import RGB, draw_legend
+from dla.models.counting import parameters
 
 GAP = 4  # pixels between pictures
 LEGIBLE = 200  # smaller pictures are enlarged towards this width
@@ -47,14 +49,13 @@ class Showcase(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained, and where the results go."""
         self.began = True
-        parameters = sum(p.numel() for p in pl_module.parameters()) / 1e6
-        sets = getattr(trainer.datamodule, "sets", {})  # type: ignore[attr-defined]
-        counts = [f"{len(found)} images of {split}" for split, found in sets.items() if isinstance(found, Sized)]
-        say(trainer, ", ".join(counts))
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, SetData):
+            say(trainer, ", ".join(map(data.holds, data.sets)))
         say(
             trainer,
-            f"{parameters:.1f} M parameters, {trainer.num_training_batches} batches an epoch, {pl_module.device}, "
-            f"precision {trainer.precision}; results in {trainer.default_root_dir}",
+            f"{parameters(pl_module) / 1e6:.1f} M parameters, {trainer.num_training_batches} batches an epoch, "
+            f"{pl_module.device}, precision {trainer.precision}; results in {trainer.default_root_dir}",
         )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,14 +1,13 @@
 """Weights: how they are loaded and exported, other libraries' layouts, and those inside the package or on the hub."""
 
 from dla.weights.export import export_weights
-from dla.weights.hub import FILES, IMAGENET
+from dla.weights.hub import IMAGENET
 from dla.weights.load import load_weights
 from dla.weights.packaged import Packaged, completed_options, load_packaged, on_hub, pack, packaged
 from dla.weights.report import LoadReport, WeightsError
 from dla.weights.source import network_weights
 
 __all__ = [
-    "FILES",
     "IMAGENET",
     "LoadReport",
     "Packaged",
