@@ -99,7 +99,3 @@ def _run(module: str, function: str, args: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

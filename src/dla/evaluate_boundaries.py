@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dla.arguments import number
 from dla.commands import DONE, run_command
-from dla.data.boundary_folders import read_names
+from dla.files import read_names
 from dla.machine import cores
 from dla.metrics.boundary import (
     PRESETS,
@@ -75,7 +75,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         arguments.ground_truth,
         arguments.output,
         Protocol(arguments.thresholds, arguments.max_dist, _suppression(arguments)),
-        names=read_names(arguments.names) if arguments.names else None,
+        names=read_names(arguments.names, "image") if arguments.names else None,
         workers=arguments.workers,
         console=Console(stderr=True, soft_wrap=True),
     )

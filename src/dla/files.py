@@ -22,6 +22,28 @@ def read_text(path: str | Path) -> str:
         raise ValueError(f"{path} cannot be read as text ({error}); expected UTF-8: save it so") from None
 
 
+def read_names(path: Path, of: str) -> list[str]:
+    """The names that a list holds, one a line.
+
+    Args:
+        path: The list.
+        of: What they name, for the errors, such as "image".
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: it is empty, or holds a name twice.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no list {path}: expected a file with the name of one {of} a line")
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    if not names:
+        raise ValueError(f"{path} lists no {of}; expected one name a line")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path} lists {twice[0]} more than once: keep one line of it")
+    return names
+
+
 def refuse_folder(target: Path) -> None:
     """See that no folder has the name of what is to be written.
 

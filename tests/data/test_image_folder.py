@@ -89,7 +89,9 @@ def test_a_class_that_train_lacks_is_refused(root):
 def test_what_is_missing_is_named(root, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere.train"):
         folder_classes(root / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"no file .*x.txt: expected a class name a line"):
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no list .*x.txt: expected a file with the name of one class"
+    ):
         folder_classes(root, root / "x.txt")
     with pytest.raises(FileNotFoundError, match=r"no folder .*test"):
         data(root).setup("test")
@@ -102,7 +104,10 @@ def test_what_is_missing_is_named(root, tmp_path):
     (root / "train" / "dog").mkdir()
     with pytest.raises(ValueError, match="dog holds no image: add some, remove the folder"):
         data(root)
-    for text, fault in (("ant\nbee\nant", "names ant twice"), ("\n", "names no class")):
+    for text, fault in (
+        ("ant\nbee\nant", "lists ant more than once: keep one"),
+        ("\n", "lists no class; expected one name"),
+    ):
         (root / "classes.txt").write_text(text)
         with pytest.raises(ValueError, match=fault):
             data(root)

@@ -369,7 +369,9 @@ def test_what_is_missing_is_named(root, tmp_path):
         data(root, train=f"{root}/train-{{00.tar").setup("fit")
     with pytest.raises(ValueError, match="there are no test shards"):
         data(root).setup("test")
-    with pytest.raises(FileNotFoundError, match=r"no file .*names.txt: expected a class name a line"):
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no list .*names.txt: expected a file with the name of one class"
+    ):
         data(root, count=None, class_file=f"{tmp_path}/names.txt")
 
 

@@ -21,7 +21,6 @@ from dla.tasks import ClassificationTask
 from dla.tasks.class_showcase import class_rows, draw_confusion, sheet, write_classes
 from dla.tasks.classification import class_accuracy
 from dla.tasks.hardest import Hard
-from dla.weights import network_weights
 
 TINY = {
     "--model": "ClassificationTask",
@@ -128,7 +127,7 @@ def test_the_checkpoint_predicts_without_lightning(run):
     }
     assert facts["classes"] == [str(digit) for digit in range(10)]
     model = dla.create_model(facts["model"], num_classes=facts["num_classes"], **facts["options"])
-    dla.load_weights(model, network_weights(checkpoint))
+    dla.load_weights(model, checkpoint)
     from dla.data.digits import read_digits
 
     val = read_digits("val", size=8)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from dla.data.boundaries import BoundaryData, BoundaryFolderData, BoundaryScenesData, BSDSData
     from dla.data.class_modules import CIFARData, DigitsData, ImageFolderData
     from dla.data.fine_grained import AircraftData, CUBData, Food101Data, StanfordCarsData
-    from dla.data.modules import CamVidData, CityscapesData, FolderData, ScenesData, SegmentationData
+    from dla.data.modules import CamVidData, CityscapesData, FolderData, ScenesData
+    from dla.data.segmentation import SegmentationData
     from dla.data.shards import ShardsData
 
 __all__ = [
@@ -67,16 +68,19 @@ __all__ = [
 ]
 
 
+MODULES = {
+    "boundaries": ("BSDSData", "BoundaryData", "BoundaryFolderData", "BoundaryScenesData"),
+    "class_modules": ("CIFARData", "DigitsData", "ImageFolderData"),
+    "fine_grained": ("AircraftData", "CUBData", "Food101Data", "StanfordCarsData"),
+    "modules": ("CamVidData", "CityscapesData", "FolderData", "ScenesData"),
+    "segmentation": ("SegmentationData",),
+    "shards": ("ShardsData",),
+}
+"""The data modules by the file that holds them: imported when first asked for, so that sets work without lightning."""
+
+
 def __getattr__(name: str) -> object:
-    """The data modules are imported when first asked for, so that the sets work without lightning."""
-    if name in {"CamVidData", "CityscapesData", "FolderData", "ScenesData", "SegmentationData"}:
-        return getattr(import_module("dla.data.modules"), name)
-    if name in {"CIFARData", "DigitsData", "ImageFolderData"}:
-        return getattr(import_module("dla.data.class_modules"), name)
-    if name in {"AircraftData", "CUBData", "Food101Data", "StanfordCarsData"}:
-        return getattr(import_module("dla.data.fine_grained"), name)
-    if name == "ShardsData":
-        return getattr(import_module("dla.data.shards"), name)
-    if name in {"BSDSData", "BoundaryData", "BoundaryFolderData", "BoundaryScenesData"}:
-        return getattr(import_module("dla.data.boundaries"), name)
+    for module, names in MODULES.items():
+        if name in names:
+            return getattr(import_module(f"dla.data.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -88,9 +88,3 @@ class BoundaryData(SegmentationData):
     def whole(self, split: Split) -> SeededTruths:
         """The images of a split as they are, with one mask and all truths each."""
         return SeededTruths(self._set(split), merger=self.judge, keep=True, seed=self.seed)
-
-    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """On the device: augment and normalise, as in segmentation; truths stay as they are."""
-        truths = {key: value for key, value in batch.items() if key == "truths"}
-        rest = {key: value for key, value in batch.items() if key != "truths"}
-        return super().on_after_batch_transfer(rest, dataloader_idx) | truths

@@ -8,7 +8,7 @@ import torch
 from dla.data.annotators import CLASSES, COLORS, Annotated
 from dla.data.boundary_truth import list_truths, read_truth
 from dla.data.sample import check_sizes, read_image
-from dla.files import read_text
+from dla.files import read_names
 from dla.images import RGB
 from dla.listing import PICTURES, list_by_stem
 
@@ -34,7 +34,7 @@ class BoundaryFolders:
 
     def __init__(self, images: str | Path, truths: str | Path, names: str | Path | None = None) -> None:
         pictures, drawn = list_by_stem(images, PICTURES), list_truths(truths)
-        stems = list(pictures) if names is None else read_names(Path(names))
+        stems = list(pictures) if names is None else read_names(Path(names), "image")
         for stem in stems:
             if stem not in pictures:
                 raise FileNotFoundError(
@@ -58,21 +58,3 @@ class BoundaryFolders:
         image, truths = read_image(image_path), torch.from_numpy(read_truth(truth_path))
         check_sizes(image, truths[0], image_path, truth_path)
         return Annotated(image, truths)
-
-
-def read_names(path: Path) -> list[str]:
-    """The names that a list holds, one a line.
-
-    Raises:
-        FileNotFoundError: there is no such list.
-        ValueError: it is empty, or holds a name twice.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no list {path}: expected a file with the name of one image a line")
-    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    if not names:
-        raise ValueError(f"{path} lists no image; expected one name a line, without folder and suffix")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{path} lists {twice[0]} more than once: keep one line of it")
-    return names

@@ -14,7 +14,8 @@ from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from dla.data.image_folder import LabelledFolder, class_folders
-from dla.data.labelled import ImageArrays, read_all
+from dla.data.labelled import ImageArrays
+from dla.data.loading import read_all
 from dla.data.sample import Split
 from dla.files import read_text
 

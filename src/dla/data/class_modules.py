@@ -4,27 +4,11 @@ from typing import Any, ClassVar, Literal
 
 from dla.data.base import Triple
 from dla.data.cifar import cifar_classes, read_cifar
-from dla.data.classification import ClassificationData, SmallImagesData, StoredImagesData
+from dla.data.classification import SmallImagesData, StoredImagesData
 from dla.data.digits import CLASSES, read_digits
-from dla.data.fine_grained import AircraftData, CUBData, Food101Data, StanfordCarsData
 from dla.data.image_folder import LabelledFolder, folder_classes
 from dla.data.labelled import ImageArrays, LabelledSet
 from dla.data.sample import Split
-from dla.data.shards import ShardsData
-
-__all__ = [
-    "AircraftData",
-    "CIFARData",
-    "CUBData",
-    "ClassificationData",
-    "DigitsData",
-    "Food101Data",
-    "ImageFolderData",
-    "ShardsData",
-    "SmallImagesData",
-    "StanfordCarsData",
-    "StoredImagesData",
-]
 
 
 class DigitsData(SmallImagesData):

@@ -1,11 +1,11 @@
 """The data modules that classification sets share: small images kept in memory, and files of any size."""
 
 from collections.abc import Sized
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dla.data.base import SetData, Triple
-from dla.data.labelled import ImageArrays, LabelledSet, SeededImages, read_all
-from dla.data.loading import Item
+from dla.data.labelled import ImageArrays, LabelledSet, SeededImages
+from dla.data.loading import Item, read_all
 from dla.data.sample import Split
 from dla.data.sampling import RepeatedSampler, SeededSampler
 from dla.data.segmentation import normalized
@@ -52,8 +52,7 @@ class SmallImagesData(ClassificationData):
         pad: Largest shift of a training image to any side, in pixels; its mirror image fills the gap.
         flip: Mirror training images left and right, half of the time.
         workers: Processes that load the data; 0 loads in the main process.
-        seed: Seed of order and augmentation, at least 0; null takes that of `seed_everything`, 0 without one.
-        repeat: How often one epoch goes through the training images, augmented differently each time.
+        **settings: The others of `SetData`.
     """
 
     def __init__(
@@ -65,12 +64,9 @@ class SmallImagesData(ClassificationData):
         pad: int = 4,
         flip: bool = True,
         workers: int = 0,
-        seed: int | None = None,
-        repeat: int = 1,
+        **settings: Any,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, val_batch_size=val_batch_size, workers=workers, seed=seed, repeat=repeat
-        )
+        super().__init__(batch_size=batch_size, val_batch_size=val_batch_size, workers=workers, **settings)
         if not 0 <= pad < size:
             raise ValueError(f"pad is {pad}; expected 0 to {size - 1} pixels, less than the side of the images")
         self.crop = self.resize = size
@@ -86,7 +82,7 @@ class SmallImagesData(ClassificationData):
 
     def training(self) -> SeededImages:
         """The training images, with the parameters of their shifts."""
-        return SeededImages(self._set("train"), seed=self.seed, shift=self.shift, repeat=self.repeat)
+        return SeededImages(self._set("train"), seed=self.seed, batch_augment=self.shift, repeat=self.repeat)
 
     def whole(self, split: Split) -> SeededImages:
         """The images of a split as they are."""
@@ -117,8 +113,7 @@ class StoredImagesData(ClassificationData):
             watches the centre.
         cache: Read every image once, at the start, and keep it in memory, 3 bytes a pixel.
         workers: Processes that load the data; 0 loads in the main process.
-        seed: Seed of order and augmentation, at least 0; null takes that of `seed_everything`, 0 without one.
-        repeat: How often one epoch goes through the training images, augmented differently each time.
+        **settings: The others of `SetData`.
     """
 
     def __init__(
@@ -138,12 +133,9 @@ class StoredImagesData(ClassificationData):
         ten_crop: bool = False,
         cache: bool = False,
         workers: int = 2,
-        seed: int | None = None,
-        repeat: int = 1,
+        **settings: Any,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, val_batch_size=val_batch_size, workers=workers, seed=seed, repeat=repeat
-        )
+        super().__init__(batch_size=batch_size, val_batch_size=val_batch_size, workers=workers, **settings)
         self.crop, self.resize = crop, round(crop * 8 / 7) if resize is None else resize
         self.cache, self.aug_repeats = cache, aug_repeats
         if aug_repeats < 1:

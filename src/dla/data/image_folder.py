@@ -6,7 +6,7 @@ from pathlib import Path
 from torchvision.datasets.folder import make_dataset
 
 from dla.data.labelled_files import LabelledFiles
-from dla.files import read_text
+from dla.files import read_names
 from dla.listing import PICTURES, has_images, is_hidden
 
 
@@ -68,7 +68,7 @@ def folder_classes(root: str | Path, file: str | Path | None = None) -> tuple[st
     """
     listed = Path(file) if file else Path(root) / "classes.txt"
     if file or listed.is_file():
-        return _listed_classes(listed)
+        return tuple(read_names(listed, "class"))
     classes = class_folders(Path(root) / "train")
     if len(classes) == 1:
         raise ValueError(
@@ -81,13 +81,3 @@ def folder_classes(root: str | Path, file: str | Path | None = None) -> tuple[st
                 f"{Path(root) / 'classes.txt'}, one a line"
             )
     return classes
-
-
-def _listed_classes(path: Path) -> tuple[str, ...]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}: expected a class name a line")
-    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if not names or repeated:
-        raise ValueError(f"{path} names {repeated[0] + ' twice' if repeated else 'no class'}; expected each class once")
-    return names

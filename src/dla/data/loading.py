@@ -9,14 +9,21 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dla.data.batch_augment import BatchAugment
-from dla.data.sample import IGNORE_INDEX, Kind, PixelSet, Sample
+from dla.data.sample import IGNORE_INDEX, Kind, PixelSet
 from dla.data.sampling import Draw, as_draw, draw_seed
+from dla.data.shift import Shift
 
 # One loaded sample: `image` uint8 (3, H, W), `mask` uint8 (H, W), `index` and `epoch` int64 (), which say where it
 # comes from, and, if it is to be augmented in its batch, `parameters` float32 (8,). A batch has B of each, stacked.
 Item: TypeAlias = dict[str, Tensor]
 
 ONE_BY_ONE = "set --data.augment sample for training, and --data.val_batch_size 1 for evaluation"
+
+
+def read_all(dataset: Any) -> list[Any]:
+    """All of a set, read once; as a list it is a set in memory, which the loader's workers share."""
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
+        return list(pool.map(dataset.__getitem__, range(len(dataset))))
 
 
 class Cached(Generic[Kind]):
@@ -31,8 +38,7 @@ class Cached(Generic[Kind]):
     def __init__(self, dataset: PixelSet[Kind]) -> None:
         self.classes, self.colors = dataset.classes, dataset.colors
         self.files = getattr(dataset, "files", None)  # where it has some, to name them
-        with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
-            self.samples = list(pool.map(dataset.__getitem__, range(len(dataset))))
+        self.samples = read_all(dataset)
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -56,17 +62,23 @@ class Seeded(Dataset[Item]):
         repeat: How often an epoch visits the set. Index i stands for sample i % len(dataset), augmented anew.
     """
 
+    truth = "mask"  # its name in an item
+
     def __init__(
         self,
-        dataset: PixelSet[Any],
+        dataset: Any,
         *,
         seed: int = 0,
         transform: Callable[..., tuple[Tensor, Tensor]] | None = None,
-        batch_augment: BatchAugment | None = None,
+        batch_augment: BatchAugment | Shift | None = None,
         repeat: int = 1,
     ) -> None:
         self.dataset, self.seed, self.repeat = dataset, seed, repeat
         self.transform, self.batch_augment = transform, batch_augment
+
+    def blank(self, truth: Tensor) -> Tensor:
+        """What a filler has in place of its truth."""
+        return torch.full_like(truth, IGNORE_INDEX)
 
     def __len__(self) -> int:
         """The number of indices: samples times repeats."""
@@ -77,17 +89,16 @@ class Seeded(Dataset[Item]):
         draw = as_draw(draw)
         return self.item(draw, self.dataset[draw.item % len(self.dataset)])
 
-    def item(self, draw: Draw, sample: Sample) -> Item:
+    def item(self, draw: Draw, sample: Any) -> Item:
         """What a draw makes of its sample."""
         epoch, index, filler = draw
         image, mask = sample
         seed = draw_seed(self.seed, epoch, index)
         if self.transform is not None:
             image, mask = transformed(self.transform, image, mask, seed)
-        if filler:
-            mask = torch.full_like(mask, IGNORE_INDEX)
+        mask = self.blank(mask) if filler else mask
         item = {"index": torch.tensor(index), "epoch": torch.tensor(epoch)}
-        item |= {"image": image.as_subclass(Tensor), "mask": mask.as_subclass(Tensor)}
+        item |= {"image": image.as_subclass(Tensor), self.truth: mask.as_subclass(Tensor)}
         if self.batch_augment is not None:
             item["parameters"] = self.batch_augment.draw(seed)
         return item

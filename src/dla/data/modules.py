@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from dla.data.boundaries import BoundaryData, BoundaryFolderData, BoundaryScenesData, BSDSData
 from dla.data.camvid import CamVid
 from dla.data.cityscapes import Cityscapes
 from dla.data.paired import PairedFolders, spread_colors
@@ -11,19 +10,6 @@ from dla.data.scene_data import SceneData
 from dla.data.scenes import Scenes
 from dla.data.segmentation import SegmentationData
 from dla.images import RGB
-
-__all__ = [
-    "BSDSData",
-    "BoundaryData",
-    "BoundaryFolderData",
-    "BoundaryScenesData",
-    "CamVidData",
-    "CityscapesData",
-    "FolderData",
-    "ScenesData",
-    "SegmentationData",
-    "StoredData",
-]
 
 
 class ScenesData(SceneData):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dla.data.base import STAGES, SetData, Triple
 from dla.data.batch_augment import BatchAugment, per_channel
-from dla.data.loading import ONE_BY_ONE, Cached, Item, Seeded
+from dla.data.loading import ONE_BY_ONE, Cached, Seeded
 from dla.data.sample import PixelSet, Split
 from dla.data.transforms import MEAN, STD, joint_transforms
 from dla.images import RGB
@@ -33,8 +33,7 @@ class SegmentationData(SetData[PixelSet[Any]]):
             once on the device, which a fast accelerator needs, and which asks for images of one size.
         cache: Read every image once, at the start, and keep it in memory, 4 bytes a pixel.
         workers: Processes that load the data; 0 loads in the main process.
-        seed: Seed of order and augmentation, at least 0; null takes that of `seed_everything`, 0 without one.
-        repeat: How often one epoch goes through the training images, augmented differently each time.
+        **settings: The others of `SetData`.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("segmentation",)
@@ -56,12 +55,9 @@ class SegmentationData(SetData[PixelSet[Any]]):
         augment: Literal["sample", "batch"] = "sample",
         cache: bool = False,
         workers: int = 2,
-        seed: int | None = None,
-        repeat: int = 1,
+        **settings: Any,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, val_batch_size=val_batch_size, workers=workers, seed=seed, repeat=repeat
-        )
+        super().__init__(batch_size=batch_size, val_batch_size=val_batch_size, workers=workers, **settings)
         self.cache = cache
         if augment not in ("sample", "batch"):
             raise ValueError(f"augment is {augment!r}; expected 'sample' or 'batch'")
@@ -122,17 +118,13 @@ class SegmentationData(SetData[PixelSet[Any]]):
                 f"{ONE_BY_ONE}"
             )
 
-    def on_after_batch_transfer(self, batch: Item, dataloader_idx: int) -> Item:
-        """On the device: augment a training batch where that is done in batches, then normalise."""
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """On the device: augment a training batch where that is done in batches, then normalise; the rest stays."""
         image, mask = batch["image"], batch["mask"]
         if self.batch_augment is not None and "parameters" in batch:
             image, mask = self.batch_augment(image, mask, batch["parameters"])
-        return {
-            "image": normalized(image, self.mean, self.std),
-            "mask": mask.long(),
-            "index": batch["index"],
-            "epoch": batch["epoch"],
-        }
+        rest = {key: value for key, value in batch.items() if key != "parameters"}
+        return rest | {"image": normalized(image, self.mean, self.std), "mask": mask.long()}
 
 
 def normalized(image: Tensor, mean: Triple, std: Triple) -> Float[Tensor, "b 3 h w"]:

@@ -64,12 +64,10 @@ def check_provider(provider: str) -> None:
     """Refuse what this installation of ONNX Runtime cannot run on.
 
     Raises:
-        DeployError: ONNX Runtime, or the provider, is missing.
+        DeployError: the provider is missing.
     """
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise DeployError(f"{error}: install the extra [export]") from error
+    import onnxruntime
+
     available = onnxruntime.get_available_providers()
     if provider not in available:
         raise DeployError(

@@ -23,8 +23,8 @@ def flat(output: Any) -> list[Tensor]:
     Raises:
         DeployError: it holds something else, or nothing.
     """
-    values = output.values() if _named(output) else output
-    tensors = list(values) if _named(output) or isinstance(output, list | tuple) else [output]
+    values = output.values() if isinstance(output, Mapping) else output
+    tensors = list(values) if isinstance(output, Mapping | list | tuple) else [output]
     if not tensors or not all(isinstance(value, Tensor) for value in tensors):
         kinds = ", ".join(sorted({type(value).__name__ for value in tensors})) or f"an empty {type(output).__name__}"
         raise DeployError(f"the network returns {kinds}: a tensor, or a flat list or dictionary of tensors, is needed")
@@ -35,14 +35,14 @@ def names(output: Any) -> list[str]:
     """A name of each tensor of an output: its key, or "output", or "output_0", "output_1"."""
     if isinstance(output, Tensor):
         return ["output"]
-    return [str(key) for key in output] if _named(output) else [f"output_{i}" for i in range(len(output))]
+    return [str(key) for key in output] if isinstance(output, Mapping) else [f"output_{i}" for i in range(len(output))]
 
 
 def like(output: Any, tensors: Sequence[Tensor]) -> Any:
     """`tensors` in the form of `output`: a tensor, a dictionary with its keys, a tuple, named or not, or a list."""
     if isinstance(output, Tensor):
         return tensors[0]
-    if _named(output):
+    if isinstance(output, Mapping):
         return dict(zip(output, tensors, strict=True))
     if hasattr(output, "_make"):  # a named tuple
         return output._make(tensors)
@@ -104,7 +104,3 @@ def check(found: float, where: str, tolerance: float = TOLERANCE) -> None:
             f"{where} differs from the network by {found:.1e} of its largest output, where at most {tolerance:.1e} was "
             "expected: use another engine or format, or allow more where the network itself amplifies rounding"
         )
-
-
-def _named(output: Any) -> bool:
-    return isinstance(output, Mapping)

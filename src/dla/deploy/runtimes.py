@@ -81,10 +81,10 @@ def engine(
         DeployError: it is not installed, or cannot take the network.
         ValueError: see `Batches`.
     """
-    if name == "tensorrt":
-        onnx.check_provider(onnx.TENSORRT)
     key = "onnx" if name in ("onnxruntime", "tensorrt") else name
     runtime = module_of(key, int8=calibration is not None)
+    if name == "tensorrt":
+        onnx.check_provider(onnx.TENSORRT)  # before the export, which may take minutes
     with TemporaryDirectory() as folder, explained(name):
         path = Path(folder) / f"model{RUNTIMES[key].suffix}"
         runtime.write(model, example, path, dynamic=False, metadata={})

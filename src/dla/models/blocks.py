@@ -7,7 +7,7 @@ input as if every second position were gone (`dilation`).
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -132,10 +132,8 @@ def split(
     out_channels: int,
     stride: int,
     *,
-    dilation: int = 1,
-    first_dilation: int | None = None,
-    drop_path: float = 0.0,
     groups: int = 32,
+    **options: Any,
 ) -> Residual:
     """A bottleneck whose 3x3 convolution is split into `groups` paths; every path is `out_channels` / 32 wide.
 
@@ -148,13 +146,4 @@ def split(
             "can be built, such as 0.5 and 2"
         )
     width = out_channels * groups // 32
-    return bottleneck(
-        in_channels,
-        out_channels,
-        stride,
-        dilation=dilation,
-        first_dilation=first_dilation,
-        drop_path=drop_path,
-        width=width,
-        groups=groups,
-    )
+    return bottleneck(in_channels, out_channels, stride, width=width, groups=groups, **options)

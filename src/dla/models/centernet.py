@@ -15,15 +15,13 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.aggregation import IterativeAggregation
 from dla.backbones import FeatureSpec
 from dla.models.aggregated import Aggregated
 from dla.models.blocks import conv_norm
 from dla.models.decoder import Decoder, Size
 from dla.models.deformable import DeformableConv
-from dla.models.dense import DLAUp
+from dla.models.dense import DLAUp, IterativeUp
 from dla.models.map_heads import map_heads
-from dla.models.upsample import LearnedUpsample
 from dla.recompute import memory_efficient
 
 DETECTION = {"hm": 80, "wh": 2, "reg": 2}  # of COCO: a heatmap per class, the box's size, the centre's offset
@@ -52,24 +50,6 @@ class SumNode(nn.Module):
         return self.layer(sum(inputs[1:], inputs[0]))
 
 
-class SumUp(nn.Module):
-    """Bring coarse maps to the channels and size of a fine one, and aggregate with nodes that add."""
-
-    def __init__(self, fine: FeatureSpec, coarse: Sequence[FeatureSpec], *, deformable: bool) -> None:
-        super().__init__()
-        channels = fine.channels
-        self.project = nn.ModuleList(conv_layer(spec.channels, channels, deformable=deformable) for spec in coarse)
-        self.upsample = nn.ModuleList(LearnedUpsample(channels, spec.stride // fine.stride) for spec in coarse)
-        node = partial(SumNode, deformable=deformable)
-        self.aggregate = IterativeAggregation([channels] * (len(coarse) + 1), channels, node=node)
-
-    def forward(self, fine: Tensor, coarse: Sequence[Tensor]) -> list[Tensor]:
-        """The fine map, and what it becomes with each coarse map: maps (b, channels, h, w) of one size."""
-        projected = [project(x) for project, x in zip(self.project, coarse, strict=True)]
-        size = (fine.shape[-2], fine.shape[-1])
-        return self.aggregate.steps([fine, *(up(x, size) for up, x in zip(self.upsample, projected, strict=True))])
-
-
 class CenterNetUp(Decoder):
     """`DLAUp` with nodes that add, then one iterative aggregation over the ends of its lines, finest first.
 
@@ -81,8 +61,13 @@ class CenterNetUp(Decoder):
     def __init__(self, specs: Sequence[FeatureSpec], *, deformable: bool = True) -> None:
         super().__init__()
         self.out_channels, self.out_stride = specs[0]
-        self.up = DLAUp(specs, line=lambda fine, coarse, n: SumUp(fine, [coarse] * n, deformable=deformable))
-        self.final = SumUp(specs[0], specs[1:-1], deformable=deformable)
+        line = partial(
+            IterativeUp,
+            project=partial(conv_layer, deformable=deformable),
+            node=partial(SumNode, deformable=deformable),
+        )
+        self.up = DLAUp(specs, line=line)
+        self.final = line(specs[0], specs[1:-1])
         self.step_specs = [*self.up.step_specs, *[specs[0]] * len(specs[1:-1])]
 
     def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:

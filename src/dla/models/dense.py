@@ -1,12 +1,12 @@
 """Dense prediction: iterative aggregation from a backbone's maps to scores of every pixel (Section 4.2, Figure 4)."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.aggregation import IterativeAggregation, Node
+from dla.aggregation.node import NodeFactory
 from dla.backbones import FeatureSpec
 from dla.models.aggregated import Aggregated
 from dla.models.blocks import conv_norm
@@ -16,7 +16,10 @@ from dla.models.heads import DenseHead, facts_for
 from dla.models.upsample import LearnedUpsample
 from dla.recompute import memory_efficient
 
-node3x3 = partial(Node, kernel_size=3)
+
+def node3x3(in_channels: Sequence[int], out_channels: int) -> nn.Module:
+    """The decoders' node."""
+    return Node(in_channels, out_channels, kernel_size=3).apply(initialise)
 
 
 def projection(in_channels: int, out_channels: int) -> nn.Module:
@@ -29,9 +32,11 @@ def projection(in_channels: int, out_channels: int) -> nn.Module:
 class ProjectUp(nn.Module):
     """Bring a map to other channels, where they differ, and to a finer size: 1x1 convolution, learned upsampling."""
 
-    def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, factor: int, project: Callable[[int, int], nn.Module] = projection
+    ) -> None:
         super().__init__()
-        self.project = projection(in_channels, out_channels)
+        self.project = project(in_channels, out_channels)
         self.upsample = LearnedUpsample(out_channels, factor)
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
@@ -53,7 +58,6 @@ class IDA(Decoder):
         self.out_channels, self.out_stride = channels, out_stride
         self.bring = nn.ModuleList(ProjectUp(spec.channels, channels, spec.stride // out_stride) for spec in specs)
         self.aggregate = IterativeAggregation([channels] * len(specs), channels, node=node3x3)
-        self.aggregate.apply(initialise)
         self.step_specs = [FeatureSpec(channels, out_stride)] * len(specs)
 
     def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
@@ -62,17 +66,25 @@ class IDA(Decoder):
 
 
 class IterativeUp(nn.Module):
-    """Upsample `count` coarse maps to the size of a fine one, and aggregate: one line of `DLAUp`."""
+    """Bring coarse maps to the channels and size of a fine one, and aggregate: one line of `DLAUp`."""
 
-    def __init__(self, fine: FeatureSpec, coarse: FeatureSpec, count: int) -> None:
+    def __init__(
+        self,
+        fine: FeatureSpec,
+        coarse: Sequence[FeatureSpec],
+        *,
+        project: Callable[[int, int], nn.Module] = projection,
+        node: NodeFactory = node3x3,
+    ) -> None:
         super().__init__()
-        factor = coarse.stride // fine.stride
-        self.bring = nn.ModuleList(ProjectUp(coarse.channels, fine.channels, factor) for _ in range(count))
-        self.aggregate = IterativeAggregation([fine.channels] * (count + 1), fine.channels, node=node3x3)
-        self.aggregate.apply(initialise)
+        channels = fine.channels
+        self.bring = nn.ModuleList(
+            ProjectUp(spec.channels, channels, spec.stride // fine.stride, project) for spec in coarse
+        )
+        self.aggregate = IterativeAggregation([channels] * (len(coarse) + 1), channels, node=node)
 
     def forward(self, fine: Tensor, coarse: Sequence[Tensor]) -> list[Tensor]:
-        """The fine map, and what it becomes with each coarse map: `count` + 1 maps of one size."""
+        """The fine map, and what it becomes with each coarse map: maps of one size."""
         brought = [up(x, fine.shape[-2:]) for up, x in zip(self.bring, coarse, strict=True)]
         return self.aggregate.steps([fine, *brought])
 
@@ -90,7 +102,7 @@ class DLAUp(Decoder):
         specs: channels and strides of the maps, finest first.
         channels: project every map to so many first; None for each line as wide as its own map, as the authors have it.
         out_stride: of the result; at most the first map's, which it is for None.
-        line: makes the line that fuses a map with so many coarser ones, from the specs of both and that number.
+        line: makes the line that fuses a map with coarser ones, from the specs of both.
     """
 
     def __init__(
@@ -99,14 +111,14 @@ class DLAUp(Decoder):
         *,
         channels: int | None = None,
         out_stride: int | None = None,
-        line: Callable[[FeatureSpec, FeatureSpec, int], nn.Module] = IterativeUp,
+        line: Callable[[FeatureSpec, Sequence[FeatureSpec]], nn.Module] = IterativeUp,
     ) -> None:
         super().__init__()
         self.project = nn.ModuleList(projection(spec.channels, channels or spec.channels) for spec in specs)
         specs = [FeatureSpec(channels or spec.channels, spec.stride) for spec in specs]
         self.out_channels, self.out_stride = specs[0].channels, out_stride or specs[0].stride
         pairs = zip(specs[-2::-1], specs[:0:-1], strict=True)  # (1/16, 1/32), (1/8, 1/16), ...
-        self.lines = nn.ModuleList(line(fine, coarse, i) for i, (fine, coarse) in enumerate(pairs, start=1))
+        self.lines = nn.ModuleList(line(fine, [coarse] * i) for i, (fine, coarse) in enumerate(pairs, start=1))
         self.refine = LearnedUpsample(self.out_channels, specs[0].stride // self.out_stride)
         self.step_specs = [*specs[:0:-1], FeatureSpec(self.out_channels, self.out_stride)]
 

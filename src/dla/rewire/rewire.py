@@ -8,6 +8,7 @@ from torch import nn
 
 from dla.aggregation import IdentityNode
 from dla.copies import copied
+from dla.models.counting import parameters
 from dla.rewire.families import ends_in_relu, norm_of, stage_specs
 from dla.rewire.stage import RewiredStage, StageSpec
 
@@ -82,10 +83,10 @@ def rewire(
     widths = {}
     for spec in specs:
         stage = rewired.get_submodule(spec.name)
-        widths[spec.name] = node_width or _width_within(max_overhead, spec, _count(stage))
+        widths[spec.name] = node_width or _width_within(max_overhead, spec, parameters(stage))
         rewired.set_submodule(spec.name, _rewire_stage(stage, spec, widths[spec.name]))
-    before, nodes = _count(model), sum(len(spec.node_inputs()) for spec in specs)
-    rewired.rewiring = Rewiring(structure, nodes, widths, before, _count(rewired) - before)
+    before, nodes = parameters(model), sum(len(spec.node_inputs()) for spec in specs)
+    rewired.rewiring = Rewiring(structure, nodes, widths, before, parameters(rewired) - before)
     if verbose:
         print(f"{type(model).__name__} {rewired.rewiring}", file=sys.stderr)
     return rewired
@@ -108,10 +109,10 @@ def _rewire_stage(stage: nn.Module, spec: StageSpec, width: int | None) -> Rewir
     return RewiredStage(stage, spec, nodes.to(like.device, like.dtype))
 
 
-def _width_within(share: float, spec: StageSpec, parameters: int) -> int | None:
+def _width_within(share: float, spec: StageSpec, whole: int) -> int | None:
     """The widest bottleneck whose nodes have at most this share of a stage's parameters; None: none is needed."""
     inputs = spec.node_inputs()
-    room = share * parameters - 3 * spec.channels * len(inputs)  # norms and gains
+    room = share * whole - 3 * spec.channels * len(inputs)  # norms and gains
     if sum(map(sum, inputs)) * spec.channels <= room:
         return None
     width = int(room // sum(sum(channels) + spec.channels for channels in inputs))
@@ -120,7 +121,3 @@ def _width_within(share: float, spec: StageSpec, parameters: int) -> int | None:
             f"max_overhead={share} leaves no room for the nodes of {spec.name}: allow more, or give node_width"
         )
     return width - width % 8 if width >= 8 else width
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

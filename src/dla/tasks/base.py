@@ -175,6 +175,18 @@ class Task(LightningModule):
         check_precision(self.trainer.precision, batch["image"], self.options.get("stem_stride", 4))
         torch.manual_seed(draw_seed(global_seed() + self.global_rank, self.current_epoch, batch_idx))
 
+    def log_metrics(self, split: str) -> None:
+        """Log what the steps of a split counted, and count anew."""
+        raise NotImplementedError
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was counted."""
+        self.log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log what was counted."""
+        self.log_metrics("test")
+
     def on_validation_start(self) -> None:
         """See that there is something to measure."""
         self._check_loss()

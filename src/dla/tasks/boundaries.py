@@ -103,14 +103,6 @@ class BoundaryTask(DenseTask):
         """Match boundaries, over the scales, flips and windows asked for."""
         self._match("test", self.probabilities(batch["image"]), batch["truths"])
 
-    def on_validation_epoch_end(self) -> None:
-        """Log what was matched."""
-        self._log_metrics("val", "test" if self.measuring else "watch")
-
-    def on_test_epoch_end(self) -> None:
-        """Log what was matched."""
-        self._log_metrics("test", "test")
-
     def configure_callbacks(self) -> list[Callback]:
         """Show results when a run ends, and warn of classes that never occur."""
         return [BoundaryShowcase(), UnseenClasses()]
@@ -123,11 +115,14 @@ class BoundaryTask(DenseTask):
     def _metric(self, name: str) -> Any:
         return self.metrics[name]
 
-    def _log_metrics(self, split: str, metric: str) -> None:
-        values = self._metric(metric).compute()
-        self._metric(metric).reset()
+    def log_metrics(self, split: str) -> None:
+        """Log what was matched."""
+        watching = split == "val" and not self.measuring
+        metric = self._metric("watch" if watching else "test")
+        values = metric.compute()
+        metric.reset()
         self.log(f"{split}/ods", values["ods"], prog_bar=True, sync_dist=True)
-        others = ("ois", "ap") if metric == "test" else ("ois",)
+        others = ("ois",) if watching else ("ois", "ap")
         self.log_dict({f"{split}/{name}": values[name] for name in others}, sync_dist=True)
 
 

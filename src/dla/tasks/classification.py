@@ -120,15 +120,8 @@ class ClassificationTask(Task):
         """Count images."""
         self.validation_step(batch, batch_idx)
 
-    def on_validation_epoch_end(self) -> None:
+    def log_metrics(self, split: str) -> None:
         """Log what was counted."""
-        self._log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log what was counted."""
-        self._log_metrics("test")
-
-    def _log_metrics(self, split: str) -> None:
         confusion, top5 = self.confusion.compute(), self.top5.compute()
         loss, hardest = self.hardest.compute()
         for metric in (self.confusion, self.top5, self.hardest):

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from importlib import import_module
 from typing import Any
 
 from jsonargparse import ArgumentError, Namespace
@@ -15,15 +16,17 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.distributed import is_torchelastic_launched
 
-import dla.data.class_modules
-import dla.data.modules
-import dla.tasks  # noqa: F401  importing makes classes known by their bare names, as in `--data CamVidData`
+import dla.data
+import dla.tasks
 from dla.checkpoint import read_checkpoint
 from dla.commands import INTERRUPTED, ended
 from dla.names import parse
 from dla.tasks.errors import misused, said
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
 from dla.weights import completed_options
+
+for module in dla.data.MODULES:  # importing makes classes known by their bare names, as in `--data CamVidData`
+    import_module(f"dla.data.{module}")
 
 say = rank_zero_only(print)  # once for all processes
 

@@ -65,15 +65,8 @@ class SegmentationTask(DenseTask):
         """Count pixels, over the scales, flips and windows asked for."""
         self.metrics.update(self.probabilities(batch["image"]).argmax(1), batch["mask"])
 
-    def on_validation_epoch_end(self) -> None:
+    def log_metrics(self, split: str) -> None:
         """Log what was counted."""
-        self._log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log what was counted."""
-        self._log_metrics("test")
-
-    def _log_metrics(self, split: str) -> None:
         values = self.metrics.compute()
         self.metrics.reset()
         names = self.data_facts().get("classes", range(self.num_classes))

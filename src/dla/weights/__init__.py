@@ -5,7 +5,6 @@ from dla.weights.hub import IMAGENET
 from dla.weights.load import load_weights
 from dla.weights.packaged import Packaged, completed_options, load_packaged, on_hub, pack, packaged
 from dla.weights.report import LoadReport, WeightsError
-from dla.weights.source import network_weights
 
 __all__ = [
     "IMAGENET",
@@ -16,7 +15,6 @@ __all__ = [
     "export_weights",
     "load_packaged",
     "load_weights",
-    "network_weights",
     "on_hub",
     "pack",
     "packaged",

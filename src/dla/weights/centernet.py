@@ -9,13 +9,11 @@ import re
 
 from torch import nn
 
-KINDS = {"project": "proj", "upsample": "up", "aggregate.nodes": "node"}
+LAYER = {".0": ".conv", ".0.conv": ".conv", ".0.offsets": ".conv.conv_offset_mask", ".1": ".actf.0"}
 PARTS = {
-    ".0": ".conv",
-    ".0.conv": ".conv",
-    ".0.offsets": ".conv.conv_offset_mask",
-    ".1": ".actf.0",
-    ".conv": "",  # of an upsampling
+    "upsample.conv": "up_{}",
+    **{f"project{ours}": f"proj_{{}}{theirs}" for ours, theirs in LAYER.items()},
+    **{f"layer{ours}": f"node_{{}}{theirs}" for ours, theirs in LAYER.items()},
 }
 
 
@@ -25,10 +23,8 @@ def decoder_names(model: nn.Module) -> dict[str, str]:
     for name in {key.rpartition(".")[0] for key in model.state_dict()}:
         if head := re.fullmatch(r"heads\.(.+)", name):
             pairs[name] = head[1]
-        if found := re.fullmatch(
-            rf"decoder\.(up\.lines\.\d+|final)\.({'|'.join(KINDS)})\.(\d+)(?:\.layer)?(\..+)", name
-        ):
+        found = re.fullmatch(r"decoder\.(up\.lines\.\d+|final)\.(?:bring|aggregate\.nodes)\.(\d+)\.(.+)", name)
+        if found and found[3] in PARTS:
             line = "ida_up" if found[1] == "final" else found[1].replace("up.lines.", "dla_up.ida_")
-            if found[4] in PARTS:
-                pairs[name] = f"{line}.{KINDS[found[2]]}_{int(found[3]) + 1}{PARTS[found[4]]}"
+            pairs[name] = f"{line}.{PARTS[found[3]].format(int(found[2]) + 1)}"
     return pairs

@@ -78,8 +78,10 @@ def check_hash(path: str) -> None:
         )
 
 
-def network_weights(checkpoint: Mapping[str, Any], own: Collection[str] = ()) -> Mapping[str, Tensor]:
-    """The network's part of a training checkpoint's weights, without what wrappers put before its names.
+def split_weights(
+    checkpoint: Mapping[str, Any], own: Collection[str] = ()
+) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
+    """The network's part of a checkpoint's weights, without what wrappers put before its names; and what is beside it.
 
     That is `model.` in Lightning's tasks, beside which nothing is taken, `module.` in data-parallel training and in
     averages of weights, and `_orig_mod.` of what was compiled, in any order.
@@ -91,13 +93,6 @@ def network_weights(checkpoint: Mapping[str, Any], own: Collection[str] = ()) ->
     Raises:
         WeightsError: these are no weights, since their keys are no names.
     """
-    return split_weights(checkpoint, own)[0]
-
-
-def split_weights(
-    checkpoint: Mapping[str, Any], own: Collection[str] = ()
-) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
-    """As `network_weights`, and the names of what stands beside the network."""
     wrapper = next((name for name in WRAPPERS if isinstance(checkpoint.get(name), Mapping)), None)
     state, beside = checkpoint[wrapper] if wrapper else checkpoint, list[str]()
     odd = [key for key in state if not isinstance(key, str)]

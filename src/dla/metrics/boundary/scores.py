@@ -1,6 +1,7 @@
 """From counts to the benchmark's numbers: ODS, OIS, AP, R50 and the curve of precision over recall."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -116,11 +117,7 @@ def _average_precision(recall: np.ndarray, precision: np.ndarray) -> float:
 def _recall_at_half(recall: np.ndarray, precision: np.ndarray) -> float:
     """The largest recall on the curve, straight lines between its points, where precision is not below a half."""
     reached = [0.0, *recall[precision >= 0.5]]
-    for (r0, r1), (p0, p1) in zip(_neighbours(recall), _neighbours(precision), strict=True):
+    for (r0, r1), (p0, p1) in zip(pairwise(recall), pairwise(precision), strict=True):
         if (p0 < 0.5) != (p1 < 0.5):
             reached.append(r0 + (r1 - r0) * (0.5 - p0) / (p1 - p0))
     return float(max(reached))
-
-
-def _neighbours(values: np.ndarray) -> np.ndarray:
-    return np.stack([values[:-1], values[1:]], axis=1)
