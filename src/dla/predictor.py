@@ -29,7 +29,7 @@ class Predictor:
 
     Attributes:
         model: maps normalised images (b, 3, h, w) to logits, (b, classes, h, w) or in classification (b, classes).
-        task: "segmentation", "boundaries" or "classification".
+        task: "segmentation", "boundaries" or "classification"; "detection" in exports, whose maps nothing here decodes.
         classes: a name per class.
         colors: red, green and blue from 0 to 255 per class; none in classification.
         mean: per channel, of images from 0 to 1.

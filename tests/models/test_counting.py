@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import dla
-from dla.models.counting import macs, parameters
+from dla.models.counting import macs
 from dla.models.deformable import DeformableConv
 
 
@@ -40,7 +40,6 @@ def test_macs_are_the_known_ones(name, millions):
 def test_convolutions(layer, multiplied):
     model = nn.Sequential(nn.Conv2d(3, 4, 1), layer).eval()
     assert macs(model, (8, 10)) == 8 * 10 * 12 + multiplied
-    assert parameters(layer) == sum(p.numel() for p in layer.parameters())
 
 
 def test_all_is_as_before_afterwards():

@@ -65,7 +65,7 @@ def weight_gradient(
         window: of the convolution.
         pixels: neighbouring positions that are computed together.
         block: groups of positions, all of one row, in a matrix product; a power of 2 of at least 16.
-        programs: partial sums; none for two of each multiprocessor.
+        programs: partial sums; None for two of each multiprocessor.
     """
     images, step, height, width = image.shape
     channels, row_inputs = gradient.shape[1], (window + pixels - 1) * step

@@ -45,6 +45,6 @@ class LoadReport:
         return "\n".join(lines + [f"{len(names)} {what}: {shortened(names)}" for what, names in groups if names])
 
 
-def shortened(names: Sequence[str], count: int = 5) -> str:
-    """The first `count` names in a row."""
-    return f"{', '.join(names[:count])}{', ...' if len(names) > count else ''}"
+def shortened(names: Sequence[str]) -> str:
+    """The first five names in a row."""
+    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
