@@ -72,3 +72,9 @@ def test_ctrl_c_while_a_command_is_imported_is_no_traceback(tmp_path, monkeypatc
     monkeypatch.setitem(COMMANDS, "models", ("slow_to_import", "main"))
     assert main(["models"]) == 130
     assert capsys.readouterr().err == "dla: interrupted\n"
+
+
+def test_closed_standard_output_is_no_traceback(tmp_path):
+    shell = f"{sys.executable} -m dla models >&-"
+    done = subprocess.run(["sh", "-c", shell], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

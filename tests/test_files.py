@@ -1,10 +1,12 @@
 """Files are read with errors that name them, and written whole or not at all."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
-from dla.files import atomic_write, read_text
+from dla.files import atomic_write, check_writable, read_names, read_text
 
 
 def test_the_new_content_appears_at_the_end_of_the_block(tmp_path):
@@ -88,3 +90,32 @@ def test_text_that_is_not_utf8_is_named(tmp_path):
     path.write_text("grün\n", encoding="latin-1")
     with pytest.raises(ValueError, match=r"names.txt cannot be read as text \(.*expected UTF-8: save it so"):
         read_text(path)
+
+
+@pytest.mark.parametrize("failure", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_names_the_file_and_leaves_what_was_there(tmp_path, failure):
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+    with pytest.raises(OSError, match=r"cannot write .*table.csv \(.*\): make room") as raised, atomic_write(target):
+        raise OSError(failure, os.strerror(failure), ".writing-x/table.csv")
+    assert raised.value.__cause__.errno == failure
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_folder_that_takes_no_files_is_named():
+    target = Path("/proc/self/x.csv")  # nobody can, root neither
+    with (
+        pytest.raises(OSError, match=r"cannot write /proc/self/x.csv \(.*\): choose another folder"),
+        atomic_write(target),
+    ):
+        pass
+    with pytest.raises(OSError, match=r"/proc/self/x cannot be written to \(.*\): choose another folder"):
+        check_writable(Path("/proc/self/x"))
+
+
+def test_a_list_may_come_through_a_pipe():
+    read, write = os.pipe()
+    os.write(write, b"a\nb\n")
+    os.close(write)
+    assert read_names(Path(f"/dev/fd/{read}"), "image") == ["a", "b"]
+    os.close(read)

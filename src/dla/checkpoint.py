@@ -95,7 +95,8 @@ def _unsafe_message(path: Path) -> str:
     names = f" ({', '.join(sorted(found))})" if found else ""
     return (
         f"{path} holds objects other than tensors and plain values{names}, which could run code, so nothing of it was "
-        "loaded: save it again with such values alone, for example torch.save(model.state_dict(), path)"
+        "loaded: save it again with such values alone, by torch.save(model.state_dict(), path), or, if you trust "
+        "whoever made it, give dla.load_weights what torch.load(path, weights_only=False) reads"
     )
 
 

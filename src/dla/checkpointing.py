@@ -1,6 +1,5 @@
 """Gradient checkpointing that leaves batch norm's running statistics as plain training would."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -11,12 +10,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 
-def checkpointed(module: nn.Module, *inputs: Any, run: Callable[..., Any] | None = None) -> Any:
-    """`module(*inputs)`, keeping the inputs alone and running `module` again in the backward pass.
-
-    `run` is the method of `module` to call where that is not its `forward`.
-    """
-    again = partial(checkpoint, module if run is None else run, *inputs, use_reentrant=False)
+def checkpointed(module: nn.Module, *inputs: Any) -> Any:
+    """`module(*inputs)`, keeping the inputs alone and running `module` again in the backward pass."""
+    again = partial(checkpoint, module, *inputs, use_reentrant=False)
     if torch.compiler.is_dynamo_compiling():  # which computes results again, and never writes them to buffers again
         return again()
     return again(context_fn=lambda: (nullcontext(), _StatisticsKept(module)))

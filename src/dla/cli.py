@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 
 from dla import __version__
 from dla.commands import INTERRUPTED
@@ -59,6 +60,8 @@ TRAINING = ("fit", "validate", "test")
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command that the first word names; the exit code is 0 where all went well."""
+    if sys.stdout is None:  # closed, as some daemons leave it
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115, it stays open to the end
     try:
         return _dispatch(list(sys.argv[1:] if args is None else args))
     except KeyboardInterrupt:  # while torch is imported, which takes seconds; later the commands see to it themselves
@@ -69,14 +72,15 @@ def main(args: Sequence[str] | None = None) -> int:
 def _dispatch(args: list[str]) -> int:
     command, rest = (args[0], args[1:]) if args else ("--help", [])
     if command in COMMANDS:
-        return _run(*COMMANDS[command], rest)
+        module, function = COMMANDS[command]
+        return _run(getattr(import_module(module), function), rest)
     if command in TRAINING:
         try:
             from dla.tasks.cli import main as train
         except ModuleNotFoundError as error:
             print(f"dla {command}: {error}; install what training needs by the extra [train]", file=sys.stderr)
             return 1
-        return train(args)
+        return _run(train, args)
     if command in ("-V", "--version"):
         print(__version__)
         return 0
@@ -89,10 +93,10 @@ def _dispatch(args: list[str]) -> int:
     return 2
 
 
-def _run(module: str, function: str, args: Sequence[str]) -> int:
+def _run(command: Callable[[list[str]], int], args: list[str]) -> int:
     """Run a command; where nobody reads its output any more, as behind `| head`, it ends quietly."""
     try:
-        code: int = getattr(import_module(module), function)(args)
+        code = command(args)
         sys.stdout.flush()
     except BrokenPipeError:
         # Python writes what is left at its end, which would fail again.

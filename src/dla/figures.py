@@ -23,9 +23,11 @@ def drawing(path: str | Path, *, size: tuple[float, float], dpi: int) -> Iterato
 
     Raises:
         FileNotFoundError: the folder of `path` is missing.
-        ValueError: matplotlib cannot write that format.
+        ValueError: there is no suffix, or matplotlib cannot write that format.
         ModuleNotFoundError: without matplotlib, which the extra [train] installs.
     """
+    if not Path(path).suffix:
+        raise ValueError(f"{path} says no format: end it in .png, .svg or .pdf")
     from matplotlib import rc_context  # here, because it takes a while to import
     from matplotlib.figure import Figure
 

@@ -1,12 +1,15 @@
 """Reads text with errors that name the file; writes files whole or not at all."""
 
 import csv
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryFile, mkdtemp
 from typing import Any
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # what writing meets where a disk, or a user's share of it, is full
 
 
 def read_text(path: str | Path) -> str:
@@ -33,7 +36,7 @@ def read_names(path: Path, of: str) -> list[str]:
         FileNotFoundError: there is no such list.
         ValueError: it is empty, or holds a name twice.
     """
-    if not path.is_file():
+    if not path.exists() or path.is_dir():  # a pipe will do
         raise FileNotFoundError(f"there is no list {path}: expected a file with the name of one {of} a line")
     names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
@@ -54,6 +57,20 @@ def refuse_folder(target: Path) -> None:
         raise IsADirectoryError(f"cannot write {target}: it is a folder; remove it or choose another name")
 
 
+def check_writable(folder: Path) -> None:
+    """See that files can be written to a folder, or where it would be made.
+
+    Raises:
+        OSError: they cannot.
+    """
+    there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    try:
+        with TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written to ({error.strerror}): choose another folder") from error
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Give a temporary path of the same name and suffix, which replaces `path` once the block has succeeded.
@@ -66,6 +83,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Raises:
         FileNotFoundError: the folder of `path` does not exist, or the block wrote nothing.
         IsADirectoryError: `path` is a folder; before the block.
+        OSError: its folder cannot be written to, or the disk is full.
     """
     target = Path(path)
     refuse_folder(target)
@@ -73,13 +91,20 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise FileNotFoundError(f"cannot write {target}: there is no folder {target.parent}; create it first")
     # Beside the target, because a rename is atomic within one file system alone. A folder and not `mkstemp`, whose
     # files nobody but their owner may read: in here the file gets the permissions that the user's umask asks for.
-    folder = Path(mkdtemp(prefix=".writing-", dir=target.parent))
+    try:
+        folder = Path(mkdtemp(prefix=".writing-", dir=target.parent))
+    except OSError as error:
+        raise OSError(f"cannot write {target} ({error.strerror}): choose another folder") from error
     try:
         temporary = folder / target.name
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())  # else a power cut after the rename could leave an empty file
         temporary.replace(target)
+    except OSError as error:
+        if error.errno in FULL:
+            raise OSError(f"cannot write {target} ({error.strerror}): make room, or choose another folder") from error
+        raise
     finally:
         # Not by `shutil.rmtree`: interrupted between two steps, it says "Bad file descriptor" and hides the interrupt.
         for left in sorted(folder.rglob("*"), reverse=True):

@@ -12,6 +12,7 @@ from rich.progress import track
 
 from dla.arguments import number
 from dla.commands import run_command
+from dla.files import check_writable
 from dla.images import ImageError, read_image
 from dla.listing import find_images
 from dla.predictor import load_predictor
@@ -76,6 +77,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     writer = results(predictor, arguments.output, **view)
     _check_targets(paths, writer)
     arguments.output.mkdir(parents=True, exist_ok=True)
+    check_writable(arguments.output)
     return _predict_all(paths, writer)
 
 

@@ -222,3 +222,10 @@ def test_real_bsds(real_bsds: Path, augment: Where) -> None:
     batch = data.on_after_batch_transfer(next(iter(data.val_dataloader())), 0)
     assert sorted(batch["image"].shape) == [1, 3, 321, 481]
     assert batch["truths"][0].shape[0] >= 4
+
+
+@pytest.mark.parametrize("names", [None, "train.txt"])
+def test_val_is_not_silently_the_training_images(tmp_path: Path, names: str | None) -> None:
+    data = BoundaryFolderData(str(tmp_path), images="images", truths="truths", names=names)
+    with pytest.raises(ValueError, match=r"train and val would be the same images; put {split} into one"):
+        data.setup("fit")

@@ -413,3 +413,24 @@ def test_a_class_that_a_split_lacks_keeps_the_others_numbers(make, tmp_path):
     module = make("food")
     module.setup("test")
     assert [label for _, label in module.sets["test"].files] == [1]
+
+
+def test_an_aircraft_that_is_all_banner_is_named(make, tmp_path):
+    module = make("aircraft")
+    for path in tmp_path.rglob("*.jpg"):
+        Image.new("RGB", (50, 20)).save(path)
+    with pytest.raises(ValueError, match=r".jpg is 20 pixels high; expected more than the 20 of the banner"):
+        module.files("val")[0]
+
+
+def test_an_empty_line_in_a_list_of_aircraft_does_not_count(make, tmp_path):
+    make("aircraft")
+    path = tmp_path / "fgvc-aircraft-2013b" / "data" / "images_variant_test.txt"
+    path.write_text(path.read_text() + "\n")
+    assert read(make("aircraft"))["test"] == [2, 2, 2]
+
+
+def test_the_folder_of_the_birds_itself_is_one_too_deep(make, tmp_path):
+    make("cub")
+    with pytest.raises(FileNotFoundError, match=r"no folder .*; give the folder above"):
+        CUBData(str(tmp_path / "CUB_200_2011"))

@@ -305,6 +305,7 @@ def test_a_bad_label_is_named(tmp_path, text):
         ({"a.cls": b"1"}, r"has 0 images and 1 .cls files of key a"),
         ({"a.png": b"", "a.jpg": b"", "a.cls": b"1"}, r"has 2 images and 1 .cls files of key a"),
         ({"a.png": b"", "b.png": b"", "a.cls": b"1"}, r"has 1 images and 0 .cls files of key a"),
+        ({"a.0.png": b"", "a.0.cls": b"1"}, r"holds a.0.cls, whose key ends at the first dot: write it without"),
         ({"a.txt": b"x"}, r"no images in .*x.tar: expected KEY.jpg and KEY.cls"),
         ({}, r"no images in .*x.tar"),
     ],

@@ -4,8 +4,10 @@ import os
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -84,3 +86,37 @@ def test_folders_of_no_pictures(folder, message, tmp_path, monkeypatch, capsys):
     arguments = [checkpoint(tmp_path / "best.ckpt"), "--format", "onnx", "--output", "x.onnx", "--int8"]
     assert main([*arguments, "--calibration", folder]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_misspelt_name_says_which_may_be_meant(capsys):
+    assert main(["dla46", "--format", "onnx", "--output", "x.onnx"]) == 2
+    assert "nor a network's name, which `dla models` lists; did you mean dla46_c" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("size", "facts"),
+    [
+        ((32, 32), {"dla.resize": "32", "dla.crop": "32"}),
+        ((48, 48), {"dla.resize": "48", "dla.crop": "48"}),
+        ((32, 48), {"dla.resize": "null", "dla.crop": "null"}),
+    ],
+)
+def test_a_classifiers_facts_fit_the_size_that_is_asked_for(size, facts, tmp_path):
+    path = tmp_path / "x.onnx"
+    options = ["--format", "onnx", "--output", str(path), "--size", *map(str, size)]
+    assert main(["dla46_c.cifar10", *options]) == 0
+    found = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert {key: found[key] for key in facts} == facts
+    assert found["dla.size"] == str(list(size))
+
+
+def test_what_ncnns_files_have_no_place_for_is_printed(tmp_path, capsys):
+    options = ["--format", "ncnn", "--output", str(tmp_path / "x.ncnn.param"), "--size", "32", "32"]
+    assert main(["dla46_c.cifar10", *options]) == 0
+    assert "  dla.mean: [0.4914, 0.4822, 0.4465]\n" in capsys.readouterr().out
+
+
+def test_a_disk_with_too_little_room_is_named_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2**20))
+    assert main(["dla46_c", "--format", "openvino", "--output", str(tmp_path / "x.xml")]) == 2
+    assert f"5.0 MiB of weights do not fit into the 1.0 MiB that are free in {tmp_path}" in capsys.readouterr().err

@@ -312,3 +312,15 @@ for name in ("dla46_c", "dla46_cup", "dla46_cida"):
     torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="eager")(x), model(x))
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("name", ["dla46_cup", "dla46_cida", "dla34_centernet", "test_resnet+fpn"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_decoder_is_called_so_that_hooks_and_wrappers_of_it_work(name, checkpointing):
+    model, seen = dla.create_model(name), []
+    model.set_grad_checkpointing(checkpointing)
+    for module in (model.decoder, getattr(model.decoder, "up", model.decoder)):
+        module.register_forward_hook(lambda module, inputs, steps: seen.append(len(steps)))
+    model(torch.randn(2, 3, 64, 64))
+    assert seen[-1] == len(model.step_specs)
+    assert len(seen) == 2

@@ -404,3 +404,12 @@ def best_key(root: Path) -> str:
     """The entry of the callback that keeps the best checkpoint."""
     (key,) = [key for key in last(root)["callbacks"] if "val/accuracy" in key]
     return key
+
+
+def test_what_is_measured_is_said_where_no_file_can_be_written(run, capsys):
+    folder = Path("/proc/self")  # nobody can write there, root neither
+    assert fit(folder, f"--ckpt_path={run}/checkpoints/best.ckpt", command="validate") == 1
+    said = capsys.readouterr()
+    assert "mean over classes" in said.out
+    assert f"cannot write {folder}/val_classes.csv (" in said.err
+    assert "Traceback" not in said.err

@@ -1,6 +1,8 @@
 """A run's folder and its command line: what is refused leaves all as it was, and what is wrong is one line."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,6 +133,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, capsys):
         ),
         ("--model.netwerk=x", "SegmentationTask': Option 'netwerk' is not accepted; did you mean network? (dla fit"),
         ("--data.crop=abc", "Parser key \"crop\": Expected a <class 'int'> Given value: abc (dla fit --help lists all"),
+        ("--data=ScenesDta", "path string: ScenesDta Given value: ScenesDta; did you mean ScenesData? (dla fit"),
         ("--nonsense=3", "unrecognized arguments: --nonsense=3 (dla fit --help lists all options, "),
         ("--config=missing.yaml", "missing.yaml' (dla fit --help lists all options, "),
     ],
@@ -227,3 +230,30 @@ def test_a_dry_run_needs_no_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["fit", *RUN, "--trainer.fast_dev_run=true"]) == 0
     assert not list(tmp_path.iterdir())
+
+
+def test_home_is_written_out_in_paths(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(run.parent))
+    options = [f"--trainer.default_root_dir=~/{run.name}", "--trainer.max_epochs=2"]
+    before = contents(run)
+    assert main(["fit", *RUN, *options]) == 1
+    assert f"{run} already holds a run" in capsys.readouterr().err
+    assert contents(run) == before
+
+
+def test_the_way_to_go_on_can_be_pasted(run, tmp_path, capsys):
+    other = tmp_path / "a run"
+    shutil.copytree(run, other)
+    assert main(["fit", *RUN, f"--trainer.default_root_dir={other}"]) == 1
+    assert f"--config '{other}/config.yaml' --ckpt_path '{other}/checkpoints/last.ckpt'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bar", ["true", "false"])
+def test_a_run_whose_output_nobody_reads_ends_like_other_commands(bar, tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "dla", "fit", *RUN, f"--trainer.default_root_dir={tmp_path}"]
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run([*command, f"--trainer.enable_progress_bar={bar}"], stdout=closed, stderr=subprocess.PIPE)
+    assert done.returncode == 141, done.stderr.decode()
+    assert b"Traceback" not in done.stderr

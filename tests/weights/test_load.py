@@ -424,3 +424,19 @@ def test_nothing_but_tensors_is_unpickled(tmp_path, state, capsys):
     with pytest.raises(CheckpointError, match="objects other than tensors"):
         dla.load_weights(dla.create_model("dla46_c", num_classes=5), tmp_path / "weights.pth")
     assert capsys.readouterr().out == ""
+
+
+def test_other_weights_beside_the_networks_are_reported(state):
+    average = {key: value + 1 for key, value in state.items()}
+    given = {"state_dict": state, "state_dict_ema": average, "optimizer": {"state": {}, "param_groups": []}, "epoch": 3}
+    report = dla.load_weights(dla.create_model("dla46_c", num_classes=5), given)
+    assert report.beside == ("state_dict_ema",)
+
+
+def test_new_heads_are_no_remedy_for_a_fault_elsewhere(state):
+    given = {key: value for key, value in state.items() if not key.startswith("level3")}
+    with pytest.raises(WeightsError, match=r"missing: stages\.3") as raised:
+        dla.load_weights(dla.create_model("dla46_c", num_classes=5), given)
+    assert "new_head" not in str(raised.value)
+    with pytest.raises(WeightsError, match="for other classes, give new_head=True"):
+        dla.load_weights(dla.create_model("dla46_c", num_classes=6), state)

@@ -36,6 +36,7 @@ class SetData(LightningDataModule, Generic[Set]):
     classes: tuple[str, ...]
     mean: ClassVar[Triple]
     std: ClassVar[Triple]
+    lengthens: ClassVar[str] = "repeat"  # the option by which an epoch has more images
     collate = staticmethod(collate)
 
     def __init__(
@@ -100,7 +101,7 @@ class SetData(LightningDataModule, Generic[Set]):
         if len(sampler) < self.batch_size:
             raise ValueError(
                 f"batch_size {self.batch_size} exceeds the {len(sampler)} training samples of this process; "
-                "lower batch_size or raise repeat"
+                f"lower batch_size or raise {self.lengthens}"
             )
         if self.trainer is not None:  # a resumed run's workers read ahead before Lightning sets the epoch
             done = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]

@@ -33,7 +33,8 @@ class BSDSData(BoundaryData):
 class BoundaryFolderData(BoundaryData):
     """Your own images, or PASCAL's, or NYUD's, beside their truths, BSDS-style .mat or PNG, paired by stem.
 
-    In `images`, `truths` and `names`, {split} stands for train, val or test.
+    In `images`, `truths` and `names`, {split} stands for train, val or test; to train, one of
+    `images` and `names` must hold it.
 
     Args:
         root: Folder of the set.
@@ -54,6 +55,19 @@ class BoundaryFolderData(BoundaryData):
     ) -> None:
         super().__init__(**settings)
         self.root, self.images, self.truths, self.names = Path(root), images, truths, names
+
+    def setup(self, stage: str = "fit") -> None:
+        """Read the splits that a stage needs.
+
+        Raises:
+            ValueError: train and val would be the same images.
+        """
+        if stage == "fit" and "{split}" not in f"{self.images}{self.names}":
+            raise ValueError(
+                f"images is {self.images} and names {self.names}: train and val would be the same images; put "
+                "{split} into one of them, which stands for train, val and test"
+            )
+        super().setup(stage)
 
     def read(self, split: Split) -> BoundaryFolders:
         """The images and truths of one split; a missing folder or file is named by a FileNotFoundError."""

@@ -66,7 +66,9 @@ def cub_classes(root: str | Path) -> tuple[str, ...]:
     """
     folder = Path(root) / FOLDER
     if not folder.is_dir():
-        raise FileNotFoundError(f"{root} does not hold CUB-200-2011: no folder {folder}; unpack CUB_200_2011.tgz there")
+        within = (Path(root) / "images.txt").is_file()
+        remedy = "give the folder above" if within else "unpack CUB_200_2011.tgz there"
+        raise FileNotFoundError(f"{root} does not hold CUB-200-2011: no folder {folder}; {remedy}")
     names = _values(folder / "classes.txt")
     if sorted(names) != list(range(1, len(names) + 1)):
         raise ValueError(f"{folder / 'classes.txt'} does not number the classes 1, 2, 3 and so on: unpack it again")

@@ -109,6 +109,7 @@ class AircraftData(FineGrainedData):
     def __init__(self, root: str, *, level: Level = "variant", hold_out: bool = True, **settings: Any) -> None:
         super().__init__(root, hold_out=hold_out, **settings)
         self.folder, self.level = Path(root) / "fgvc-aircraft-2013b" / "data", level
+        _require(self.folder / LEVELS[level])
         self.classes = folder_classes(root, self.folder / LEVELS[level])
 
     def files(self, split: Split) -> LabelledSet:
@@ -121,7 +122,8 @@ class AircraftData(FineGrainedData):
         """The images of a split of the publisher, in its order."""
         listing = self.folder / f"images_{self.level}_{part}.txt"
         _require(listing, self.folder / "images")
-        files = [self._labelled(line, f"line {i} of {listing}") for i, line in enumerate(read_lines(listing), start=1)]
+        lines = [(i, line) for i, line in enumerate(read_lines(listing), start=1) if line.strip()]
+        files = [self._labelled(line, f"line {i} of {listing}") for i, line in lines]
         return WithoutBanner(checked_files(files, self.classes, listing), BANNER)
 
     def _labelled(self, line: str, where: str) -> tuple[str, int]:
@@ -146,6 +148,7 @@ class Food101Data(FineGrainedData):
     def __init__(self, root: str, **settings: Any) -> None:
         super().__init__(root, **settings)
         self.folder = Path(root) / "food-101"
+        _require(self.folder / "meta" / "classes.txt")
         self.classes = folder_classes(root, self.folder / "meta" / "classes.txt")
 
     def listed(self, part: Part) -> LabelledFiles:

@@ -45,6 +45,11 @@ class WithoutBanner(LabelledFiles):
     def __getitem__(self, index: int) -> Labelled:
         """Image number `index` above its banner."""
         image, label = super().__getitem__(index)
+        if image.shape[-2] <= self.height:
+            raise ValueError(
+                f"{self.files[index][0]} is {image.shape[-2]} pixels high; expected more than the {self.height} of the "
+                "banner that is cut off: unpack it again"
+            )
         return Labelled(tv_tensors.Image(image[:, : -self.height]), label)
 
 

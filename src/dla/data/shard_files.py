@@ -138,7 +138,7 @@ def class_index(text: bytes, classes: Sequence[str], where: str) -> int:
     Raises:
         ValueError: there is no such class; `where` names the file.
     """
-    word = text.decode("utf-8", errors="replace").strip()
+    word = text.decode("utf-8-sig", errors="replace").strip()
     if word.isdecimal() and int(word) < len(classes):
         return int(word)
     if not word.isdecimal() and word in classes:
@@ -155,7 +155,7 @@ def _entries(file: Any, shard: str, *, stream: bool) -> Iterator[Entry]:
             for member in archive:
                 key, suffix = base_plus_ext(member.name)
                 suffix = (suffix or "").lower()
-                if member.isfile() and (suffix == LABEL or suffix in IMAGES):
+                if member.isfile() and (suffix in (LABEL, *IMAGES) or suffix.endswith(f".{LABEL}")):
                     found = archive.extractfile(member) if stream or suffix == LABEL else None
                     content = found.read() if found else b""
                     yield Entry(key, suffix, member.offset_data, member.size, content)
@@ -174,7 +174,11 @@ def _stored(entries: Iterator[Entry], shard: str, classes: Sequence[str]) -> Ite
     for key, group in groupby(entries, key=lambda entry: entry.key):
         files = list(group)
         labels = [file for file in files if file.suffix == LABEL]
-        images = [file for file in files if file.suffix != LABEL]
+        images = [file for file in files if file.suffix in IMAGES]
+        if not labels and not images:  # but classes of longer endings, which is fine beside these
+            raise ValueError(
+                f"{shard} holds {key}.{files[0].suffix}, whose key ends at the first dot: write it without dots"
+            )
         if len(labels) != 1 or len(images) != 1:
             raise ValueError(
                 f"{shard} has {len(images)} images and {len(labels)} .cls files of key {key}; expected one of each, "

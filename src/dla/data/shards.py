@@ -32,6 +32,8 @@ class ShardsData(StoredImagesData):
         **settings: Those of `StoredImagesData`, but for cache, repeat and aug_repeats.
     """
 
+    lengthens = "train_images"
+
     def __init__(
         self,
         train: str,

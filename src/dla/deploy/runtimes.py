@@ -26,6 +26,7 @@ class Runtime(NamedTuple):
         companion: suffix of a second file beside the first.
         int8: can run in 8 bits.
         int8_packages: that must be installed for that alone.
+        metadata: the file has a place for them.
     """
 
     module: str
@@ -34,6 +35,7 @@ class Runtime(NamedTuple):
     companion: str | None = None
     int8: bool = False
     int8_packages: tuple[str, ...] = ()
+    metadata: bool = True
 
 
 RUNTIMES = {
@@ -46,7 +48,7 @@ RUNTIMES = {
         int8=True,
         int8_packages=("nncf",),
     ),
-    "ncnn": Runtime("dla.deploy.ncnn", ".ncnn.param", ("ncnn", "pnnx"), companion=".bin"),
+    "ncnn": Runtime("dla.deploy.ncnn", ".ncnn.param", ("ncnn", "pnnx"), companion=".bin", metadata=False),
     "torch-export": Runtime("dla.deploy.torch_export", ".pt2"),
 }
 

@@ -1,5 +1,6 @@
 """Files of `torch.export`: PyTorch's own programs, without this package, run on any device."""
 
+import io
 import warnings
 from pathlib import Path
 
@@ -15,7 +16,9 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.export.export(model, (example,), dynamic_shapes=(axes,))
-    torch.export.save(program, path, extra_files=dict(metadata))
+    content = io.BytesIO()  # since torch's own writer, where the disk is full, ends the process
+    torch.export.save(program, content, extra_files=dict(metadata))
+    path.write_bytes(content.getbuffer())
 
 
 def load(path: Path, *, threads: int | None = None) -> Run:

@@ -1,6 +1,7 @@
 """The command `dla export`: a network to a file of another runtime, compared with the network there."""
 
 import argparse
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def _export(arguments: argparse.Namespace) -> int:
         raise ValueError("--int8 and --calibration FOLDER belong together: give both or neither")
     predictor = load_source(arguments.model)
     size = tuple(arguments.size) if arguments.size else _size(predictor)
+    predictor = _of_size(predictor, size)
     calibration = Calibration(predictor, arguments.calibration, size) if arguments.int8 else None
     measure = accuracy(predictor, arguments.test, size, void=arguments.void) if arguments.test else None
 
@@ -73,13 +75,14 @@ def _export(arguments: argparse.Namespace) -> int:
             print(f"{measure.name} of the network: {network:.4f}", flush=True)
             print(f"{measure.name} of the file:    {measure.of(run):.4f}")
 
+    facts = metadata(arguments.model, predictor, size)
     compared = export(
         predictor.model,
         arguments.output,
         format=arguments.format,
         shape=(1, len(predictor.mean), *size),
         dynamic=arguments.dynamic,
-        metadata=metadata(arguments.model, predictor, size),
+        metadata=facts,
         calibration=calibration,
         tolerance=arguments.tolerance,
         measure=after,
@@ -88,6 +91,8 @@ def _export(arguments: argparse.Namespace) -> int:
         print(f"images of {found.shape}: differs by at most {found.difference:.1e} of the network's largest output")
     if arguments.int8 and not measure:
         print("of noise, with which 8 bits differ a lot; --test FOLDER says what they cost in accuracy")
+    if not RUNTIMES[arguments.format].metadata:
+        print("what the file has no place for:", *(f"  {name}: {fact}" for name, fact in facts.items()), sep="\n")
     companion = RUNTIMES[arguments.format].companion
     print(f"wrote {arguments.output}" + (f" and {arguments.output.with_suffix(companion)}" if companion else ""))
     return DONE
@@ -95,6 +100,17 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _size(predictor: Predictor) -> tuple[int, int]:
     return (predictor.crop, predictor.crop) if predictor.crop else SIZES[predictor.task]
+
+
+def _of_size(predictor: Predictor, size: tuple[int, int]) -> Predictor:
+    """A classifier that sees squares of another size cuts them out of pictures of another size; others are resized."""
+    if not predictor.crop or size == (predictor.crop, predictor.crop):
+        return predictor
+    height, width = size
+    if height != width:
+        return replace(predictor, resize=None, crop=None)
+    resize = predictor.resize and round(predictor.resize * height / predictor.crop)
+    return replace(predictor, resize=resize, crop=height)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,7 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--int8", action="store_true", help="compute in 8 bits; onnx and openvino")
     add("--calibration", metavar="FOLDER", help="pictures like those to come, of which --int8 learns the ranges")
     add(
-        "--test", metavar="FOLDER", help="measure before and after on the val split of a set, laid out as for `dla fit`"
+        "--test",
+        metavar="FOLDER",
+        help="measure before and after on the val split of a set: val/CLASS/NAME.jpg, val/NAME.jpg beside "
+        "valannot/NAME.png, or as BSDS500",
     )
     add("--void", type=partial(number, kind=int, zero=True), default=255, metavar="N", help="void in annotations (255)")
     tolerance = partial(number, kind=float)

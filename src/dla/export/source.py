@@ -1,6 +1,7 @@
 """What `dla export` takes: packaged weights, a checkpoint, or the name of an untrained network."""
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 
 import dla
@@ -21,12 +22,21 @@ def load_source(name: str) -> Predictor:
     """
     known = name in dla.list_models() or ("+" in name and not name.endswith(".ckpt"))
     if not known or Path(name).is_file():
+        _check_name(name)
         return load_predictor(name)
     model = dla.create_model(name).eval()
     cfg = imagenet_cfg()
     kinds = {"classification": Classifier, "segmentation": DensePredictor}
     task = next((task for task, kind in kinds.items() if isinstance(model, kind)), "detection")
     return Predictor(model, task, (), (), tuple(cfg["mean"]), tuple(cfg["std"]))
+
+
+def _check_name(name: str) -> None:
+    names = [*dla.list_models(), *dla.list_models(pretrained=True)]
+    if name not in names and not Path(name).exists():
+        near = get_close_matches(name, names, 3, cutoff=0.5)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"{name} is neither a checkpoint file nor a network's name, which `dla models` lists{meant}")
 
 
 def metadata(name: str, predictor: Predictor, size: tuple[int, int]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A network to a file of another runtime; the file is run there and compared before it takes its place."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,7 @@ def export(
         ValueError: the suffix or another argument does not fit the format, or the network is not in float32.
         FileNotFoundError: the folder of `path` is missing.
         IsADirectoryError: a folder has the name of what is to be written.
+        OSError: the folder cannot be written to, or has too little room.
     """
     path = Path(path)
     _check_arguments(path, format, calibration is not None, model)
@@ -63,6 +65,7 @@ def export(
     # Of any size, the exporters would take a batch of 1 for a constant. The images are other ones than those of the
     # comparison, which so finds what an exporter made a constant of.
     example = noise((max(2, shape[0]) if dynamic else shape[0], *shapes[0][1:]), seed=0)
+    _check_room(path.parent, whole)
     with _written(path, RUNTIMES[format].companion) as file:
         samples = [sample(whole, one) for one in shapes]  # first, since the rest may take minutes
         ready = folded_for(whole, *samples[0])
@@ -91,6 +94,14 @@ def _check_arguments(path: Path, format: str, int8: bool, model: nn.Module) -> N
     other = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
     if other:
         raise ValueError(f"{format} takes networks in float32, not {other.pop()}: give model.float()")
+
+
+def _check_room(folder: Path, model: nn.Module) -> None:
+    """Now, since runtimes say anything but that a disk is full."""
+    needed = sum(tensor.nbytes for tensor in model.state_dict().values())
+    if folder.is_dir() and (free := shutil.disk_usage(folder).free) < needed:
+        found = f"{needed / 2**20:.1f} MiB of weights do not fit into the {free / 2**20:.1f} MiB"
+        raise OSError(f"{found} that are free in {folder}: make room, or choose another folder")
 
 
 @contextmanager

@@ -56,8 +56,8 @@ class Aggregated(nn.Module):
         """All maps on the way to the fused one, which is the last; `step_specs` says what they are."""
         size, maps = map_size(x, self.out_stride), self.backbone(x)
         if self.grad_checkpointing and torch.is_grad_enabled():
-            return checkpointed(self.decoder, maps, size, run=self.decoder.steps)
-        return self.decoder.steps(maps, size)
+            return checkpointed(self.decoder, maps, size)
+        return self.decoder(maps, size)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
         """The fused map; networks with a head give what it makes of that."""

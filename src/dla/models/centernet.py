@@ -70,9 +70,9 @@ class CenterNetUp(Decoder):
         self.final = line(specs[0], specs[1:-1])
         self.step_specs = [*self.up.step_specs, *[specs[0]] * len(specs[1:-1])]
 
-    def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
-        """Like `forward`, with the ends of `DLAUp`'s lines and every intermediate; see `step_specs`."""
-        ends = self.up.steps(maps, size)
+    def forward(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
+        """The ends of `DLAUp`'s lines, coarsest first, then what stands at every further node."""
+        ends = self.up(maps, size)
         return [*ends[:-1], *self.final(ends[-1], ends[-2:0:-1])]
 
 

@@ -1,6 +1,7 @@
 """Dense prediction: iterative aggregation from a backbone's maps to scores of every pixel (Section 4.2, Figure 4)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,10 +17,7 @@ from dla.models.heads import DenseHead, facts_for
 from dla.models.upsample import LearnedUpsample
 from dla.recompute import memory_efficient
 
-
-def node3x3(in_channels: Sequence[int], out_channels: int) -> nn.Module:
-    """The decoders' node."""
-    return Node(in_channels, out_channels, kernel_size=3).apply(initialise)
+node3x3 = partial(Node, kernel_size=3)
 
 
 def projection(in_channels: int, out_channels: int) -> nn.Module:
@@ -58,23 +56,31 @@ class IDA(Decoder):
         self.out_channels, self.out_stride = channels, out_stride
         self.bring = nn.ModuleList(ProjectUp(spec.channels, channels, spec.stride // out_stride) for spec in specs)
         self.aggregate = IterativeAggregation([channels] * len(specs), channels, node=node3x3)
+        self.aggregate.apply(initialise)
         self.step_specs = [FeatureSpec(channels, out_stride)] * len(specs)
 
-    def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
-        """Like `forward`, with every intermediate; their channels and strides are `step_specs`."""
+    def forward(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
+        """What stands at every node, from the finest map on: (b, channels, *size) each."""
         return self.aggregate.steps([bring(x, size) for bring, x in zip(self.bring, maps, strict=True)])
 
 
 class IterativeUp(nn.Module):
-    """Bring coarse maps to the channels and size of a fine one, and aggregate: one line of `DLAUp`."""
+    """Bring coarse maps to the channels and size of a fine one, and aggregate: one line of `DLAUp`.
+
+    Args:
+        fine: channels and stride of the fine map.
+        coarse: of the coarse maps, in the order in which they are fused.
+        project: makes what brings a map to other channels, from both numbers.
+        node: makes the nodes.
+    """
 
     def __init__(
         self,
         fine: FeatureSpec,
         coarse: Sequence[FeatureSpec],
         *,
-        project: Callable[[int, int], nn.Module] = projection,
-        node: NodeFactory = node3x3,
+        project: Callable[[int, int], nn.Module],
+        node: NodeFactory,
     ) -> None:
         super().__init__()
         channels = fine.channels
@@ -87,6 +93,13 @@ class IterativeUp(nn.Module):
         """The fine map, and what it becomes with each coarse map: maps of one size."""
         brought = [up(x, fine.shape[-2:]) for up, x in zip(self.bring, coarse, strict=True)]
         return self.aggregate.steps([fine, *brought])
+
+
+def concatenating(fine: FeatureSpec, coarse: Sequence[FeatureSpec]) -> IterativeUp:
+    """The paper's line: 1x1 projections where channels differ, nodes with 3x3 convolutions of what is concatenated."""
+    line = IterativeUp(fine, coarse, project=projection, node=node3x3)
+    line.aggregate.apply(initialise)
+    return line
 
 
 class DLAUp(Decoder):
@@ -111,7 +124,7 @@ class DLAUp(Decoder):
         *,
         channels: int | None = None,
         out_stride: int | None = None,
-        line: Callable[[FeatureSpec, Sequence[FeatureSpec]], nn.Module] = IterativeUp,
+        line: Callable[[FeatureSpec, Sequence[FeatureSpec]], nn.Module] = concatenating,
     ) -> None:
         super().__init__()
         self.project = nn.ModuleList(projection(spec.channels, channels or spec.channels) for spec in specs)
@@ -122,8 +135,8 @@ class DLAUp(Decoder):
         self.refine = LearnedUpsample(self.out_channels, specs[0].stride // self.out_stride)
         self.step_specs = [*specs[:0:-1], FeatureSpec(self.out_channels, self.out_stride)]
 
-    def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
-        """Like `forward`, with the end of every line, coarsest first; channels and strides are `step_specs`."""
+    def forward(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
+        """The end of every line, coarsest first; the last, at `size`, is the result."""
         maps = [project(x) for project, x in zip(self.project, maps, strict=True)]
         fused = [maps[-1]]
         ends = [maps[-1]]

@@ -59,8 +59,8 @@ class TopDown(Decoder):
         self.step_specs = [FeatureSpec(channels, stride) for stride in [*strides[:0:-1], self.out_stride]]
         self.apply(initialise)
 
-    def steps(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
-        """Like `forward`, with every intermediate, coarsest first; their channels and strides are `step_specs`."""
+    def forward(self, maps: Sequence[Tensor], size: Size) -> list[Tensor]:
+        """What is fused so far, coarsest first; the last, at `size`, is the result."""
         *finer, fused = [lateral(x) for lateral, x in zip(self.laterals, maps, strict=True)]
         steps = [fused]
         for x, up, node in zip(finer[::-1], self.upsample, self.nodes, strict=True):

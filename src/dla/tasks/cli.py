@@ -63,6 +63,7 @@ class CLI(LightningCLI):
         config = self.config[self.config.subcommand]
         training = self.config.subcommand == "fit"
         config.weights_only = True
+        _expand_home(config)
         if not training:
             config.verbose = False  # our table says it in percent
         root, asked = config.trainer.default_root_dir, config.ckpt_path
@@ -126,9 +127,13 @@ def main(args: list[str]) -> int:
     except SIGTERMException:  # a SystemExit, which by itself would end the program as if all were done
         return ended(args[0], "stopped by SIGTERM before its end", TERMINATED)
     except (KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error.__context__, BrokenPipeError):  # of which rich makes an exit; `dla.cli` sees to it
+            raise error.__context__ from None
         if not isinstance(error.__context__ or error, KeyboardInterrupt):  # of which Lightning makes an exit
             raise
         return ended(args[0], "interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        raise
     except ArgumentError as error:
         lists = f"dla {args[0]} --help lists all options, --model.help CLASS and --data.help CLASS theirs"
         return ended(args[0], f"{misused(str(error))} ({lists})", 2)
@@ -140,6 +145,14 @@ def main(args: list[str]) -> int:
             raise
         return ended(args[0], ours, 1)
     return 0
+
+
+def _expand_home(config: Namespace) -> None:
+    """Write ~ out in paths: a shell leaves it alone behind = and in files, and Lightning expands it in one of them."""
+    places = [(config.trainer, "default_root_dir"), (config, "ckpt_path"), (config.model.init_args, "weights")]
+    for place, name in [*places, (config.data.get("init_args") or {}, "root")]:
+        if isinstance(place.get(name), str):
+            place[name] = os.path.expanduser(place[name])  # noqa: PTH111, which keeps `timm/NAME` and "last" as they are
 
 
 def _with_checkpoint_io(plugins: Any) -> list[Any]:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
+import dla.data
+import dla.tasks
+
 # The last frame, its source, and the message, in what torch makes of an error in a process that loads data.
 LOADING = re.compile(
     r"Caught \w+ in DataLoader worker process [\s\S]*\n"
@@ -21,6 +24,7 @@ BESIDE = re.compile(
 )
 ONE_VALUE = re.compile(r"Expected more than 1 value per channel when training, got input size torch\.Size\((.*)\)")
 UNKNOWN = re.compile(r"class_path '(?P<path>[\w.]+)': Option '(?P<name>\w+)' is not accepted")
+NO_CLASS = re.compile(r"Expected a dot import path string: (?P<name>\w+)")
 
 
 def said(error: BaseException | None) -> str | None:
@@ -41,8 +45,11 @@ def misused(message: str) -> str:
     """One line of what jsonargparse says of a wrong option, with the name that may have been meant."""
     lines = [line.strip(" -") for line in message.splitlines()]
     text = " ".join(line for line in lines if line and not BESIDE.match(line))
-    unknown = UNKNOWN.search(text)
-    near = get_close_matches(unknown["name"], _options(unknown["path"]), 1) if unknown else []
+    near: list[str] = []
+    if unknown := UNKNOWN.search(text):
+        near = get_close_matches(unknown["name"], _options(unknown["path"]), 1)
+    elif unknown := NO_CLASS.search(text):
+        near = get_close_matches(unknown["name"], [*dla.data.__all__, *dla.tasks.__all__], 1)
     return text + (f"; did you mean {near[0]}?" if near else "")
 
 

@@ -1,8 +1,8 @@
 """A run's folder: the resolved configuration, metrics, the best and the last checkpoint."""
 
+import shlex
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from dla.files import atomic_write
+from dla.files import atomic_write, check_writable
 
 
 def loggers(root: str) -> list[Logger]:
@@ -52,7 +52,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, partial)
         except (OSError, RuntimeError) as error:  # the latter is what torch makes of a full disk
             free = shutil.disk_usage(folder).free / 2**20
-            problem = f"{path} could not be written ({_first_line(error)}), and {free:.0f} MiB are free there"
+            reason = _first_line(error.__cause__ or error)
+            problem = f"{path} could not be written ({reason}), and {free:.0f} MiB are free there"
             raise OSError(f"{problem}: make room. {_how_to_go_on(folder.parent)}".rstrip()) from error
 
 
@@ -73,14 +74,10 @@ def check_folder(root: str, goes_on_from: str | None = None) -> None:
             f"{root} already holds a run{other}. {_how_to_go_on(Path(root))} Or choose another folder by "
             "--trainer.default_root_dir"
         )
-    there = next(path for path in (Path(root).resolve(), *Path(root).resolve().parents) if path.exists())
     try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
+        check_writable(Path(root))
     except OSError as error:
-        raise OSError(
-            f"{root} cannot be written to ({error.strerror}): choose another folder by --trainer.default_root_dir"
-        ) from error
+        raise OSError(f"{error} by --trainer.default_root_dir") from error
 
 
 def resolved_checkpoint(name: str, root: str | Path) -> Path:
@@ -95,10 +92,11 @@ def _within(path: str, folder: Path) -> bool:
 def _how_to_go_on(root: Path) -> str:
     """The command for it; nothing where there is no checkpoint yet."""
     last = resolved_checkpoint("last", root)
-    return f"Go on with it by `dla fit --config {root}/config.yaml --ckpt_path {last}`." if last.exists() else ""
+    config, checkpoint = shlex.quote(f"{root}/config.yaml"), shlex.quote(str(last))
+    return f"Go on with it by `dla fit --config {config} --ckpt_path {checkpoint}`." if last.exists() else ""
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
 
 
@@ -123,8 +121,8 @@ class SaveConfig(SaveConfigCallback):
             self.parser.save(config, partial, skip_none=False, multifile=False)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Where somebody stopped the run, say how to go on with it."""
-        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        """Where somebody stopped the run, or the reader of its output is gone, say how to go on with it."""
+        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException | SystemExit | BrokenPipeError)
         way = _how_to_go_on(Path(trainer.default_root_dir))
         if stopped and way and trainer.is_global_zero and trainer.state.fn == "fit":
             print(way, file=sys.stderr)

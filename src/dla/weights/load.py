@@ -80,7 +80,7 @@ def _report(model: nn.Module, layout: Layout, new_head: bool | Collection[str]) 
     untouched = [key for key in state if not key.startswith(layout.part)]
     mapped = {ours: key for key, ours in layout.keys.items() if ours in state and ours not in head}
     replaced = [key for key, name in given.items() if name in new]
-    ignored = dict.fromkeys([*layout.unused, *replaced, *_uncounted(state, layout)])
+    ignored = dict.fromkeys([*replaced, *layout.unused, *_uncounted(state, layout)])
     return LoadReport(layout.name, mapped, tuple(ignored), tuple(head), tuple(untouched))
 
 
@@ -120,10 +120,12 @@ def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[
             f"Give the state dict of a network, alone or as {', '.join(WRAPPERS)} in a dictionary"
         )
     if lines:
+        in_head = any(key.startswith(PREFIXES) for key in (*missing, *differ)) or not unknown.isdisjoint(layout.head)
+        other = "; or, for other classes, give new_head=True" if in_head else ""
         options = "heads, head_channels, decoder and in_chans" if hasattr(model, "heads") else OPTIONS
         raise WeightsError(
             f"these weights do not fit the model ({'; '.join(lines)}). Their layout: {layout.name}. Create the model "
-            f"that the weights are of, with its {options}; or, for other classes, give new_head=True"
+            f"that the weights are of, with its {options}{other}"
         )
 
 

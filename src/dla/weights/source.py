@@ -95,6 +95,8 @@ def split_weights(
     """
     wrapper = next((name for name in WRAPPERS if isinstance(checkpoint.get(name), Mapping)), None)
     state, beside = checkpoint[wrapper] if wrapper else checkpoint, list[str]()
+    if wrapper:  # averages of weights, for one
+        beside += [str(name) for name, part in checkpoint.items() if name != wrapper and _holds_weights(part)]
     odd = [key for key in state if not isinstance(key, str)]
     if odd:
         raise WeightsError(f"weights have names as keys, and not {odd[0]!r}: give the state dict of a network")
@@ -102,6 +104,10 @@ def split_weights(
         beside += [key for key in state if not key.startswith(prefix)]
         state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     return state, tuple(beside)
+
+
+def _holds_weights(part: Any) -> bool:
+    return isinstance(part, Mapping) and bool(part) and all(isinstance(value, Tensor) for value in part.values())
 
 
 def _prefix(state: Collection[str], wrapped: bool) -> str:
