@@ -67,6 +67,19 @@ def test_soft_maps_without_suppression_are_minded(folders, tmp_path, capsys):
     assert "most pixels of" not in capsys.readouterr().err
 
 
+def test_masks_of_0_and_1_are_minded(folders, tmp_path, capsys):
+    for name in "abc":
+        save(tmp_path / "maps" / f"{name}.png", np.random.default_rng(0).random((30, 41)) < 0.05)
+    assert evaluate(folders, tmp_path / "out") == 0
+    assert "is above 1/255; in PNGs 255 stands for 1, so masks" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_that_cannot_be_made_is_named(folders, tmp_path, capsys):
+    (tmp_path / "photo.jpg").touch()
+    assert evaluate(folders, tmp_path / "photo.jpg" / "out") == 2
+    assert "photo.jpg/out cannot be written to (Not a directory): choose another folder" in capsys.readouterr().err
+
+
 def test_a_map_without_truth_is_not_looked_at(folders, tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "maps" / "_legend.png")
     assert evaluate(folders, tmp_path / "out") == 0
@@ -133,6 +146,12 @@ def test_what_is_wrong_is_named(folders, tmp_path, capsys, change, message):
 def test_suppression_parameters_without_suppression_are_refused(folders, tmp_path, capsys):
     assert evaluate(folders, tmp_path / "out", "--nms-radius", "2") == 2
     assert "add --nms hed or --nms rcf" in capsys.readouterr().err
+
+
+def test_a_picture_without_a_format_is_refused(folders, tmp_path, capsys):
+    assert evaluate(folders, tmp_path / "out") == 0
+    assert main(["plot-boundaries", str(tmp_path / "out" / "results.json"), "--output", str(tmp_path / "x")]) == 2
+    assert "x says no format: end it in .png, .svg or .pdf" in capsys.readouterr().err
 
 
 def test_wrong_results_are_named(tmp_path, capsys):

@@ -76,8 +76,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     view = {name: getattr(arguments, name) for name in ("scales", "flip", "window", "top")}
     writer = results(predictor, arguments.output, **view)
     _check_targets(paths, writer)
-    arguments.output.mkdir(parents=True, exist_ok=True)
     check_writable(arguments.output)
+    arguments.output.mkdir(parents=True, exist_ok=True)
     return _predict_all(paths, writer)
 
 

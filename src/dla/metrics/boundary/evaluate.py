@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from dla.data.boundary_truth import list_truths, read_truth
-from dla.files import atomic_write
+from dla.files import atomic_write, check_writable
 from dla.listing import list_by_stem
 from dla.metrics.boundary.counts import MAX_DIST, count_matches, spread_thresholds
 from dla.metrics.boundary.predictions import SUFFIXES, read_prediction
@@ -70,12 +70,13 @@ def evaluate_folders(
         names: Of the images that count, without folder and suffix; None for all that have a truth.
         workers: How many processes share the images. With more than one, a script needs the usual
             `if __name__ == "__main__":`.
-        console: Where to show progress, and a note on maps that look as if they lack suppression; None for nowhere.
+        console: Where to show progress, and a note where the first map looks odd; None for nowhere.
 
     Raises:
         FileNotFoundError: a folder, or the prediction for an image, is missing.
         ValueError: a file is damaged, sizes differ, or values lie outside [0, 1]; the message names the file. Or
             `output` is a file or one of the other folders.
+        OSError: `output` cannot be written to.
         ModuleNotFoundError: without what the extra [train] installs.
     """
     if Path(output).is_file():
@@ -84,8 +85,9 @@ def evaluate_folders(
         raise ValueError(f"{output} holds what is to be measured, which could be overwritten: give another output")
     spread_thresholds(protocol.thresholds)  # a senseless number fails here, before anything is written
     tasks = pair(Path(predictions), Path(truths), Path(output), protocol, names)
-    if console and protocol.nms is None:
-        _mind_soft_map(next(iter(tasks.values())).prediction, console)
+    if console and (doubt := _doubt(next(iter(tasks.values())).prediction, protocol)):
+        console.print(f"note: {doubt}", markup=False, highlight=False)
+    check_writable(Path(output))
     (Path(output) / "images").mkdir(parents=True, exist_ok=True)
     counts = dict(track(_count_all(tasks, workers), "matching", total=len(tasks), console=console, disable=not console))
     scores = score(np.stack([counts[name] for name in tasks]), spread_thresholds(protocol.thresholds))
@@ -122,15 +124,19 @@ def pair(
     return {name: Task(predicted[name], drawn[name], protocol, kept / f"{name}.json") for name in drawn}
 
 
-def _mind_soft_map(prediction: Path, console: Console) -> None:
-    """Say so where a map was not suppressed: numbers would be low, and slow to come by."""
-    if (read_prediction(prediction) > 0).mean() > 0.5:
-        console.print(
-            f"note: most pixels of {prediction} are above 0, as in maps straight from a network; "
-            "those are usually measured with --nms hed",
-            markup=False,
-            highlight=False,
+def _doubt(prediction: Path, protocol: Protocol) -> str | None:
+    """What is odd about a map by which numbers would be low, and slow to come by."""
+    edges = read_prediction(prediction)
+    if 0 < edges.max() <= 1 / 255:
+        return (
+            f"no pixel of {prediction} is above 1/255; in PNGs 255 stands for 1, so masks of 0 and 1 must be multiplied"
         )
+    if protocol.nms is None and (edges > 0).mean() > 0.5:
+        return (
+            f"most pixels of {prediction} are above 0, as in maps straight from a network; those are usually measured "
+            "with --nms hed"
+        )
+    return None
 
 
 def _count_all(tasks: Mapping[str, Task], workers: int) -> Iterator[tuple[str, Int[np.ndarray, "k 4"]]]:
