@@ -7,8 +7,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torchvision import tv_tensors
 
-from dla.data.loading import Item, Seeded
-from dla.data.sampling import Draw
+from dla.data.loading import Seeded
 
 NO_CLASS = -1  # label of what only fills up a batch, and must not be counted
 
@@ -50,12 +49,6 @@ class ImageArrays:
     def __getitem__(self, index: int) -> Labelled:
         """Image number `index`; not a copy, so it must not be changed."""
         return Labelled(tv_tensors.Image(self.images[index]), self.labels[index])
-
-
-def labelled_item(draw: Draw, image: Tensor, label: Tensor) -> Item:
-    """What a loader gets of an image: the two, and the `index` and `epoch` of its draw, int64 ()."""
-    item = {"image": image.as_subclass(Tensor), "label": label}
-    return item | {"index": torch.tensor(draw.item), "epoch": torch.tensor(draw.epoch)}
 
 
 class SeededImages(Seeded):

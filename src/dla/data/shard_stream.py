@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, count
 from random import Random
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from dla.data.labelled import labelled_item
 from dla.data.loading import Item, transformed
 from dla.data.sampling import Draw, as_draw, draw_seed
 from dla.data.shard_files import Stored, streamed_shard
@@ -66,7 +66,9 @@ class ShardStream(Dataset[Item]):
         stored = next(self.source)
         image, label = stored.decode(stored.image.content)
         seed = draw_seed(self.seed, draw.epoch, key_number(stored.image.key))
-        return labelled_item(draw, *transformed(self.transform, image, label, seed))
+        image, label = transformed(self.transform, image, label, seed)
+        item = {"image": image.as_subclass(Tensor), "label": label}
+        return item | {"index": torch.tensor(draw.item), "epoch": torch.tensor(draw.epoch)}
 
     def epoch(self, epoch: int) -> Iterator[Stored]:
         """The images of an epoch for this process and worker, without end."""
