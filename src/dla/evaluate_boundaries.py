@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dla.arguments import number
 from dla.commands import DONE, run_command
-from dla.files import read_names
+from dla.files import make_folder, read_names
 from dla.machine import cores
 from dla.metrics.boundary import (
     PRESETS,
@@ -95,7 +95,7 @@ def plot(argv: list[str]) -> int:
 
 def _plot(arguments: argparse.Namespace) -> int:
     results = _named({path: read_results(path) for path in arguments.results})
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.output.parent)
     draw_curves(results, arguments.output)
     for name, scores in results.items():
         print(f"{_summary(scores)}  {name}")

@@ -68,7 +68,24 @@ def check_writable(folder: Path) -> None:
         with TemporaryFile(dir=there):
             pass
     except OSError as error:
-        raise OSError(f"{folder} cannot be written to ({error.strerror}): choose another folder") from error
+        raise _unwritable(folder, error) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where it is missing, with those above it, and see that files can be written to it.
+
+    Raises:
+        OSError: it cannot be made, or they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    check_writable(folder)
+
+
+def _unwritable(folder: Path, error: OSError) -> OSError:
+    return OSError(f"{folder} cannot be written to ({error.strerror}): choose another folder")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from dla.arguments import number
 from dla.commands import run_command
-from dla.files import check_writable
+from dla.files import make_folder
 from dla.images import ImageError, read_image
 from dla.listing import find_images
 from dla.predictor import load_predictor
@@ -76,8 +76,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     view = {name: getattr(arguments, name) for name in ("scales", "flip", "window", "top")}
     writer = results(predictor, arguments.output, **view)
     _check_targets(paths, writer)
-    check_writable(arguments.output)
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.output)
     return _predict_all(paths, writer)
 
 

@@ -15,7 +15,7 @@ from dla.benchmark.job import CURVE, INFERENCE, TRAINING, Job
 from dla.benchmark.options import parser
 from dla.benchmark.picture import draw
 from dla.benchmark.process import JobError
-from dla.benchmark.report import PICTURE, Session, make_folder, tables, write_report
+from dla.benchmark.report import PICTURE, Session, prepare, tables, write_report
 from dla.benchmark.rounds import measure
 from dla.commands import DONE, run_command
 from dla.machine import cores, device_name, gpu_libraries, versions
@@ -79,7 +79,7 @@ def _measured(arguments: argparse.Namespace, command: str) -> Session:
     jobs = _jobs(arguments, counted)
     if not jobs:
         raise ValueError("nothing to measure: name networks, or --curve with networks")
-    make_folder(arguments.output)  # before minutes are spent
+    prepare(arguments.output)  # before minutes are spent
     measured, peak = measure(jobs, arguments.rounds, arguments.seconds, Console(stderr=True))
     return Session(measured, peak, counted, _facts(arguments, command))
 

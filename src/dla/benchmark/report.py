@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from dla.benchmark.costs import Costs
 from dla.benchmark.job import INFERENCE, TRAINING, Job
 from dla.benchmark.rounds import Measured, Peak
-from dla.files import atomic_write, write_csv
+from dla.files import atomic_write, make_folder, write_csv
 
 TABLE, RESULTS, PICTURE = "table.md", "results.csv", "picture.png"
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a number that is moved
@@ -68,18 +67,16 @@ def figures(row: Measured, costs: Costs, peak: Peak) -> Figures:
     )
 
 
-def make_folder(folder: Path) -> None:
-    """Make `folder` where it is missing, and see that the report can be written there.
+def prepare(folder: Path) -> None:
+    """Make `folder`, and see that the report can be written there.
 
     Raises:
         OSError: it cannot.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name in (TABLE, RESULTS, PICTURE):
         if (folder / name).is_dir():
             raise IsADirectoryError(f"{folder / name} is a folder, and not a file: name another --output")
-    with TemporaryDirectory(prefix=".writing-", dir=folder):
-        pass
 
 
 def write_report(folder: Path, session: Session) -> None:

@@ -16,6 +16,7 @@ from dla.compare.report import table, write_report
 from dla.compare.runs import Run, plan, refuse_changed
 from dla.compare.study import Study, read_study
 from dla.compare.train import train_all
+from dla.files import make_folder
 
 EXAMPLES = """
 what is written, anew after every finished run:
@@ -76,7 +77,7 @@ def _train(
 ) -> int:
     """Train what is chosen, and write the results of all that is finished."""
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     _write(study, counted, runs, output, command)
     for _ in train_all(chosen, study.epochs, console.print):
         _write(study, counted, runs, output, command)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from dla.data.boundary_truth import list_truths, read_truth
-from dla.files import atomic_write, check_writable
+from dla.files import atomic_write, make_folder
 from dla.listing import list_by_stem
 from dla.metrics.boundary.counts import MAX_DIST, count_matches, spread_thresholds
 from dla.metrics.boundary.predictions import SUFFIXES, read_prediction
@@ -87,8 +87,8 @@ def evaluate_folders(
     tasks = pair(Path(predictions), Path(truths), Path(output), protocol, names)
     if console and (doubt := _doubt(next(iter(tasks.values())).prediction, protocol)):
         console.print(f"note: {doubt}", markup=False, highlight=False)
-    check_writable(Path(output))
-    (Path(output) / "images").mkdir(parents=True, exist_ok=True)
+    make_folder(Path(output))
+    (Path(output) / "images").mkdir(exist_ok=True)
     counts = dict(track(_count_all(tasks, workers), "matching", total=len(tasks), console=console, disable=not console))
     scores = score(np.stack([counts[name] for name in tasks]), spread_thresholds(protocol.thresholds))
     write_results(Path(output), scores, {name: counts[name] for name in tasks}, asdict(protocol))
