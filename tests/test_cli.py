@@ -41,6 +41,13 @@ def test_output_that_nobody_reads_ends_a_command_quietly(command):
     assert (done.returncode, done.stderr) == (CLOSED, b"")
 
 
+def test_output_to_a_full_disk_is_said():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-m", "dla", "models"], stdout=full, stderr=subprocess.PIPE)
+    said = b"dla: the output cannot be written (No space left on device): make room\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def test_python_m_dla_is_dla():
     command = [sys.executable, "-m", "dla", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -4,11 +4,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from errno import EPIPE
 from importlib import import_module
 from pathlib import Path
 
 from dla import __version__
 from dla.commands import INTERRUPTED
+from dla.files import FULL
 
 HELP = """usage: dla COMMAND ...
 
@@ -98,8 +100,13 @@ def _run(command: Callable[[list[str]], int], args: list[str]) -> int:
     try:
         code = command(args)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (EPIPE, *FULL):
+            raise
         # Python writes what is left at its end, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED
+        if error.errno == EPIPE:
+            return CLOSED
+        print(f"dla: {error.filename or 'the output'} cannot be written ({error.strerror}): make room", file=sys.stderr)
+        return 1
     return code

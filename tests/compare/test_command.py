@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dla.compare.command import main
-from dla.compare.runs import plan, read_epochs, write_config
+from dla.compare.logged import read_epochs
+from dla.compare.runs import plan, write_config
 from dla.compare.study import read_study
 
 COMPARE = "import sys; from dla.compare.command import main; sys.exit(main(sys.argv[1:]))"

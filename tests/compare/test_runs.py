@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dla.compare.runs import plan, read_epochs, refuse_changed, write_config
+from dla.compare.logged import read_epochs
+from dla.compare.runs import plan, refuse_changed, write_config
 from dla.compare.study import read_study
 
 

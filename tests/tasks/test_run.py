@@ -241,6 +241,14 @@ def test_home_is_written_out_in_paths(run, tmp_path, monkeypatch, capsys):
     assert contents(run) == before
 
 
+def test_home_is_written_out_in_every_path_of_the_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = ["--data=ShardsData", "--data.train=~/a.tar", "--data.val=~/b.tar", "--data.train_images=8"]
+    options = [*data, "--data.class_file=~/names.txt", f"--trainer.default_root_dir={tmp_path}/run"]
+    assert main(["fit", "--model=ClassificationTask", "--model.network=dla46_c", *options]) == 1
+    assert f"{tmp_path}/names.txt" in capsys.readouterr().err
+
+
 def test_the_way_to_go_on_can_be_pasted(run, tmp_path, capsys):
     other = tmp_path / "a run"
     shutil.copytree(run, other)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from dla.compare.costs import Costs
-from dla.compare.runs import Epoch, Run, read_epochs
+from dla.compare.logged import Epoch, read_epochs
+from dla.compare.runs import Run
 from dla.compare.study import Row
 
 

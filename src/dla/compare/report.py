@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dla.compare.logged import read_machines
 from dla.compare.outcome import Outcome
-from dla.compare.runs import Run, read_machines
+from dla.compare.runs import Run
 from dla.compare.study import Study
 from dla.files import atomic_write, write_csv
 

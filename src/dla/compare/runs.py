@@ -1,7 +1,5 @@
 """The runs of a study: a folder and a configuration for each row and seed, and how far each has come."""
 
-import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,32 +65,6 @@ class Run(NamedTuple):
     def finished(self) -> Path:
         """A file that is there once the run has come to its end."""
         return self.folder / "finished"
-
-
-class Epoch(NamedTuple):
-    """What a run logged of one epoch; None where it did not.
-
-    Attributes:
-        number: From 1.
-        loss: Of training, averaged.
-        accuracy: Of the validation split, in percent.
-        images_per_second: In training.
-        seconds: Of training and validation.
-    """
-
-    number: int
-    loss: float | None
-    accuracy: float | None
-    images_per_second: float | None
-    seconds: float | None
-
-
-COLUMNS = {  # of Lightning's CSV, in the order of Epoch
-    "train/loss": 1.0,
-    "val/accuracy": 100.0,
-    "time/images_per_second": 1.0,
-    "time/seconds": 1.0,
-}
 
 
 def plan(study: Study, output: Path, data_root: str | None = None) -> list[Run]:
@@ -176,24 +148,3 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         return
     for name, inner in value.items():
         yield from _flat(inner, f"{key}.{name}" if key else name)
-
-
-def read_epochs(run: Run) -> list[Epoch]:
-    """What was logged so far, one entry an epoch; where a run that went on did an epoch again, the later one."""
-    logged: dict[int, dict[str, str]] = {}
-    files = run.folder.glob("metrics/version_*/metrics.csv")
-    for path in sorted(files, key=lambda path: int(path.parent.name.partition("_")[2])):
-        with path.open(newline="", encoding="utf-8") as file:
-            for line in csv.DictReader(file):
-                if None in line.values():  # cut off in the middle when the machine went down
-                    continue
-                logged.setdefault(int(line["epoch"]), {}).update({key: value for key, value in line.items() if value})
-    return [
-        Epoch(epoch + 1, *(scale * float(values[key]) if key in values else None for key, scale in COLUMNS.items()))
-        for epoch, values in sorted(logged.items())
-    ]
-
-
-def read_machines(run: Run) -> list[dict[str, Any]]:
-    """What the stopwatch wrote of the machine, and of the data's place, whenever the run began or went on."""
-    return json.loads(run.machines.read_text(encoding="utf-8"))

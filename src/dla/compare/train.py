@@ -5,7 +5,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from dla.compare.runs import Epoch, Run, read_epochs, write_config
+from dla.compare.logged import Epoch, read_epochs
+from dla.compare.runs import Run, write_config
 
 POLL = 0.5  # seconds between looks at a run
 GRACE = 60  # seconds in which an interrupted run ends by itself

@@ -91,11 +91,15 @@ def _export(arguments: argparse.Namespace) -> int:
         print(f"images of {found.shape}: differs by at most {found.difference:.1e} of the network's largest output")
     if arguments.int8 and not measure:
         print("of noise, with which 8 bits differ a lot; --test FOLDER says what they cost in accuracy")
-    if not RUNTIMES[arguments.format].metadata:
-        print("what the file has no place for:", *(f"  {name}: {fact}" for name, fact in facts.items()), sep="\n")
-    companion = RUNTIMES[arguments.format].companion
-    print(f"wrote {arguments.output}" + (f" and {arguments.output.with_suffix(companion)}" if companion else ""))
+    _say_what_is_written(arguments.format, arguments.output, facts)
     return DONE
+
+
+def _say_what_is_written(format: str, output: Path, facts: dict[str, str]) -> None:
+    runtime = RUNTIMES[format]
+    if not runtime.metadata:
+        print("what the file has no place for:", *(f"  {name}: {fact}" for name, fact in facts.items()), sep="\n")
+    print(f"wrote {output}" + (f" and {output.with_suffix(runtime.companion)}" if runtime.companion else ""))
 
 
 def _size(predictor: Predictor) -> tuple[int, int]:

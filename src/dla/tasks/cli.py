@@ -103,27 +103,10 @@ def main(args: list[str]) -> int:
 
     Ctrl-C stops a run, with exit code 130, and SIGTERM after its step, with 143.
     """
-    # Lightning's greetings; what it warns of comes by `warnings`.
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for message in NOISE:
-                warnings.filterwarnings("ignore", message=message)
-            CLI(
-                LightningModule,
-                LightningDataModule,
-                subclass_mode_model=True,
-                subclass_mode_data=True,
-                save_config_callback=SaveConfig,
-                save_config_kwargs={"save_to_log_dir": False},
-                seed_everything_default=0,
-                auto_configure_optimizers=False,
-                parser_kwargs={"exit_on_error": False, args[0]: {"exit_on_error": False}},
-                # None where they are the process's own: Lightning warns of two sources, and ddp starts its children
-                # with the process's arguments.
-                args=None if args == sys.argv[1:] else args,
-            )
+            _quiet()
+            _run(args)
     except SIGTERMException:  # a SystemExit, which by itself would end the program as if all were done
         return ended(args[0], "stopped by SIGTERM before its end", TERMINATED)
     except (KeyboardInterrupt, SystemExit) as error:
@@ -147,10 +130,36 @@ def main(args: list[str]) -> int:
     return 0
 
 
+def _quiet() -> None:
+    """Silence Lightning's greetings, and warnings about which the reader can do nothing."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _run(args: list[str]) -> None:
+    CLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=SaveConfig,
+        save_config_kwargs={"save_to_log_dir": False},
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        parser_kwargs={"exit_on_error": False, args[0]: {"exit_on_error": False}},
+        # None where they are the process's own: Lightning warns of two sources, and ddp starts its children with the
+        # process's arguments.
+        args=None if args == sys.argv[1:] else args,
+    )
+
+
 def _expand_home(config: Namespace) -> None:
     """Write ~ out in paths: a shell leaves it alone behind = and in files, and Lightning expands it in one of them."""
+    data = config.data.get("init_args") or {}
     places = [(config.trainer, "default_root_dir"), (config, "ckpt_path"), (config.model.init_args, "weights")]
-    for place, name in [*places, (config.data.get("init_args") or {}, "root")]:
+    for place, name in [*places, *((data, name) for name in list(data.keys()))]:
         if isinstance(place.get(name), str):
             place[name] = os.path.expanduser(place[name])  # noqa: PTH111, which keeps `timm/NAME` and "last" as they are
 
