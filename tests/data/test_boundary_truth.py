@@ -54,6 +54,14 @@ def test_black_lines_on_white_are_refused(tmp_path):
         read_truth(tmp_path / "a.png")
 
 
+def test_black_lines_on_transparent_are_refused(tmp_path):
+    image = Image.new("LA", (9, 7))
+    image.putalpha(Image.fromarray(drawn(0).astype(np.uint8) * 255))
+    image.save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png draws by its transparency, in black: save it as white lines"):
+        read_truth(tmp_path / "a.png")
+
+
 def test_annotators_of_different_sizes_are_refused(tmp_path):
     save_mat(tmp_path / "a.mat", [drawn(0), drawn(0, (9, 7))])
     with pytest.raises(ValueError, match=r"a\.mat holds maps of the shapes \[\(7, 9\), \(9, 7\)\]"):

@@ -22,8 +22,8 @@ def read_truth(path: str | Path) -> Bool[np.ndarray, "annotators h w"]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is neither, or damaged, or its annotators' maps differ in size, or a PNG is mostly boundary; the
-            message names the file.
+        ValueError: it is neither, or damaged, or its annotators' maps differ in size, or a PNG is mostly boundary or
+            black on transparent; the message names the file.
         ModuleNotFoundError: a `.mat` file without scipy, which the extra [train] installs.
     """
     path = Path(path)
@@ -73,10 +73,13 @@ def _read_png(path: Path) -> Bool[np.ndarray, "..."]:
         with Image.open(path) as file:
             image = file.convert("RGB") if "P" in file.getbands() else file  # of a palette, 0 may well be white
             pixels = np.array(image)
-            opaque = pixels[..., :-1] if "A" in image.getbands() else pixels
+            layered = "A" in image.getbands()
     except Exception as error:  # on damaged data Pillow's decoders fail in any way
         raise ValueError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error
+    opaque = pixels[..., :-1] if layered else pixels
     drawn = (opaque != 0).any(axis=2) if opaque.ndim == 3 else opaque != 0
+    if layered and not drawn.any() and np.ptp(pixels[..., -1]):
+        raise ValueError(f"{path} draws by its transparency, in black: save it as white lines on black")
     if drawn.mean() > MOST:
         raise ValueError(
             f"{path} marks {drawn.mean():.0%} of its pixels, all that are not black, as boundary: expected white lines "
