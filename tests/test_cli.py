@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_output_that_nobody_reads_ends_a_command_quietly(command):
 
 
 def test_output_to_a_full_disk_is_said():
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         done = subprocess.run([sys.executable, "-m", "dla", "models"], stdout=full, stderr=subprocess.PIPE)
     said = b"dla: the output cannot be written (No space left on device): make room\n"
     assert (done.returncode, done.stderr) == (1, said)

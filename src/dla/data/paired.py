@@ -51,25 +51,26 @@ class PairedFolders:
                     f"no folder {folder}: the {split} split is read from {split}/ and {split}annot/; "
                     "give the folder that holds both as root"
                 )
-        paths = sorted(list_by_stem(images, PICTURES).values())
-        self.files = [(path, annotations / f"{path.stem}.png") for path in paths]
-        for image, annotation in self.files:
-            if not annotation.is_file():
-                raise FileNotFoundError(f"{image} has no annotation: expected {annotation}; add it or remove the image")
-        alone = set(list_by_stem(annotations, [".png"]).values()) - {annotation for _, annotation in self.files}
-        if alone:
+        pictures, drawn = list_by_stem(images, PICTURES), list_by_stem(annotations, [".png"])
+        for stem, path in pictures.items():
+            if stem not in drawn:
+                raise FileNotFoundError(
+                    f"{path} has no annotation: expected {annotations / stem}.png; add it or remove the image"
+                )
+        if alone := [path for stem, path in drawn.items() if stem not in pictures]:
             others = f", and {len(alone) - 1} others" if len(alone) > 1 else ""
             raise FileNotFoundError(
-                f"{min(alone)} has no image in {images}, which may end in {', '.join(PICTURES)}: add it or remove the "
+                f"{alone[0]} has no image in {images}, which may end in {', '.join(PICTURES)}: add it or remove the "
                 f"annotation{others}"
             )
+        self.files = [(path, drawn[stem]) for stem, path in pictures.items()]
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self.files)
 
     def __getitem__(self, index: int) -> Sample:
-        """Image and mask number `index`, in the order of the file names."""
+        """Image and mask number `index`, in the order of the stems."""
         image_path, mask_path = self.files[index]
         image, mask = read_image(image_path), read_labels(mask_path)
         check_sizes(image, mask, image_path, mask_path)
