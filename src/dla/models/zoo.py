@@ -84,7 +84,6 @@ def create_model(
 def _create(
     name: str, pretrained: bool, *, features_only: bool, out_indices: int | Sequence[int] | None, **options: Any
 ) -> nn.Module:
-    """As `create_model`."""
     # As timm has it, None stands for the default.
     options = {key: value for key, value in options.items() if value is not None}
     if not isinstance(num_classes := options.get("num_classes", 1), Integral):
@@ -95,10 +94,14 @@ def _create(
             "dla.load_weights"
         )
     named = parse(name)
-    if named.structure:
-        return _aggregated(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
-    if named.library:
-        return _peer(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
+    make = _aggregated if named.structure else _peer if named.library else _ours
+    return make(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
+
+
+def _ours(
+    name: str, pretrained: bool, *, features_only: bool, out_indices: int | Sequence[int] | None, **options: Any
+) -> nn.Module:
+    named = parse(name)
     variant, decoder = _parts(named.base)
     if decoder:
         _check_dense(name, variant, pretrained=pretrained, features_only=features_only)
