@@ -312,6 +312,8 @@ def test_weights_of_a_classifier_load_into_the_backbone():
             "with in_chans=4 channels .* it must be made for so many channels",
         ),
         (lambda: dla.aggregate("test_resnet", out_indices=[7]), ValueError, "5 feature maps"),
+        (lambda: dla.aggregate(nn.DataParallel(Moments())), ValueError, "shares a module out: give the one within"),
+        (lambda: dla.aggregate(nn.Sequential(nn.Conv3d(1, 4, 3, 2, 1)), in_chans=1), ValueError, r"where a map \(1"),
         (lambda: dla.aggregate("test_resnet", backbone_options={"planes": 3}), TypeError, "planes"),
         (lambda: dla.aggregate(Moments(), pretrained=True), ValueError, "for a backbone's name"),
         (lambda: dla.create_model("test_resnet+ida", head="mask"), ValueError, "'dense' or 'classifier', not 'mask'"),

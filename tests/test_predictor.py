@@ -48,6 +48,16 @@ def test_a_checkpoint_gives_its_network_and_description(tmp_path, checkpoint, ne
         assert torch.equal(predictor.model.state_dict()[name], value)
 
 
+@pytest.mark.parametrize("task", ["boundaries", "classification", "detection"])
+def test_calls_for_another_task_are_refused(tmp_path, checkpoint, task):
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    predictor = replace(load_predictor(tmp_path / "a.ckpt"), task=task)
+    ways = {"boundaries": r": call \.boundaries", "classification": r": call \.classify"}
+    said = f"this network is one of {task}, and this call for segmentation{ways.get(task, '')}$"
+    with pytest.raises(ValueError, match=said):
+        predictor.segment(Image.new("RGB", (20, 20)))
+
+
 def test_pictures_are_normalised_as_in_training(tmp_path, checkpoint, network):
     torch.save(checkpoint, tmp_path / "a.ckpt")
     pixels = np.random.default_rng(0).integers(0, 256, (65, 70, 3), dtype=np.uint8)

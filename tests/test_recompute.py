@@ -309,8 +309,9 @@ def test_by_default_a_gpu_keeps_all():
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
-def test_classifiers_are_traced_by_fx():
-    model, x = dla.create_model("dla46_c").eval(), torch.randn(1, 3, 64, 64)
+@pytest.mark.parametrize("name", ["dla46_c", "dla46_cup", "dla46_cida", "test_resnet+unet", "test_convnext+fpn"])
+def test_networks_are_traced_by_fx(name):
+    model, x = dla.create_model(name, num_classes=3).eval(), torch.randn(1, 3, 70, 65)
     with torch.no_grad():
         torch.testing.assert_close(torch.fx.symbolic_trace(model)(x), model(x))
 

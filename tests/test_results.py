@@ -119,6 +119,12 @@ def test_the_table_is_utf8_wherever_it_is_written(model, tmp_path, monkeypatch):
     assert "grün.png,apple,1.0000" in (tmp_path / "predictions.csv").read_text(encoding="utf-8")
 
 
+def test_the_number_of_classes_is_refused_where_none_are_named(pictures, tmp_path, capsys):
+    options = ("--model", "dla46_cup.camvid", "--output", tmp_path / "out", "--top", 3)
+    assert predict(pictures, *options) == 2
+    assert "--top is for classification; this model is one of segmentation: leave it out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", [("--scales", 0.5, 1), ("--window", 64)])
 def test_options_of_dense_prediction_are_refused(option, model, pictures, tmp_path, capsys):
     assert predict(pictures, "--model", model, "--output", tmp_path / "out", *option) == 2

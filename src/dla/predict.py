@@ -168,5 +168,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--flip", action="store_true", help="average with the prediction for the mirror image")
     whole = partial(number, kind=int)
     add("--window", type=whole, metavar="N", help="see N x N pixels at once, for large pictures (default: all)")
-    add("--top", type=whole, default=5, metavar="N", help="how many classes to name, in classification (default: 5)")
+    add("--top", type=whole, metavar="N", help="how many classes to name, in classification (default: 5)")
     return parser

@@ -27,6 +27,8 @@ TASKS = ("segmentation", "boundaries", "classification")
 class Predictor:
     """A network in evaluation mode and what is needed to feed it and to draw its results.
 
+    A call that is for another task than the network's raises a ValueError.
+
     Attributes:
         model: maps normalised images (b, 3, h, w) to logits, (b, classes, h, w) or in classification (b, classes).
         task: "segmentation", "boundaries" or "classification"; "detection" in exports, whose maps nothing here decodes.
@@ -49,19 +51,28 @@ class Predictor:
 
     def segment(self, image: Image.Image, **view: Any) -> UInt8[np.ndarray, "h w"]:
         """Class index of each pixel of an RGB picture; the keywords are those of `predict_probabilities`."""
+        self._expect("segmentation")
         probabilities = predict_probabilities(self.model, self.inputs(image), **view)
         return probabilities[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
 
     def boundaries(self, image: Image.Image, **view: Any) -> Float32[np.ndarray, "h w"]:
         """Probability of a boundary at each pixel of an RGB picture; keywords as for `segment`."""
+        self._expect("boundaries")
         return predict_probabilities(self.model, self.inputs(image), **view)[0, 1].float().cpu().numpy()
 
     @torch.inference_mode()
     def classify(self, image: Image.Image, *, flip: bool = False) -> Float32[np.ndarray, " classes"]:
         """Probability of each class for an RGB picture, averaged with its mirror image where `flip` is set."""
+        self._expect("classification")
         inputs = self.inputs(self.view(image))
         views = torch.cat([inputs, inputs.flip(-1)]) if flip else inputs
         return self.model(views).float().softmax(dim=1).mean(dim=0).cpu().numpy()
+
+    def _expect(self, task: str) -> None:
+        if self.task != task:
+            ways = {"segmentation": "segment", "boundaries": "boundaries", "classification": "classify"}
+            way = f": call .{ways[self.task]}" if self.task in ways else ""
+            raise ValueError(f"this network is one of {self.task}, and this call for {task}{way}")
 
     def view(self, image: Image.Image) -> Image.Image:
         """What the network is to see of a picture: in classification the resized centre, otherwise all of it."""

@@ -12,6 +12,7 @@ from dla.files import atomic_write, write_csv
 from dla.images import RGB, ImageError, draw_overlay
 from dla.predictor import Predictor
 
+TOP = 5  # classes that are named unless asked otherwise
 LARGEST_JPEG = 65500  # pixels on a side
 INK: RGB = (255, 40, 40)
 
@@ -116,19 +117,22 @@ class Classes(Results):
 
 
 def results(
-    predictor: Predictor, folder: Path, *, scales: Sequence[float], flip: bool, window: int | None, top: int
+    predictor: Predictor, folder: Path, *, scales: Sequence[float], flip: bool, window: int | None, top: int | None
 ) -> Results:
     """What writes the results of the predictor's task.
 
     Raises:
-        ValueError: scales or windows are asked for in classification, which sees one square of each picture.
+        ValueError: scales or windows are asked for in classification, which sees one square of each picture; or a
+            number of classes elsewhere.
     """
     if predictor.task != "classification":
+        if top is not None:
+            raise ValueError(f"--top is for classification; this model is one of {predictor.task}: leave it out")
         view = {"scales": scales, "flip": flip, "window": window}
         return (Masks if predictor.task == "segmentation" else Boundaries)(predictor, folder, view)
     if list(scales) != [1.0] or window is not None:
         raise ValueError("--scales and --window are for dense prediction; this model classifies: leave them out")
-    return Classes(predictor, folder, {"flip": flip}, top=top)
+    return Classes(predictor, folder, {"flip": flip}, top=TOP if top is None else top)
 
 
 def draw_boundaries(image: Image.Image, crest: UInt8[np.ndarray, "h w"]) -> Image.Image:

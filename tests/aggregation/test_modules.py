@@ -102,13 +102,15 @@ def test_bad_arguments_are_named():
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
-@pytest.mark.parametrize(
-    ("form", "said"), [("concat", "Sizes of tensors must match"), ("sum", "maps of one size, not")]
-)
-def test_maps_of_different_sizes_are_refused(form, said):
-    node = Node([4, 4], 8, form=form)
-    with pytest.raises((ValueError, RuntimeError), match=said):
-        node([torch.randn(1, 4, 6, 6), torch.randn(1, 4, 1, 1)])
+@pytest.mark.parametrize("form", ["concat", "sum"])
+def test_inputs_that_are_no_maps_alike_are_refused(form):
+    node = Node([4, 2], 8, form=form, norm=None)
+    with pytest.raises(ValueError, match=r"maps .* of one size, not of the shapes"):
+        node([torch.randn(1, 4, 6, 6), torch.randn(1, 2, 1, 1)])
+    with pytest.raises(ValueError, match=r"have \[4, 2\] channels in this order, not \[2, 4\]: swap them"):
+        node([torch.randn(1, 2, 6, 6), torch.randn(1, 4, 6, 6)])
+    with pytest.raises(ValueError, match=r"takes maps .* give another `node`"):
+        node([torch.randn(4, 6, 6), torch.randn(2, 6, 6)])
 
 
 @pytest.mark.parametrize("make", [Node, IterativeAggregation, SkipAggregation, IdentityNode, TokenNode])

@@ -90,8 +90,14 @@ def test_a_target_that_is_just_reached(report, runs, finish):
     assert report()[1][7:] == ["1 of 2", "50.00", "50.00", "2"]
 
 
+def test_runs_that_were_stopped_before(report, runs, finish):
+    finish(runs[1], [0.25])
+    finish(runs[3], [0.25, 0.5])
+    assert report()[1][7] == "2 of 2, epochs: 1, 2"
+
+
 def test_a_failed_run(report, runs, finish, tmp_path):
-    finish(runs[1], [0.5])
+    finish(runs[1], [0.5, 0.5])
     for run in (runs[0], runs[2], runs[3]):
         run.folder.mkdir(parents=True)
         run.failed.touch()

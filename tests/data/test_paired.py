@@ -49,6 +49,11 @@ def test_a_class_is_named_once(own_root: Path) -> None:
         FolderData(str(own_root), classes=["crack", "wall", "crack"])
 
 
+def test_no_class_is_void(own_root: Path) -> None:
+    with pytest.raises(ValueError, match="void is 1, the index of the class crack: expected one of no class, or 255"):
+        PairedFolders(own_root, classes=("wall", "crack"), void=1)
+
+
 def test_its_help_teaches_all_settings(capsys: pytest.CaptureFixture[str]) -> None:
     from dla.cli import main
 

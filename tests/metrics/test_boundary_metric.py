@@ -56,6 +56,15 @@ def test_what_is_no_probability_is_refused(spoil, message, nms):
         BoundaryMetric(thresholds=4, nms=nms).update(spoil(probabilities), truths)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("nms", ["hed", None])
+@pytest.mark.parametrize("shapes", [((1, 20, 30), (2, 20, 30)), ((20, 30), (20, 30))])
+def test_other_shapes_are_refused(shapes, nms):
+    edges, truth = (torch.zeros(shape) for shape in shapes)
+    with pytest.raises(ValueError, match=r"expected \(h, w\) and \(annotators, h, w\)"):
+        BoundaryMetric(thresholds=2, nms=nms).update([edges], [truth])
+
+
 def test_averages_that_exceed_1_by_rounding_are_not():
     BoundaryMetric(thresholds=2).update(torch.full((1, 12, 12), 1.000001), [torch.zeros(1, 12, 12, dtype=torch.bool)])
 

@@ -1,12 +1,15 @@
 """Folders against folders: what is written, how a stopped run goes on, and errors that name the file."""
 
 import csv
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
@@ -130,6 +133,16 @@ def test_changed_files_and_settings_are_measured_anew(benchmark, counted):
         evaluate_folders(*benchmark, protocol)
         assert counted == ["a", "b", "c"]
         assert results(benchmark.output)["settings"]["thresholds"] == protocol.thresholds
+
+
+def test_that_another_evaluation_is_replaced_is_said(benchmark):
+    console = Console(file=io.StringIO(), soft_wrap=True)
+    evaluate_folders(*benchmark, FEW, console=console)
+    evaluate_folders(*benchmark, FEW, console=console)
+    assert "replaces" not in console.file.getvalue()
+    evaluate_folders(*benchmark, replace(FEW, nms=PRESETS["rcf"], max_dist=0.04), console=console)
+    said = f"note: {benchmark.output} holds an evaluation with another max_dist and nms, which this one replaces"
+    assert said in console.file.getvalue()
 
 
 @pytest.mark.slow

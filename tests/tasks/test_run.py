@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from dla.checkpoint import read_checkpoint
@@ -247,6 +248,57 @@ def test_home_is_written_out_in_every_path_of_the_data(tmp_path, monkeypatch, ca
     options = [*data, "--data.class_file=~/names.txt", f"--trainer.default_root_dir={tmp_path}/run"]
     assert main(["fit", "--model=ClassificationTask", "--model.network=dla46_c", *options]) == 1
     assert f"{tmp_path}/names.txt" in capsys.readouterr().err
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, capsys):
+    options = [*RUN, f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=last"]
+    assert main(["fit", *options]) == 0
+    before = contents(tmp_path / "checkpoints")
+    with FileLock(tmp_path / ".lock"):
+        assert main(["fit", *options, "--trainer.max_epochs=2"]) == 1
+    assert f"another process is training in {tmp_path}: wait for it or stop it" in capsys.readouterr().err
+    assert contents(tmp_path / "checkpoints") == before
+    assert main(["fit", *options, "--trainer.max_epochs=2"]) == 0  # the first let go
+
+
+def test_a_structure_needs_a_backbone(tmp_path, capsys):
+    options = ["--model.structure=unet", f"--trainer.default_root_dir={tmp_path}"]
+    assert main(["fit", *RUN, *options]) == 1
+    assert "structure unet fuses the maps of a backbone: give one, or leave it out" in capsys.readouterr().err
+
+
+OWN = """
+import torch
+from timm.models import build_model_with_cfg, register_model
+from dla.tasks import ClassificationTask
+
+class Small(torch.nn.Module):
+    def __init__(self, num_classes=1000, in_chans=3):
+        super().__init__()
+        self.body, self.head = torch.nn.Conv2d(in_chans, 16, 3, 2), torch.nn.Linear(16, num_classes)
+
+    def forward(self, x):
+        return self.head(self.body(x).relu().mean((2, 3)))
+
+@register_model
+def small_of_mine(pretrained=False, **options):
+    return build_model_with_cfg(Small, "small_of_mine", pretrained, **options)
+
+class MyTask(ClassificationTask):
+    pass
+"""
+
+
+def test_a_network_of_ones_own(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine_of_test.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    options = [*TRAINER, "--data=DigitsData", "--data.size=16", "--trainer.limit_train_batches=2"]
+    task = ["--model=mine_of_test.MyTask", "--model.network=timm/small_of_mine"]
+    assert main(["fit", *task, *options, f"--trainer.default_root_dir={tmp_path}/run"]) == 0
+    assert "timm/small_of_mine, 0.0 M parameters" in capsys.readouterr().out
+    options += ["--model.grad_checkpointing=true", f"--trainer.default_root_dir={tmp_path}/other"]
+    assert main(["fit", *task, *options]) == 1
+    assert "timm/small_of_mine has no set_grad_checkpointing" in capsys.readouterr().err
 
 
 def test_the_way_to_go_on_can_be_pasted(run, tmp_path, capsys):

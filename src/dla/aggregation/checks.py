@@ -23,6 +23,26 @@ def expect_residual(in_channels: Sequence[int], out_channels: int) -> None:
         )
 
 
+def expect_maps(inputs: Sequence[Any], channels: Sequence[int]) -> None:
+    """Raise a ValueError unless the inputs of a node are as many maps of one size, in the order of `channels`.
+
+    Of other sizes they could be broadcast, and in another order they may fit the weights; of other sums they do not,
+    but where the network was pruned. While it is compiled or traced, sizes may be symbols, and nothing is looked at.
+    """
+    if len(inputs) != len(channels):
+        raise ValueError(f"expected {len(channels)} inputs, got {len(inputs)}")
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
+        return
+    shapes = [tuple(x.shape) for x in inputs if isinstance(x, Tensor)]
+    if any(len(shape) != 4 for shape in shapes):
+        raise ValueError(f"this node takes maps (b, c, h, w), not the shapes {shapes}: give another `node`")
+    if any((shape[0], *shape[2:]) != (shapes[0][0], *shapes[0][2:]) for shape in shapes):
+        raise ValueError(f"a node's inputs are maps (b, c, h, w) of one size, not of the shapes {shapes}")
+    found = [shape[1] for shape in shapes]
+    if found and found != list(channels) and sum(found) == sum(channels):
+        raise ValueError(f"a node's inputs have {list(channels)} channels in this order, not {found}: swap them")
+
+
 def keeping(blocks: Sequence[Block], *, first: bool = False) -> list[Block]:
     """`blocks` that raise a RuntimeError where one overwrites what nodes have yet to read.
 

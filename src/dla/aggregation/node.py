@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.aggregation.checks import expect_residual, expect_some
+from dla.aggregation.checks import expect_maps, expect_residual, expect_some
 
 Value = TypeVar("Value")
 """A map, or whatever else blocks and nodes pass on: the structures never look inside."""
@@ -68,20 +68,18 @@ class Node(nn.Module):
         self.activation = activation() if activation else nn.Identity()
 
     def forward(self, inputs: Sequence[Float[Tensor, "b _ h w"]]) -> Float[Tensor, "b c h w"]:
-        """Combine the inputs, finest or earliest first."""
+        """Combine the inputs, finest or earliest first.
+
+        Raises:
+            ValueError: they are not as many maps, of these channels and of one size.
+        """
         out = self.norm(self._mix(inputs))
         return self.activation(out + inputs[-1] if self.residual else out)
 
     def _mix(self, inputs: Sequence[Tensor]) -> Tensor:
+        expect_maps(inputs, self.in_channels)
         if self.form == "concat":
             return self.conv(torch.cat(list(inputs), dim=1))
-        if len(inputs) != len(self.in_channels):
-            raise ValueError(f"expected {len(self.in_channels)} inputs, got {len(inputs)}")
-        sizes = [(len(x), *x.shape[-2:]) for x in inputs]
-        # They could be broadcast. While a network is compiled or traced, sizes may be symbols.
-        fixed = not torch.compiler.is_compiling() and not torch.jit.is_tracing()  # type: ignore[attr-defined]
-        if fixed and any(size != sizes[0] for size in sizes):
-            raise ValueError(f"a node's inputs are as many maps of one size, not (b, h, w) of {sizes}")
         weights = self.conv.weight.split(self.in_channels, dim=1)
         parts = [F.conv2d(x, w, padding=self.conv.padding) for x, w in zip(inputs, weights, strict=True)]
         return sum(parts[1:], parts[0])

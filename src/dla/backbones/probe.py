@@ -61,7 +61,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 def layout(x: Any, size: tuple[int, int]) -> Layout | None:
     """The layout of what a module gave of an image of `size`; None where it is no map of it."""
-    if not isinstance(x, Tensor) or x.ndim != 4:
+    if not isinstance(x, Tensor) or x.ndim != 4 or len(x) != 1:  # of one image: others are no batch, but a volume
         return None
     strides = {(-(-size[0] // stride), -(-size[1] // stride)): stride for stride in range(size[0], 0, -1)}
     for channels_last, sides in ((False, tuple(x.shape[2:])), (True, tuple(x.shape[1:3]))):

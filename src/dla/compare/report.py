@@ -107,6 +107,9 @@ def _cells(study: Study, row: Outcome) -> list[str]:
 
 def _seeds(study: Study, row: Outcome) -> str:
     done = f"{len(row.curves)} of {len(study.seeds)}"
+    ends = [curve[-1].number for curve in row.curves.values()]
+    if min(ends) < study.epochs:  # a callback may stop a run
+        done += f", epochs: {', '.join(map(str, ends))}"
     return done + (f", failed: {', '.join(map(str, row.failed))}" if row.failed else "")
 
 

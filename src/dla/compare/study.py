@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Set
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,6 +90,7 @@ def _study(content: Any) -> Study:
             raise ValueError(
                 f"{part}.class_path is {content[part]['class_path']!r}; expected a class such as {CLASSES[part]}"
             )
+        _import(part, content[part]["class_path"])
     _shared_by_rows(content["model"]["init_args"])
     _measured(content["trainer"])
     sizes = {name: content[name] for name in ("image_size", "classes")}
@@ -123,6 +125,18 @@ def _known_keys(what: str, content: Any, required: Set[str], optional: Set[str] 
         raise ValueError(f"{what} has no {', '.join(sorted(map(str, unknown)))}; it has {known}")
 
 
+def _import(part: str, class_path: str) -> None:
+    """Import its module, as `dla fit` will: a module of one's own may register networks with timm, which rows name."""
+    module = class_path.rpartition(".")[0]
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise ValueError(
+            f"{part}.class_path is {class_path}, but {module} cannot be imported ({error}): correct it, or set "
+            "PYTHONPATH to the folder of a module of your own"
+        ) from error
+
+
 def _mapping(what: str, content: Any) -> None:
     if not isinstance(content, dict):
         raise ValueError(f"{what} is {content!r}; expected a mapping of arguments to values, as in a recipe")
@@ -141,6 +155,9 @@ def _measured(trainer: Any) -> None:
     _mapping("trainer", trainer)
     if trainer.get("limit_val_batches", 1) in (0, False):
         raise ValueError(f"no run would be measured: limit_val_batches is {trainer['limit_val_batches']}; leave it out")
+    for option in ("max_steps", "max_time"):
+        if trainer.get(option) not in (None, -1):
+            raise ValueError(f"trainer.{option} is {trainer[option]}, but a study's budget is max_epochs: leave it out")
     for option in ("logger", "enable_checkpointing"):
         if trainer.get(option) is False:
             raise ValueError(f"trainer.{option} is false, but a study reads what its runs log and keep: leave it out")
@@ -164,6 +181,11 @@ def _rows(rows: Any, shared: dict[str, Any]) -> tuple[Row, ...]:
         if not isinstance(row["network"], str):
             raise ValueError(f"row {name}: network is {row['network']!r}; expected a name such as dla34")
         check_options({**shared, **(row.get("options") or {})}, f"row {name}: options")
+    labels = [str(row.get("label", name)) for name, row in rows.items()]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ValueError(
+            f"two rows have the label {twice[0]!r}, by which the table tells them apart: give each its own"
+        )
     return tuple(
         Row(str(name), str(row.get("label", name)), row["network"], {**shared, **(row.get("options") or {})})
         for name, row in rows.items()

@@ -26,8 +26,8 @@ class PairedFolders:
     Raises:
         FileNotFoundError: A folder of the split, the annotation of an image or the image of one is missing, or there
             is none.
-        ValueError: Two images have one stem; on reading an item: a broken file, unequal sizes, or a label that is no
-            class.
+        ValueError: Two images have one stem, or a class has the index `void`; on reading an item: a broken file,
+            unequal sizes, or a label that is no class.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +42,10 @@ class PairedFolders:
         colors: Sequence[RGB] | None = None,
         void: int = IGNORE_INDEX,
     ) -> None:
+        if 0 <= void < len(classes):
+            raise ValueError(
+                f"void is {void}, the index of the class {classes[void]}: expected one of no class, or 255"
+            )
         self.classes, self.void = tuple(classes), void
         self.colors = tuple(colors) if colors else spread_colors(len(classes))
         images, annotations = Path(root) / split, Path(root) / f"{split}annot"

@@ -3,15 +3,24 @@
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from dla.data.sample import IGNORE_INDEX
+from dla.data.sample import IGNORE_INDEX, Sample, make_sample
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's, in RGB between 0 and 1
 STD = (0.229, 0.224, 0.225)
 FILL = (124, 116, 104)  # 255 times the mean: what lies outside an image: close to 0 once normalised
+
+
+class AsSample(nn.Module):
+    """Says which is the image and which the mask, since v2's transforms move but the first of two plain tensors."""
+
+    def forward(self, image: Tensor, mask: Tensor) -> Sample:
+        """The same two."""
+        return make_sample(image, mask)
 
 
 class RandomScale(v2.Transform):
@@ -69,7 +78,7 @@ def joint_transforms(
     """
     check_ranges(crop=crop, scale=scale, rotate=rotate, color=color)
     fill = {tv_tensors.Image: FILL, tv_tensors.Mask: IGNORE_INDEX}
-    steps: list[v2.Transform] = []
+    steps: list[nn.Module] = [AsSample()]
     if scale is not None:
         steps.append(RandomScale(scale))
     if rotate:

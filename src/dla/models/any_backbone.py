@@ -68,6 +68,10 @@ def aggregate(
         backbone = _named(backbone, pretrained, in_chans, norm_layer, backbone_options or {})
     elif not isinstance(backbone, nn.Module):
         raise TypeError(f"a backbone is a name or a module, not {type(backbone).__name__}")
+    elif isinstance(backbone, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise ValueError(
+            f"{type(backbone).__name__} shares a module out: give the one within, .module, and wrap the result"
+        )
     elif pretrained or backbone_options:
         raise ValueError("pretrained and backbone_options are for a backbone's name: a module is already made")
     else:

@@ -32,6 +32,19 @@ def fit(x: Float[Tensor, "b c _ _"], size: tuple[int, int]) -> Float[Tensor, "b 
     return x[..., : size[0], : size[1]]
 
 
+def enlarge(x: Float[Tensor, "b c h w"], kernel: Float[Tensor, "k k"], factor: int) -> Float[Tensor, "b c _ _"]:
+    """Interpolate each channel by a factor, in float32 at least: in half precision close scores would become equal."""
+    device = "cpu" if x.is_meta else x.device.type  # autocast knows no meta device
+    with torch.autocast(device, enabled=False):
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        weight = kernel.to(x).expand(x.shape[1], 1, -1, -1)
+        return F.conv_transpose2d(x, weight, stride=factor, padding=factor // 2, groups=x.shape[1])
+
+
+for whole in ("fit", "enlarge"):  # what they do depends on sizes and devices, which torch.fx does not know
+    torch.fx.wrap(whole)
+
+
 class LearnedUpsample(nn.Module):
     """A depthwise transposed convolution by `factor`, a power of two, that starts out bilinear; 1 only crops."""
 
@@ -72,11 +85,4 @@ class FixedUpsample(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(b, c, h, w) -> (b, c, *size)."""
-        channels, factor = x.shape[1], self.factor
-        if factor > 1:
-            device = "cpu" if x.is_meta else x.device.type  # autocast knows no meta device
-            with torch.autocast(device, enabled=False):  # in half precision, close scores would become equal
-                x = x.to(torch.promote_types(x.dtype, torch.float32))
-                weight = self.kernel.to(x).expand(channels, 1, -1, -1)
-                x = F.conv_transpose2d(x, weight, stride=factor, padding=factor // 2, groups=channels)
-        return fit(x, size)
+        return fit(enlarge(x, self.kernel, self.factor) if self.factor > 1 else x, size)

@@ -92,6 +92,8 @@ class Task(LightningModule):
         super().__init__()
         if batch_base is not None and batch_base < 1:
             raise ValueError(f"batch_base is {batch_base}; expected a number of images, or null to take lr as it is")
+        if structure != "ida" and not backbone:
+            raise ValueError(f"structure {structure} fuses the maps of a backbone: give one, or leave it out")
         for name, number in {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}.items():
             if number < 0:
                 raise ValueError(f"{name} is {number}; expected a number of at least 0")
@@ -108,7 +110,10 @@ class Task(LightningModule):
         self.origin = _named_weights(self.network, model, num_classes)
         if weights:
             self.origin = f"{weights}: {load_weights(model, weights, new_head=new_head)}"
-        model.set_grad_checkpointing(grad_checkpointing)
+        if hasattr(model, "set_grad_checkpointing"):
+            model.set_grad_checkpointing(grad_checkpointing)
+        elif grad_checkpointing:
+            raise ValueError(f"{self.network} has no set_grad_checkpointing: leave out grad_checkpointing")
         self.model = model.to(memory_format=torch.channels_last)
         self.last_loss: Tensor | None = None
         self.compiles = compile

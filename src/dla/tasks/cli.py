@@ -22,6 +22,7 @@ from dla.checkpoint import read_checkpoint
 from dla.commands import INTERRUPTED, ended
 from dla.names import parse
 from dla.tasks.errors import misused, said
+from dla.tasks.lock import FolderLock
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
 from dla.weights import completed_options
 
@@ -91,7 +92,7 @@ class CLI(LightningCLI):
         elif trainer.logger is None:
             kwargs["logger"] = loggers(root)
         if self.subcommand == "fit" and trainer.enable_checkpointing is not False:
-            self.trainer_defaults["callbacks"] = checkpoints(root, self.model.monitor)
+            self.trainer_defaults["callbacks"] = [FolderLock(), *checkpoints(root, self.model.monitor)]
             kwargs["plugins"] = _with_checkpoint_io(self.config_init[self.subcommand].trainer.plugins)
         if is_torchelastic_launched():
             kwargs |= _as_launched(trainer)

@@ -54,8 +54,9 @@ class Showcase(Callback):
             say(trainer, ", ".join(map(data.holds, data.sets)))
         say(
             trainer,
-            f"{parameters(pl_module) / 1e6:.1f} M parameters, {trainer.num_training_batches} batches an epoch, "
-            f"{pl_module.device}, precision {trainer.precision}; results in {trainer.default_root_dir}",
+            f"{pl_module.network}, {parameters(pl_module) / 1e6:.1f} M parameters, "
+            f"{trainer.num_training_batches} batches an epoch, {pl_module.device}, "
+            f"precision {trainer.precision}; results in {trainer.default_root_dir}",
         )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,5 +1,7 @@
 """From a boundary map and what annotators drew to four counts at each threshold."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
@@ -42,7 +44,7 @@ def count_matches(
         any annotator's pixel matched, and predicted pixels.
 
     Raises:
-        ValueError: the sizes differ, `edges` holds values outside [0, 1] or NaN, or `max_dist` is negative.
+        ValueError: the shapes do not fit, `edges` holds values outside [0, 1] or NaN, or `max_dist` is negative.
     """
     _check(edges, truths, max_dist)
     truths = truths != 0
@@ -59,12 +61,21 @@ def count_matches(
 
 
 def _check(edges: np.ndarray, truths: np.ndarray, max_dist: float) -> None:
+    expect_shapes(edges.shape, truths.shape)
     (h, w), (true_h, true_w) = edges.shape, truths.shape[1:]
     if (h, w) != (true_h, true_w):
         raise ValueError(f"the map is {w}x{h} but its ground truth {true_w}x{true_h}: predict at the image's size")
     check_range(edges)
     if not 0 <= max_dist < np.inf:
         raise ValueError(f"max_dist {max_dist}: expected a fraction of the image's diagonal, such as {MAX_DIST}")
+
+
+def expect_shapes(edges: Sequence[int], truths: Sequence[int]) -> None:
+    """Raise a ValueError unless they are those of a map (h, w) and of what its annotators drew (annotators, h, w)."""
+    if len(edges) != 2 or len(truths) != 3:
+        raise ValueError(
+            f"a map of shape {tuple(edges)} and its truth of {tuple(truths)}: expected (h, w) and (annotators, h, w)"
+        )
 
 
 def _thinned(edges: Float[np.ndarray, "h w"], thresholds: Float[np.ndarray, " k"]) -> Bool[np.ndarray, "k h w"]:

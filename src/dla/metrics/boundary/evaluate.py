@@ -70,7 +70,8 @@ def evaluate_folders(
         names: Of the images that count, without folder and suffix; None for all that have a truth.
         workers: How many processes share the images. With more than one, a script needs the usual
             `if __name__ == "__main__":`.
-        console: Where to show progress, and a note where the first map looks odd; None for nowhere.
+        console: Where to show progress, and notes where the first map looks odd, or where results of another protocol
+            are replaced; None for nowhere.
 
     Raises:
         FileNotFoundError: a folder, or the prediction for an image, is missing.
@@ -87,6 +88,8 @@ def evaluate_folders(
     tasks = pair(Path(predictions), Path(truths), Path(output), protocol, names)
     if console and (doubt := _doubt(next(iter(tasks.values())).prediction, protocol)):
         console.print(f"note: {doubt}", markup=False, highlight=False)
+    if console and (replaced := _measured_otherwise(Path(output), protocol)):
+        console.print(f"note: {replaced}", markup=False, highlight=False)
     make_folder(Path(output))
     (Path(output) / "images").mkdir(exist_ok=True)
     counts = dict(track(_count_all(tasks, workers), "matching", total=len(tasks), console=console, disable=not console))
@@ -137,6 +140,17 @@ def _doubt(prediction: Path, protocol: Protocol) -> str | None:
             "with --nms hed"
         )
     return None
+
+
+def _measured_otherwise(output: Path, protocol: Protocol) -> str | None:
+    """That a folder has results of another protocol, which are not to be compared with those to come."""
+    try:
+        before = json.loads((output / "results.json").read_text(encoding="utf-8"))["settings"]
+        other = [name for name, value in asdict(protocol).items() if before[name] != value]
+    except (OSError, ValueError, KeyError, TypeError):  # there are none, or none of ours
+        return None
+    named = " and ".join(other)
+    return f"{output} holds an evaluation with another {named}, which this one replaces" if other else None
 
 
 def _count_all(tasks: Mapping[str, Task], workers: int) -> Iterator[tuple[str, Int[np.ndarray, "k 4"]]]:

@@ -8,7 +8,7 @@ from jaxtyping import Real, Shaped
 from torch import Tensor
 from torchmetrics import Metric
 
-from dla.metrics.boundary.counts import MAX_DIST, count_matches, spread_thresholds
+from dla.metrics.boundary.counts import MAX_DIST, count_matches, expect_shapes, spread_thresholds
 from dla.metrics.boundary.scores import at_best_threshold, score_totals
 from dla.metrics.boundary.suppression import PRESETS, Suppression, suppress
 
@@ -61,11 +61,12 @@ class BoundaryMetric(Metric):
             truths: For each image the boundary pixels that each annotator marked, (annotators, h, w), True or not zero.
 
         Raises:
-            ValueError: the numbers of images or the sizes differ, or a map holds values outside [0, 1] or NaN; nothing
-                of the batch is counted then.
+            ValueError: the numbers of images or the sizes differ, shapes are others, or a map holds values outside
+                [0, 1] or NaN; nothing of the batch is counted then.
         """
         found = []
         for edges, truth in zip(probabilities, truths, strict=True):
+            expect_shapes(edges.shape, truth.shape)
             pixels = edges.detach().float().cpu().numpy()
             if self.nms is not None:
                 pixels = suppress(pixels, self.nms) / 255
