@@ -1,7 +1,11 @@
 """What a training step needs is counted as by hand, and is below the limits that the project promises."""
 
+import warnings
+
 import pytest
+import torch
 from torch import nn
+from torch.torch_version import TorchVersion
 
 import dla
 from dla.memory import training_memory
@@ -129,3 +133,12 @@ def test_what_is_frozen_needs_less():
 def test_bad_arguments_are_told(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(("options", "warned"), [({}, True), ({"memory_efficient": False}, False)])
+def test_before_torch_2_10_it_says_that_it_counts_too_much(monkeypatch, options, warned):
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.9.1"))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        training_memory(lambda: dla.create_model("dla46_c", width=0.25, **options), (32, 32), 2)
+    assert any("torch 2.9.1 counts too much" in str(warning.message) for warning in found) == warned

@@ -21,6 +21,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 import dla
 
+pytestmark = pytest.mark.slow
+
 BACKEND = "aot_eager_decomp_partition"  # decides what is kept as the usual one does, and generates no code
 OURS = {
     "classifier": ("dla34", {"width": 0.5}),
@@ -178,7 +180,6 @@ def test_a_tensor_that_is_changed_in_place(found, kind):
     assert found[kind] < 1e-12
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", OURS)
 def test_so_in_our_networks(found_of_ours, kind):
     assert same(found_of_ours[kind])

@@ -1,5 +1,6 @@
 """What training needs in memory beside parameters and gradients, counted and not computed."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -19,7 +20,8 @@ def training_memory(
 
     One is of activations after the forward pass, the other of activations and temporaries at the instant of the step at
     which all memory together is largest. PyTorch's MemTracker counts both over fake tensors, in float32, so that the
-    figure is the same on every machine; it takes seconds.
+    figure is the same on every machine; it takes seconds. Before torch 2.10 MemTracker misses that maps which were
+    computed again are freed: the figure of what recomputes is too high there, of which a warning tells.
 
     Args:
         make_model: makes the network, which takes images (b, 3, h, w) and gives one tensor.
@@ -43,6 +45,10 @@ def training_memory(
 
     with torch.device("meta"):  # where values that decide how a network is built are real, unlike in the fake mode
         model = _frozen_as_buffers(make_model().train())
+    if torch.__version__ < "2.10" and (recompute is not None or recomputes(model)):
+        warnings.warn(
+            f"torch {torch.__version__} counts too much where maps are computed again: use 2.10", stacklevel=2
+        )
     with FakeTensorMode(allow_non_fake_inputs=True):
         for module in model.modules():  # one by one, since what is shared would be met twice
             module.to_empty(device="cpu", recurse=False)

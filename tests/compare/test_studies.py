@@ -103,6 +103,7 @@ def test_figure_1_is_whole(name):
     assert len({row.network for row in study.rows}) == 1
 
 
+@pytest.mark.slow
 def test_the_study_on_the_page_of_compare(tmp_path):
     page = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)

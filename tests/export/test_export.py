@@ -123,7 +123,7 @@ def test_openvino_refuses_images_for_which_it_would_give_another_result(tmp_path
                 run(torch.randn(2, 3, small, 40))
 
 
-@pytest.mark.parametrize("format", ["onnx", "openvino"])
+@pytest.mark.parametrize("format", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_int8_of_a_segmentation_network(format, tmp_path, checkpoint, capsys):
     pictures(tmp_path / "data" / "val", 3)
     pictures(tmp_path / "data" / "valannot", 3, "png", high=3, shape=(40, 50))
@@ -138,7 +138,7 @@ def test_int8_of_a_segmentation_network(format, tmp_path, checkpoint, capsys):
     assert 1e-4 < difference([network("dla46_cida")(x).detach()], module_of(format).load(path, threads=1)(x)) < 0.5
 
 
-@pytest.mark.parametrize("format", ["onnx", "openvino"])
+@pytest.mark.parametrize("format", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_int8_takes_any_size(format, tmp_path, checkpoint):
     pictures(tmp_path / "photos", 3)
@@ -168,7 +168,7 @@ def test_int8_of_a_classifier_measures_top_1(tmp_path, capsys):
     assert said.startswith("top-1 accuracy of the network: 0.5000\ntop-1 accuracy of the file:    0.5000\n")
 
 
-@pytest.mark.parametrize("format", ["onnx", "openvino"])
+@pytest.mark.parametrize("format", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_int8_of_a_boundary_network_measures_ods(format, tmp_path, capsys):
     facts = {"num_classes": 2, "classes": ["background", "boundary"], "mean": [0.5] * 3, "std": [0.25] * 3}
     facts |= {"model": "dla46_cida", "task": "boundaries", "colors": [[0, 0, 0], [255, 0, 0]]}

@@ -38,8 +38,8 @@ SHORT = {
     "--data.batch_size": "8",
     "--data.val_batch_size": "8",
     "--trainer.max_epochs": "3",
-    "--trainer.limit_train_batches": "2",
-    "--trainer.limit_val_batches": "1",
+    "--trainer.limit_train_batches": "2",  # not 1, which may be read as 1.0, all of them
+    "--trainer.limit_val_batches": "2",
 }
 MODERN = (  # what recipes/classification/imagenet_dla60_modern.yaml is made of
     '--trainer.callbacks+={"class_path": "EMAWeightAveraging", "init_args": {"decay": 0.9}}',
@@ -255,7 +255,7 @@ def test_ten_crops_have_the_mean_of_their_probabilities(task):
 
 def test_a_backbone_with_a_structure_classifies(tmp_path):
     options = {"--model.backbone": "test_resnet", "--model.structure": "ida", "--model.options": "{out_channels: 16}"}
-    changes = {**SHORT, "--trainer.max_epochs": "1", "--trainer.limit_train_batches": "1", "--data.size": "32"}
+    changes = {**SHORT, "--trainer.max_epochs": "1", "--data.size": "32"}
     assert fit(tmp_path, **(changes | options)) == 0
     facts = last(tmp_path)["dla"]
     assert facts["model"] == "test_resnet+ida"
@@ -292,7 +292,7 @@ def test_recomputing_can_be_switched_off(task):
 
 def test_options_win_over_arguments_of_the_same_name(tmp_path):
     options = "{stem_stride: 1, width: 0.25, drop_path_rate: 0.5, memory_efficient: false}"
-    changes = {**SHORT, "--trainer.max_epochs": "1", "--trainer.limit_train_batches": "1"}
+    changes = {**SHORT, "--trainer.max_epochs": "1"}
     assert fit(tmp_path, **(changes | {"--model.options": options, "--model.drop_path_rate": "0.1"})) == 0
     facts = last(tmp_path)["dla"]
     assert facts["options"]["drop_path_rate"] == 0.5

@@ -22,6 +22,7 @@ TINY = [
     "--data.size=8",
     "--data.pad=1",
     "--data.batch_size=8",
+    "--data.val_batch_size=8",
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
     "--trainer.limit_train_batches=3",

@@ -89,6 +89,7 @@ def run(tmp_path_factory):
 def test_a_run_leaves_its_configuration_metrics_and_checkpoints(run):
     names = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file() and "tensorboard" not in str(p)}
     assert names == {
+        ".lock",
         "config.yaml",
         "examples.png",
         "metrics/version_0/metrics.csv",
@@ -143,12 +144,28 @@ def test_validate_and_test_measure_with_scales_flips_and_windows(run, capsys):
 @pytest.mark.parametrize(
     "extra",
     [
-        (),
-        ("--data.augment=sample", "--data.workers=1", "--data.rotate=10", "--data.scale=[0.5,2]", "--data.color=0.3"),
-        (f"--trainer.callbacks+={EMA}", "--model.drop_path_rate=0.3", "--trainer.accumulate_grad_batches=2"),
-        ("--trainer.precision=bf16-mixed", "--model.optimizer=adamw", "--model.grad_checkpointing=true"),
+        pytest.param((), id="plain"),
+        pytest.param(
+            (
+                "--data.augment=sample",
+                "--data.workers=1",
+                "--data.rotate=10",
+                "--data.scale=[0.5,2]",
+                "--data.color=0.3",
+            ),
+            id="workers",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            (f"--trainer.callbacks+={EMA}", "--model.drop_path_rate=0.3", "--trainer.accumulate_grad_batches=2"),
+            id="average",
+        ),
+        pytest.param(
+            ("--trainer.precision=bf16-mixed", "--model.optimizer=adamw", "--model.grad_checkpointing=true"),
+            id="bfloat16",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["plain", "workers", "average", "bfloat16"],
 )
 def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(tmp_path, extra):
     options = {"--trainer.max_epochs": "4", "--data.train_images": "8"}

@@ -80,6 +80,7 @@ def test_predicts_a_real_photograph(real_camvid, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {f"{photo.stem}.png", f"{photo.stem}_overlay.jpg"}
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_boundaries(real_data):
     predictor = load_predictor("dla46_cup.bsds500")
@@ -97,6 +98,7 @@ def test_small_images_come_with_their_stem():
     assert dla.create_model("dla46_c.cifar10", pretrained=True, num_classes=3).num_classes == 3
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_small_images(real_data):
     predictor = load_predictor("dla46_c.cifar10")
