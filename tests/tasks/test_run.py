@@ -250,7 +250,8 @@ def test_home_is_written_out_in_every_path_of_the_data(tmp_path, monkeypatch, ca
     assert f"{tmp_path}/names.txt" in capsys.readouterr().err
 
 
-def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, capsys):
+def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("dla.tasks.lock.PATIENCE", 0.1)
     options = [*RUN, f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=last"]
     assert main(["fit", *options]) == 0
     before = contents(tmp_path / "checkpoints")

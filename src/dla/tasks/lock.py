@@ -5,6 +5,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from lightning import Callback, LightningModule, Trainer
 
+PATIENCE = 10.0  # seconds; the workers of a process that was killed notice within five, and hold the folder as long
+
 
 class FolderLock(Callback):
     """Holds the run's folder from the start of `fit` to its end; the system lets go where a process is killed."""
@@ -24,7 +26,7 @@ class FolderLock(Callback):
         root.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(root / ".lock")
         try:
-            self.lock.acquire(timeout=0)
+            self.lock.acquire(timeout=PATIENCE)
         except Timeout:
             raise ValueError(
                 f"another process is training in {root}: wait for it or stop it, or choose another folder by "
