@@ -41,8 +41,9 @@ def enlarge(x: Float[Tensor, "b c h w"], kernel: Float[Tensor, "k k"], factor: i
         return F.conv_transpose2d(x, weight, stride=factor, padding=factor // 2, groups=x.shape[1])
 
 
-for whole in ("fit", "enlarge"):  # what they do depends on sizes and devices, which torch.fx does not know
-    torch.fx.wrap(whole)
+# As a whole each, since what they do depends on sizes and devices, which torch.fx does not know.
+torch.fx.wrap("fit")
+torch.fx.wrap("enlarge")
 
 
 class LearnedUpsample(nn.Module):
