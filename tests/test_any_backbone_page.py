@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from dla.models import DECODERS
 from dla.models.tried import CHECKS, FAMILIES, describe
 
@@ -38,6 +40,7 @@ def test_the_pictures_are_drawn_by_their_script(tmp_path):
         assert texts == kept
 
 
+@pytest.mark.slow
 def test_the_example_prints_what_it_says():
     source = EXAMPLE.read_text(encoding="utf-8")
     said = [line.removeprefix("# ") for line in source.rstrip().splitlines()[-3:]]

@@ -58,6 +58,7 @@ def measured(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_every_engine_and_every_way_to_train_is_a_row(measured):
     ours = [row for row in rows(measured) if row["model"] == "dla46_c"]
     found = [(row["work"], row["engine"], row["batch"], row["recompute"]) for row in ours]
@@ -65,6 +66,7 @@ def test_every_engine_and_every_way_to_train_is_a_row(measured):
     assert found == [*engines, ("training", "", "2", ""), ("training", "", "2", "64")]
 
 
+@pytest.mark.slow
 def test_figures_agree_with_the_rounds(measured):
     for row in filter(possible, rows(measured)):
         rounds = [float(number) for number in row["rounds_ms"].split()]
@@ -77,17 +79,20 @@ def test_figures_agree_with_the_rounds(measured):
         assert float(row["low"]) <= float(row["milliseconds"]) <= float(row["high"])
 
 
+@pytest.mark.slow
 def test_engines_are_compared_with_the_network(measured):
     differences = {row["engine"]: float(row["difference"]) for row in rows(measured)[:2]}
     assert differences["plain"] == 0
     assert 0 < differences["eager"] < 1e-4
 
 
+@pytest.mark.slow
 def test_recomputing_needs_less_memory(measured):
     kept, recomputing = (float(row["memory_mib"]) for row in rows(measured) if row["memory_mib"])
     assert recomputing < 0.7 * kept
 
 
+@pytest.mark.slow
 def test_the_table_says_on_what_and_how(measured):
     table = (measured / "table.md").read_text()
     for said in ("- command: `dla benchmark dla46_c", "- device: ", "- threads: 1 of ", "torch 2.", "GFLOP/s", "GB/s"):
@@ -132,6 +137,7 @@ def test_an_interrupt_while_drawing_says_what_is_there(tmp_path, monkeypatch, ca
     assert {path.name for path in tmp_path.iterdir()} == {"table.md", "results.csv"}
 
 
+@pytest.mark.slow
 def test_what_an_engine_cannot_do_is_a_row_that_says_why(measured):
     (tensorrt,) = [row for row in rows(measured) if row["error"] and row["model"] == "dla46_c"]
     assert tensorrt["engine"] == "tensorrt"
@@ -140,6 +146,7 @@ def test_what_an_engine_cannot_do_is_a_row_that_says_why(measured):
     assert "| dla46_c | tensorrt | 3 | not possible: DeployError" in (measured / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_network_that_takes_no_such_images_is_a_row_too(measured):
     found = [row for row in rows(measured) if row["model"].startswith("timm/")]
     assert [row["work"] for row in found] == ["inference", "training"]

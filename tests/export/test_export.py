@@ -138,7 +138,8 @@ def test_int8_of_a_segmentation_network(format, tmp_path, checkpoint, capsys):
     assert 1e-4 < difference([network("dla46_cida")(x).detach()], module_of(format).load(path, threads=1)(x)) < 0.5
 
 
-@pytest.mark.parametrize("format", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_int8_takes_any_size(format, tmp_path, checkpoint):
     pictures(tmp_path / "photos", 3)

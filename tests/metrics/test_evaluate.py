@@ -226,6 +226,7 @@ def test_files_that_are_no_results_are_named(tmp_path):
         read_results(tmp_path / "none.json")
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_people_agree_to_four_fifths(real_data):
     """One annotator's drawing as the prediction, against those of the others."""

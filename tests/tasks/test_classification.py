@@ -155,12 +155,19 @@ def test_validate_measures_and_draws(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     "extra",
     [
-        (),
-        ("--model.mixup=0.4", "--model.cutmix=1", "--model.label_smoothing=0.1", "--model.drop_path_rate=0.3"),
-        ("--trainer.precision=bf16-mixed", "--model.cutmix=0.5", "--data.workers=1", "--model.optimizer=sgd"),
-        (*MODERN, "--trainer.accumulate_grad_batches=2"),
+        pytest.param((), id="plain"),
+        pytest.param(
+            ("--model.mixup=0.4", "--model.cutmix=1", "--model.label_smoothing=0.1", "--model.drop_path_rate=0.3"),
+            id="mixed",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("--trainer.precision=bf16-mixed", "--model.cutmix=0.5", "--data.workers=1", "--model.optimizer=sgd"),
+            id="workers",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param((*MODERN, "--trainer.accumulate_grad_batches=2"), id="modern"),
     ],
-    ids=["plain", "mixed", "workers", "modern"],
 )
 @pytest.mark.filterwarnings("ignore:.*worker processes in total")  # on a machine with one core
 def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path, monkeypatch, extra):

@@ -116,6 +116,7 @@ def test_a_run_goes_on_and_is_measured_without_the_weights_that_it_began_with(tm
     assert main(["validate", f"--config={config}", "--ckpt_path=best"]) == 0
 
 
+@pytest.mark.slow
 def test_a_network_named_with_its_weights_is_built_without_them(tmp_path, monkeypatch):
     """The stem of the weights in the package is another one, which the checkpoint's network must have too."""
     start = ["--model.network=dla46_c.cifar10", "--model.options=null", "--data.size=32"]
@@ -126,6 +127,7 @@ def test_a_network_named_with_its_weights_is_built_without_them(tmp_path, monkey
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]["init_args"]["network"] == "dla46_c.cifar10"
 
 
+@pytest.mark.slow
 def test_a_backbone_named_with_its_weights_keeps_their_stem(tmp_path):
     within = "--model.options={backbone_options: {drop_path_rate: 0.1}}"
     assert fit(tmp_path, "--model.backbone=dla46_c.cifar10", within, "--data.size=32") == 0
@@ -168,6 +170,7 @@ def test_a_batch_can_be_overfitted(tmp_path):
     assert last(tmp_path)["global_step"] == 2
 
 
+@pytest.mark.slow
 def test_another_seed_draws_other_images(tmp_path):
     orders = {}
     for name, options in {

@@ -130,6 +130,7 @@ def test_any_backbone_by_name_trains_and_predicts(tmp_path):
     assert predictor.model(torch.zeros(1, 3, 33, 40)).shape == (1, len(predictor.classes), 33, 40)
 
 
+@pytest.mark.slow
 def test_validate_and_test_measure_with_scales_flips_and_windows(run, capsys):
     best = f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"
     options = ("--model.test_scales=[0.5,1]", "--model.test_flip=true", "--model.window=24")
@@ -159,6 +160,7 @@ def test_validate_and_test_measure_with_scales_flips_and_windows(run, capsys):
         pytest.param(
             (f"--trainer.callbacks+={EMA}", "--model.drop_path_rate=0.3", "--trainer.accumulate_grad_batches=2"),
             id="average",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             ("--trainer.precision=bf16-mixed", "--model.optimizer=adamw", "--model.grad_checkpointing=true"),

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,8 @@ SIZES = ((64, 64), (70, 97), (33, 47), (224, 224))
 
 def describe(name: str, structures: Sequence[str], out_channels: int, out_stride: int | None, size: int) -> str:
     """The maps of the backbone `name`, and what each structure makes of them and costs."""
+    if torch.__version__ < "2.10":  # where it cannot be imported for the first time on another device
+        import_module("torch._dynamo")
     lines: list[str] = []
     for structure in structures:
         with torch.device("meta"):  # counted, not computed
