@@ -11,7 +11,7 @@ from jaxtyping import install_import_hook
 # Not in what runs at every operation of training, or for every image that is drawn: it has no shapes to check, and
 # would take most of the tests' time. Nor in kernels, of which Triton reads the source.
 UNCHECKED = {"recompute", "kernels", "data"}
-DRAWN = {"labelled", "loading", "sampling"}
+DRAWN = {"loading", "sampling"}
 SOURCE = Path(__file__).parents[1] / "src" / "dla"
 NAMES = [f"dla.{path.stem}" for path in SOURCE.iterdir() if path.stem[0] != "_" and path.stem not in UNCHECKED]
 KERNELS = [f"dla.kernels.{path.stem}" for path in SOURCE.glob("kernels/[a-z]*.py") if not path.stem.endswith("_kernel")]

@@ -40,12 +40,8 @@ CUT = [
     "--data.batch_size=2",
     "--data.workers=0",
 ]
-LONG = {
-    "docs/benchmark.md",
-    "docs/boundaries.md",
-    "docs/deploy.md",
-    "docs/imagenet.md",
-}  # pages whose commands take more than ten seconds
+# Pages whose commands take more than ten seconds.
+LONG = {"docs/benchmark.md", "docs/boundaries.md", "docs/deploy.md", "docs/imagenet.md"}
 CROP = "--data.crop=32"  # not of digits and CIFAR, whose images are small as they are
 CUT_FIT = ["--trainer.limit_train_batches=2", "--trainer.check_val_every_n_epoch=1"]
 

@@ -20,7 +20,8 @@ from dla.inference import predict_probabilities
 from dla.weights import WeightsError
 
 MAX_CLASSES = 256  # what 8 bits can tell apart
-TASKS = ("segmentation", "boundaries", "classification")
+TASKS = {"segmentation": "segment", "boundaries": "boundaries", "classification": "classify"}
+"""What a network may be for, and the call of `Predictor` for it."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ class Predictor:
 
     def _expect(self, task: str) -> None:
         if self.task != task:
-            ways = {"segmentation": "segment", "boundaries": "boundaries", "classification": "classify"}
-            way = f": call .{ways[self.task]}" if self.task in ways else ""
+            way = f": call .{TASKS[self.task]}" if self.task in TASKS else ""
             raise ValueError(f"this network is one of {self.task}, and this call for {task}{way}")
 
     def view(self, image: Image.Image) -> Image.Image:
