@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timm
+import torch
 from hub_cache import add_to_cache
 from huggingface_hub import constants
 from PIL import Image
@@ -98,6 +99,14 @@ def hub(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def lite0(tmp_path_factory):
+    """The file of weights that some commands name."""
+    path = tmp_path_factory.mktemp("weights") / "lite0.pth"
+    torch.save(timm.create_model("tf_efficientnet_lite0").state_dict(), path)
+    return path
+
+
 @pytest.fixture
 def build(monkeypatch):
     """What `dla fit` builds of its arguments: the task, the data and the trainer."""
@@ -130,12 +139,13 @@ def test_header_without_a_line_is_seen():
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)
-def test_recipe_builds(recipe, build, data_root, hub, tmp_path, monkeypatch):
+def test_recipe_builds(recipe, build, data_root, hub, lite0, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     text = recipe.read_text(encoding="utf-8")
     command = header(text).get("command", f"dla fit --config {name(recipe)}")
+    command = command.replace(lite0.name, str(lite0))
     arguments = [*shlex.split(command)[2:], *ON_THIS_MACHINE, f"--trainer.default_root_dir={tmp_path / 'run'}"]
     if re.search(r"^ +root:", text, flags=re.MULTILINE):
         arguments.append(f"--data.root={data_root}")

@@ -34,8 +34,8 @@ class SetData(LightningDataModule, Generic[Set]):
 
     tasks: ClassVar[tuple[str, ...]]  # the kinds of task that its batches are for
     classes: tuple[str, ...]
-    mean: ClassVar[Triple]
-    std: ClassVar[Triple]
+    mean: Triple  # per channel, of images from 0 to 1: the set's own, until `normalize_as` says otherwise
+    std: Triple
     lengthens: ClassVar[str] = "repeat"  # the option by which an epoch has more images
     collate = staticmethod(collate)
 
@@ -76,6 +76,10 @@ class SetData(LightningDataModule, Generic[Set]):
     def num_classes(self) -> int:
         """The number of classes."""
         return len(self.classes)
+
+    def normalize_as(self, mean: Triple, std: Triple) -> None:
+        """Normalise batches from now on as weights expect that were trained on other images than these."""
+        self.mean, self.std = mean, std
 
     def setup(self, stage: str = "fit") -> None:
         """Read the splits that a stage needs, and no others: "fit" (train and val), "validate" or "test".

@@ -1,6 +1,6 @@
 """Lightning data modules for classification: digits, CIFAR, your own folders; elsewhere fine-grained sets, shards."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from dla.data.base import Triple
 from dla.data.cifar import cifar_classes, read_cifar
@@ -23,8 +23,8 @@ class DigitsData(SmallImagesData):
     """
 
     classes = CLASSES
-    mean: ClassVar[Triple] = (0.306, 0.306, 0.306)
-    std: ClassVar[Triple] = (0.319, 0.319, 0.319)
+    mean: Triple = (0.306, 0.306, 0.306)
+    std: Triple = (0.319, 0.319, 0.319)
 
     def __init__(
         self, *, size: int = 16, batch_size: int = 32, pad: int = 2, flip: bool = False, **settings: Any
@@ -47,8 +47,8 @@ class CIFARData(SmallImagesData):
         **settings: Those of `SmallImagesData`, but for size.
     """
 
-    mean: ClassVar[Triple] = (0.4914, 0.4822, 0.4465)
-    std: ClassVar[Triple] = (0.2470, 0.2435, 0.2616)
+    mean: Triple = (0.4914, 0.4822, 0.4465)
+    std: Triple = (0.2470, 0.2435, 0.2616)
 
     def __init__(self, root: str, *, count: Literal[10, 100] = 10, **settings: Any) -> None:
         super().__init__(size=32, **settings)

@@ -26,8 +26,8 @@ class ClassificationData(SetData[LabelledSet]):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
-    mean: ClassVar[Triple] = MEAN
-    std: ClassVar[Triple] = STD
+    mean: Triple = MEAN
+    std: Triple = STD
     shift: Shift | None = None
     crop: int
     resize: int

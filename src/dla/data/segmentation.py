@@ -38,8 +38,8 @@ class SegmentationData(SetData[PixelSet[Any]]):
 
     tasks: ClassVar[tuple[str, ...]] = ("segmentation",)
     colors: tuple[RGB, ...]
-    mean: ClassVar[Triple] = MEAN
-    std: ClassVar[Triple] = STD
+    mean: Triple = MEAN
+    std: Triple = STD
     turns: ClassVar[bool] = False  # training images that are higher than wide, where batches are augmented
 
     def __init__(

@@ -12,6 +12,7 @@ from dla.data.sampling import draw_seed, global_seed
 from dla.models import create_model
 from dla.names import parse
 from dla.tasks.facts import check_data, check_facts, check_precision, data_facts
+from dla.tasks.normalization import adopt, of_file, of_network, stated
 from dla.tasks.optimizers import Optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, rate_factor, settings
 from dla.tasks.showcase import say
@@ -31,7 +32,8 @@ class Task(LightningModule):
         options: Further options of the network, such as out_stride or out_channels, as `create_model` takes them; they
             win over arguments of the same name.
         num_classes: Given by the data.
-        weights: File of weights to start from: of the whole network, or of its classifier.
+        weights: File of weights to start from, or a name of the hub such as timm/dla34.in1k: of the whole network, or of
+            the classifier that it stands on.
         new_head: Do not take the head from these weights, because the classes are others.
         drop_path_rate: Stochastic depth of the last block.
         grad_checkpointing: Less memory for more time.
@@ -108,8 +110,11 @@ class Task(LightningModule):
             self.network, pretrained=bool(parse(self.network).tag), num_classes=num_classes, **chosen
         )
         self.origin = _named_weights(self.network, model, num_classes)
+        self.normalization = of_network(model) if self.origin else None
         if weights:
-            self.origin = f"{weights}: {load_weights(model, weights, new_head=new_head)}"
+            report = load_weights(model, weights, new_head=new_head)
+            self.origin = f"{weights}: {report}"
+            self.normalization = of_file(weights) or (of_network(model) if report.untouched else None)
         if hasattr(model, "set_grad_checkpointing"):
             model.set_grad_checkpointing(grad_checkpointing)
         elif grad_checkpointing:
@@ -157,6 +162,9 @@ class Task(LightningModule):
         """Say with which weights it starts, and what became of the learning rate, where it follows the batch."""
         if self.origin:
             say(self.trainer, self.origin)
+        if self.normalization:
+            mean, std = self.normalization
+            say(self.trainer, f"images are normalised as these weights expect, by the mean {mean} and std {std}")
         if self.batch_base is not None:
             images = images_a_step(self.trainer)
             rates = f"{self.lr:.4g} for {self.batch_base}, so {self.full_rate():.4g} at full height"
@@ -239,20 +247,26 @@ class Task(LightningModule):
         }
 
     def setup(self, stage: str) -> None:
-        """Refuse data that is for another task.
+        """Refuse data that is for another task; have images normalised as the weights expect that training starts from.
 
         Raises:
             ValueError: it names both.
         """
-        check_data(self.trainer.datamodule, type(self), self.kind)  # type: ignore[attr-defined]
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        check_data(data, type(self), self.kind)
+        adopt(data, self.normalization)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another task or network, or of other classes than the data has, or in another order.
 
+        Images are normalised as it says from now on.
+
         Raises:
             ValueError: it names what differs.
         """
-        check_facts(checkpoint.get("dla", {}), self.facts())
+        there = checkpoint.get("dla", {})
+        adopt(self.trainer.datamodule, stated(there))  # type: ignore[attr-defined]
+        check_facts(there, self.facts())
 
     def data_facts(self) -> dict[str, Any]:
         """What the data module says, see `dla.tasks.facts.data_facts`."""

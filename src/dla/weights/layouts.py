@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import nn
 
 from dla.weights import centernet, mmdet3d, official, timm, vis4d
+from dla.weights.backbone import Within, timm_classifier
 from dla.weights.heads import PREFIXES
 
 AROUND = ("decoder.", *PREFIXES)  # what a network with a decoder holds around its backbone
@@ -36,7 +37,8 @@ def find_layout(model: nn.Module, keys: Collection[str]) -> Layout:
     """Recognise the layout of weights by their keys, and relate it to `model`."""
     name, authors = _authors_names(keys)
     if not authors:
-        return _ours(model, keys)
+        within = timm_classifier(model, keys)
+        return _backbone(within, keys) if within else _ours(model, keys)
     if not any(key.startswith("base.") for key in authors.values()):
         return _trunk(model, name, authors)
     return (_network if hasattr(model, "decoder") else _trunk_of_network)(model, name, authors)
@@ -86,6 +88,12 @@ def _trunk(model: nn.Module, name: str, authors: dict[str, str]) -> Layout:
     unused = [key for key, theirs in authors.items() if theirs in unread]
     head = [key for key, theirs in authors.items() if theirs.startswith("fc.")]
     return Layout(name, part, authors, _placed(authors, ours), unused, head)
+
+
+def _backbone(within: Within, keys: Collection[str]) -> Layout:
+    unused = [key for key in keys if key in within.lost]
+    placed = {key: within.prefix + key for key in keys if key not in within.lost}
+    return Layout("timm", within.prefix, {}, placed, unused, [])
 
 
 def _ours(model: nn.Module, keys: Collection[str]) -> Layout:

@@ -32,7 +32,7 @@ def load_weights(
     Known are the layouts of this library, of timm, of the authors' classifiers and segmentation networks, of CenterNet
     and FairMOT (DLA-34), of vis4d (classifiers) and of mmdetection3d (DLA-34 and its decoder). A classifier's weights
     also fit the backbone of a dense predictor and a list of feature maps, and those of a network with a decoder fit
-    the classifier that it stands on, and its maps.
+    the classifier that it stands on, and its maps. Those of any timm classifier fit a network that fuses its maps.
 
     Args:
         model: of `create_model`; also compiled, averaged, or in a wrapper of data-parallel training.

@@ -1,0 +1,81 @@
+"""The weights of a timm classifier in a network that fuses its maps: all that it reads, and nothing unnoticed."""
+
+import pytest
+import timm
+import torch
+from hub_cache import add_to_cache
+from huggingface_hub import constants
+from test_parity import randomise
+
+import dla
+from dla.weights import WeightsError
+
+NAMES = ["test_efficientnet", "test_resnet", "test_convnext", "test_vit", "regnety_002"]
+
+
+def classifier(name: str) -> torch.nn.Module:
+    torch.manual_seed(1)
+    options = {"dynamic_img_size": True} if "vit" in name else {}
+    return randomise(timm.create_model(name, num_classes=7, **options)).eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("options", [{}, {"head": "classifier"}])
+def test_the_maps_are_those_of_the_classifier(name, options):
+    theirs = classifier(name)
+    model = dla.create_model(f"{name}+ida", num_classes=3, **options).eval()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    report = dla.load_weights(model, {f"module.{key}": value for key, value in theirs.state_dict().items()})
+    x = torch.randn(1, 3, 160, 160)
+    plain = "vit" in name
+    found = dict(model.named_modules())["backbone.backbone" if plain else "backbone"](x)
+    strides = [level["reduction"] for level in theirs.feature_info]
+    last = [i for i, stride in enumerate(strides) if stride > 1 and stride not in strides[i + 1 :]]
+    expected = theirs.forward_intermediates(x, indices=last, norm=plain, intermediates_only=True)
+    for own, other in zip(found, expected, strict=True):
+        assert (own - other).abs().max() <= 1e-5 * other.abs().max()
+    assert report.layout == "timm"
+    assert {*report.mapped.values(), *report.ignored} == theirs.state_dict().keys()
+    assert all(torch.equal(before[key], model.state_dict()[key]) for key in report.untouched)
+    assert set(report.untouched) >= {key for key in before if key.startswith(("decoder.", "head."))}
+
+
+@pytest.mark.parametrize("kind", ["file", "hub"])
+def test_files_and_the_hub(kind, tmp_path, monkeypatch):
+    theirs = classifier("test_resnet")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    add_to_cache(tmp_path / "models--timm--test_resnet.r160_in1k", theirs)
+    torch.save({"state_dict": theirs.state_dict()}, tmp_path / "own.pth")
+    model = dla.create_model("test_resnet+fpn", num_classes=3)
+    dla.load_weights(model, "timm/test_resnet.r160_in1k" if kind == "hub" else tmp_path / "own.pth")
+    assert torch.equal(model.backbone.body.model.layer1[0].conv1.weight, theirs.layer1[0].conv1.weight)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state | {"gate.weight": torch.ones(1)}, "1 unknown: gate.weight"),
+        (
+            lambda state: {k: v for k, v in state.items() if k != "layer2.0.conv1.weight"},
+            "1 missing: backbone.body.mod",
+        ),
+        (
+            lambda state: state | {"bn1.weight": torch.ones(3)},
+            r"kind: backbone.body.model.bn1.weight \(3,\) instead of",
+        ),
+        (lambda _: timm.create_model("resnet10t").state_dict(), "6 missing: .*of another shape or kind"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message):
+    model = dla.create_model("test_resnet+ida", num_classes=3)
+    with pytest.raises(WeightsError, match=message):
+        dla.load_weights(model, change(timm.create_model("test_resnet").state_dict()))
+
+
+def test_the_whole_network_is_still_loaded_as_a_whole():
+    one, other = (dla.create_model("test_resnet+ida", num_classes=3) for _ in range(2))
+    report = dla.load_weights(other, one.state_dict())
+    assert not report.untouched
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
