@@ -32,8 +32,8 @@ class Task(LightningModule):
         options: Further options of the network, such as out_stride or out_channels, as `create_model` takes them; they
             win over arguments of the same name.
         num_classes: Given by the data.
-        weights: File of weights to start from, or a name of the hub such as timm/dla34.in1k: of the whole network, or of
-            the classifier that it stands on.
+        weights: File of weights to start from, or a name of the hub such as timm/dla34.in1k: of the whole network, or
+            of the classifier that it stands on.
         new_head: Do not take the head from these weights, because the classes are others.
         drop_path_rate: Stochastic depth of the last block.
         grad_checkpointing: Less memory for more time.
