@@ -45,6 +45,23 @@ def test_unknown_rows_and_seeds(content, write, tmp_path, capsys, arguments, mes
     assert capsys.readouterr().err == f"dla compare: error: {message}\n"
 
 
+def test_a_study_of_dense_networks(content, write, tmp_path):
+    content["model"] = {"class_path": "dla.tasks.SegmentationTask", "init_args": {"options": {"out_channels": 8}}}
+    content["data"] = {"class_path": "dla.data.ScenesData", "init_args": {"size": 32, "train_images": 8}}
+    content["data"]["init_args"] |= {"val_images": 2, "batch_size": 4, "workers": 0}
+    content |= {"image_size": 32, "classes": 6, "seeds": [0], "target": 1}
+    content["rows"] = {"ida": {"network": "test_resnet+ida"}, "fcn": {"network": "test_resnet+fcn"}}
+    content["trainer"] = {"max_epochs": 1, "accelerator": "cpu"}
+    del content["match"]
+    out = tmp_path / "out"
+    assert main([str(write(content)), "--output", str(out), "--rows", "ida"]) == 0
+    assert "not run" in table(out)["fcn"]
+    (epoch,) = read_epochs(plan(read_study(write(content)), out)[0])
+    assert f"| {epoch.score:.2f} | {epoch.score:.2f} |" in table(out)["ida"]
+    assert "- mean IoU: in percent, of the val split of ScenesData" in (out / "table.md").read_text()
+    assert (out / "curves.csv").read_text().startswith("row,seed,epoch,train_loss,val_miou,")
+
+
 def test_no_study(tmp_path, capsys):
     assert main([str(tmp_path / "none.yaml"), "--output", str(tmp_path / "out")]) == 2
     assert "no study" in capsys.readouterr().err
@@ -127,7 +144,7 @@ def test_a_stopped_study_goes_on_to_the_same_end(content, write, tmp_path):
 
     assert main([str(path), "--output", str(tmp_path / "out")]) == 0
     assert main([str(path), "--output", str(tmp_path / "whole")]) == 0
-    learnt = [[(e.number, e.loss, e.accuracy) for e in read_epochs(one)][-1] for one in (run, whole)]
+    learnt = [[(e.number, e.loss, e.score) for e in read_epochs(one)][-1] for one in (run, whole)]
     assert learnt[0] == learnt[1]
     assert (run.folder / "metrics" / "version_1").exists()  # it was really stopped
 

@@ -109,3 +109,16 @@ def test_a_row_that_cannot_be_compared_is_named(content, write, row, message):
     study = read_study(write(content))
     with pytest.raises(ValueError, match=message):
         costs(study.rows[0], study)
+
+
+def test_a_dense_study_asks_for_logits_of_every_pixel(content, write):
+    del content["match"]
+    content["model"] = {"class_path": "dla.tasks.SegmentationTask", "init_args": {}}
+    content["rows"] = {
+        "fused": {"network": "test_resnet+ida"},
+        "whole": {"network": "dla34", "options": {"width": 0.1}},
+    }
+    study = read_study(write(content))
+    assert costs(study.rows[0], study).parameters > 0
+    with pytest.raises(ValueError, match=r"gives \(2, 10\) .* \(2, 10, 16, 16\) .* a dense predictor such as dla34up"):
+        costs(study.rows[1], study)

@@ -154,29 +154,31 @@ def test_a_run_whose_epochs_are_measured_now_and_then(report, runs, finish, log)
     assert deep[5:] == ["100", "24", "1 of 2", "50.00", "50.00", "2"]
 
 
-def test_picture(runs, finish, tmp_path):
+def test_picture(runs, study, finish, tmp_path):
     orange, band = (255, 127, 14), (255, 235, 219)  # the second colour, and 15 % of it on white
     finish(runs[1], [0.25, 0.5])
-    one = colours(runs, tmp_path / "picture.png")
+    one = colours(runs, study, tmp_path / "picture.png")
     finish(runs[3], [0.5, 0.75])
-    two = colours(runs, tmp_path / "picture.png")
+    two = colours(runs, study, tmp_path / "picture.png")
     assert one[orange] > 100
     assert two[band] > 10000 > 100 * one.get(band, 0)
 
 
-def test_picture_of_nothing(runs, tmp_path):
-    assert (255, 127, 14) not in colours(runs, tmp_path / "picture.png")
+def test_picture_of_nothing(runs, study, tmp_path):
+    assert (255, 127, 14) not in colours(runs, study, tmp_path / "picture.png")
 
 
 def test_names_are_no_formulas(content, write, finish, tmp_path):
     content["rows"]["dla"]["label"] = "cost $a^$"
-    runs = plan(read_study(write(content)), tmp_path)
+    content["title"] = r"$\foo$ and $"
+    study = read_study(write(content))
+    runs = plan(study, tmp_path)
     finish(runs[1], [0.25])
-    colours(runs, tmp_path / "picture.png", title=r"$\foo$ and $")
+    colours(runs, study, tmp_path / "picture.png")
 
 
-def colours(runs, path, title="Two structures"):
+def colours(runs, study, path):
     """How many pixels have each colour."""
-    draw(path, outcomes(runs, COUNTED), title)
+    draw(path, outcomes(runs, COUNTED), study)
     with Image.open(path) as picture:
         return {colour: count for count, colour in picture.convert("RGB").getcolors(maxcolors=1 << 20)}

@@ -54,7 +54,7 @@ def test_epochs_over_several_starts(make, log):
     log(run.folder, 2, [(1, {"val/accuracy": 0.5})])
     log(run.folder, 10, [(1, {"val/accuracy": 0.75, "train/loss": 1.5}), (2, {"train/loss": 1.0})])
     epochs = read_epochs(run)
-    assert [(e.number, e.accuracy, e.loss) for e in epochs] == [(1, 25, None), (2, 75, 1.5), (3, None, 1.0)]
+    assert [(e.number, e.score, e.loss) for e in epochs] == [(1, 25, None), (2, 75, 1.5), (3, None, 1.0)]
 
 
 def test_a_line_that_was_cut_off_is_left_out(make, log):
@@ -62,7 +62,7 @@ def test_a_line_that_was_cut_off_is_left_out(make, log):
     log(run.folder, 0, [(0, {"val/accuracy": 0.25, "train/loss": 1.5})])
     with (run.folder / "metrics" / "version_0" / "metrics.csv").open("a") as file:
         file.write("1,4")
-    assert [(e.number, e.accuracy) for e in read_epochs(run)] == [(1, 25)]
+    assert [(e.number, e.score) for e in read_epochs(run)] == [(1, 25)]
 
 
 def test_states(make, finish):

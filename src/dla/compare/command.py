@@ -22,7 +22,7 @@ EXAMPLES = """
 what is written, anew after every finished run:
   DIR/table.md     what each row costs and reached, with command, budget and machine; "not run" where it is not
   DIR/results.csv  the same as plain numbers; DIR/curves.csv every epoch of every run
-  DIR/picture.png  accuracy over parameters, MACs, memory and speed, and the learning curves
+  DIR/picture.png  the measure over parameters, MACs, memory and speed, and the learning curves
   DIR/runs/        a folder for each row and seed, as dla fit leaves it, its configuration and log beside it
 
 examples:
@@ -88,7 +88,7 @@ def _train(
 def _write(study: Study, counted: dict[str, Costs], runs: list[Run], output: Path, command: str) -> None:
     rows = outcomes(runs, counted)
     write_report(output, study, rows, runs, command)
-    draw(output / "picture.png", rows, study.title)
+    draw(output / "picture.png", rows, study)
 
 
 def _chosen(study: Study, runs: list[Run], rows: list[str] | None, seeds: list[str] | None) -> list[Run]:

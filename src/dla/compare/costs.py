@@ -36,7 +36,8 @@ def costs(row: Row, study: Study) -> Costs:
     """Count what the row's network costs at the study's image size; memory takes seconds.
 
     Raises:
-        ValueError: the network cannot be built, does not take the study's images, or does not classify them.
+        ValueError: the network cannot be built, does not take the study's images, or does not give what the task
+            of the study asks for.
     """
     size = (study.image_size, study.image_size)
     with torch.device("meta"):  # counted, not computed
@@ -48,7 +49,9 @@ def costs(row: Row, study: Study) -> Costs:
 
 
 def _expect_logits(row: Row, model: nn.Module, study: Study) -> None:
-    images, expected = torch.zeros(2, 3, study.image_size, study.image_size), (2, study.classes)
+    size = (study.image_size, study.image_size)
+    images, dense = torch.zeros(2, 3, *size), study.measure.dense
+    expected = (2, study.classes, *size) if dense else (2, study.classes)
     try:
         with torch.no_grad():
             out = model.train()(images)
@@ -57,12 +60,12 @@ def _expect_logits(row: Row, model: nn.Module, study: Study) -> None:
         raise ValueError(f"row {row.name}: {row.network} fails on images {tuple(images.shape)}: {reason}") from error
     what = tuple(out.shape) if isinstance(out, Tensor) else f"a {type(out).__name__}"
     if what != expected:
-        remedy = (
-            "give it options: {head: classifier}" if parse(row.network).structure else "name a classifier such as dla34"
-        )
+        head = "classifier" if parse(row.network).structure and not dense else ""
+        other = "dense predictor such as dla34up or NAME+ida" if dense else "classifier such as dla34"
+        remedy = f"give it options: {{head: {head}}}" if head else f"name a {other}"
         raise ValueError(
             f"row {row.name}: {row.network} gives {what} of two images in training where logits {expected} were "
-            f"expected, since studies compare classifiers: {remedy}, without features_only"
+            f"expected by the study's task: {remedy}, without features_only"
         )
 
 

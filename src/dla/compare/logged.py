@@ -13,24 +13,16 @@ class Epoch(NamedTuple):
     Attributes:
         number: From 1.
         loss: Of training, averaged.
-        accuracy: Of the validation split, in percent.
+        score: What the study measures on the validation split, in percent.
         images_per_second: In training.
         seconds: Of training and validation.
     """
 
     number: int
     loss: float | None
-    accuracy: float | None
+    score: float | None
     images_per_second: float | None
     seconds: float | None
-
-
-COLUMNS = {  # of Lightning's CSV, in the order of Epoch
-    "train/loss": 1.0,
-    "val/accuracy": 100.0,
-    "time/images_per_second": 1.0,
-    "time/seconds": 1.0,
-}
 
 
 def read_epochs(run: Run) -> list[Epoch]:
@@ -43,8 +35,9 @@ def read_epochs(run: Run) -> list[Epoch]:
                 if None in line.values():  # cut off in the middle when the machine went down
                     continue
                 logged.setdefault(int(line["epoch"]), {}).update({key: value for key, value in line.items() if value})
+    columns = {"train/loss": 1.0, run.logged: 100.0, "time/images_per_second": 1.0, "time/seconds": 1.0}
     return [
-        Epoch(epoch + 1, *(scale * float(values[key]) if key in values else None for key, scale in COLUMNS.items()))
+        Epoch(epoch + 1, *(scale * float(values[key]) if key in values else None for key, scale in columns.items()))
         for epoch, values in sorted(logged.items())
     ]
 

@@ -34,17 +34,17 @@ class Outcome(NamedTuple):
     failed: tuple[int, ...]
 
     def best(self) -> Spread:
-        """The highest accuracy of each run, in percent."""
-        return self._spread(lambda accuracies: max(accuracies))
+        """The highest score of each run, in percent."""
+        return self._spread(max)
 
     def last(self) -> Spread:
-        """The accuracy at each run's end, in percent."""
-        return self._spread(lambda accuracies: accuracies[-1])
+        """The score at each run's end, in percent."""
+        return self._spread(lambda scores: scores[-1])
 
     def reached(self, target: float) -> list[int | None]:
-        """The first epoch at which each run had that accuracy, None where it never had."""
+        """The first epoch at which each run had that score, None where it never had."""
         return [
-            next((e.number for e in curve if e.accuracy is not None and round(e.accuracy, 4) >= target), None)
+            next((e.number for e in curve if e.score is not None and round(e.score, 4) >= target), None)
             for curve in self.curves.values()  # rounded, since in float32 a logged 90 % is a little less
         ]
 
@@ -59,7 +59,7 @@ class Outcome(NamedTuple):
         return statistics.mean(sum(epoch.seconds or 0 for epoch in curve) for curve in self.curves.values())
 
     def _spread(self, choose: Callable[[list[float]], float]) -> Spread:
-        values = [choose([e.accuracy for e in curve if e.accuracy is not None]) for curve in self.curves.values()]
+        values = [choose([e.score for e in curve if e.score is not None]) for curve in self.curves.values()]
         return Spread(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 

@@ -1,4 +1,4 @@
-"""The picture of a study: accuracy against what it costs, and the learning curves."""
+"""The picture of a study: what rows reach against what they cost, and the learning curves."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dla.compare.outcome import Outcome
+from dla.compare.study import Study
 from dla.figures import drawing
 
 COSTS: dict[str, Callable[[Outcome], float]] = {
@@ -16,8 +17,8 @@ COSTS: dict[str, Callable[[Outcome], float]] = {
 }
 
 
-def draw(path: Path, rows: Sequence[Outcome], title: str) -> None:
-    """Draw the finished rows, each in a colour that it keeps: best accuracy over each cost, and accuracy over epochs.
+def draw(path: Path, rows: Sequence[Outcome], study: Study) -> None:
+    """Draw the finished rows, each in a colour that it keeps: best score over each cost, and scores over epochs.
 
     Bars are standard deviations over seeds.
 
@@ -30,16 +31,16 @@ def draw(path: Path, rows: Sequence[Outcome], title: str) -> None:
     palette = colormaps["tab10" if len(rows) <= 10 else "tab20"]
     coloured = [(row, palette(i % palette.N)) for i, row in enumerate(rows) if row.curves]
     with drawing(path, size=(15, 9), dpi=110) as figure:
-        figure.suptitle(title)
+        figure.suptitle(study.title)
         panels = figure.subplot_mosaic([[*"abx"], [*"cdx"]], width_ratios=(1, 1, 1.6))
         for panel, (name, cost) in zip("abcd", COSTS.items(), strict=True):
             for row, colour in coloured:
                 _point(panels[panel], row, cost(row), colour)
-            panels[panel].set(xlabel=name, ylabel="best val accuracy (%)")
+            panels[panel].set(xlabel=name, ylabel=f"best val {study.measure.headline} (%)")
             panels[panel].xaxis.set_major_locator(MaxNLocator(5))
         for row, colour in coloured:
             _curve(panels["x"], row, colour)
-        panels["x"].set(xlabel="epoch", ylabel="val accuracy (%)")
+        panels["x"].set(xlabel="epoch", ylabel=f"val {study.measure.headline} (%)")
         panels["x"].xaxis.set_major_locator(MaxNLocator(integer=True))
         if coloured:
             panels["x"].legend(loc="lower right")
@@ -53,7 +54,7 @@ def _point(axes: Any, row: Outcome, cost: float, colour: Any) -> None:
 
 def _curve(axes: Any, row: Outcome, colour: Any) -> None:
     """The mean of a row over its seeds, and a band from its lowest to its highest run."""
-    runs = [{e.number: e.accuracy for e in curve if e.accuracy is not None} for curve in row.curves.values()]
+    runs = [{e.number: e.score for e in curve if e.score is not None} for curve in row.curves.values()]
     epochs = sorted(set.intersection(*(set(run) for run in runs)))
     values = [[run[epoch] for run in runs] for epoch in epochs]
     axes.plot(epochs, [statistics.mean(v) for v in values], color=colour, label=row.row.label, marker=".")

@@ -38,7 +38,7 @@ def write_report(folder: Path, study: Study, rows: Sequence[Outcome], runs: Sequ
     with atomic_write(folder / "table.md") as temporary:
         temporary.write_text("\n".join([*head, *table(study, rows), ""]), encoding="utf-8")
     write_csv(folder / "results.csv", _results(study, rows))
-    write_csv(folder / "curves.csv", _curves(rows))
+    write_csv(folder / "curves.csv", _curves(study, rows))
 
 
 def heading(study: Study, finished: Sequence[Run], command: str) -> list[str]:
@@ -49,7 +49,7 @@ def heading(study: Study, finished: Sequence[Run], command: str) -> list[str]:
     lines = [
         f"- command: `{command}`",
         f"- budget of every row: {epochs}; {_settings(study)}",
-        f"- accuracy: in percent, of the val split of {study.data['class_path'].rpartition('.')[2]}"
+        f"- {study.measure.headline}: in percent, of the val split of {study.data['class_path'].rpartition('.')[2]}"
         + (f", {_said(machines, 'val_images')} images" if machines else "")
         + ", by which the best epoch is chosen too; mean ± standard deviation over seeds",
         f"- MACs and memory: of one image of {study.image_size}x{study.image_size}; memory is what a training step "
@@ -134,8 +134,9 @@ def _numbers(spread: tuple[float, float | None]) -> list[str]:
     return ["" if value is None else f"{value:.3f}" for value in spread]
 
 
-def _curves(rows: Sequence[Outcome]) -> list[list[Any]]:
-    lines: list[list[Any]] = [["row", "seed", "epoch", "train_loss", "val_accuracy", "images_per_second", "seconds"]]
+def _curves(study: Study, rows: Sequence[Outcome]) -> list[list[Any]]:
+    score = study.measure.logged.replace("/", "_")
+    lines: list[list[Any]] = [["row", "seed", "epoch", "train_loss", score, "images_per_second", "seconds"]]
     for row in rows:
         for seed, curve in row.curves.items():
             lines += [[row.row.name, seed, *("" if value is None else value for value in epoch)] for epoch in curve]

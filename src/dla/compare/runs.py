@@ -18,12 +18,14 @@ class Run(NamedTuple):
 
     Attributes:
         folder: Of the run; `config_file` and `log` lie beside it.
+        logged: What it logs of the val split, such as "val/accuracy".
     """
 
     row: Row
     seed: int
     folder: Path
     config: dict[str, Any]
+    logged: str
 
     @property
     def name(self) -> str:
@@ -81,7 +83,7 @@ def plan(study: Study, output: Path, data_root: str | None = None) -> list[Run]:
     if data_root is not None and "root" not in study.data["init_args"]:
         raise ValueError(f"{study.data['class_path']} has no root in this study: leave out --data.root")
     return [
-        Run(row, seed, folder, _config(study, row, seed, folder, data_root))
+        Run(row, seed, folder, _config(study, row, seed, folder, data_root), study.measure.logged)
         for seed in study.seeds
         for row in study.rows
         for folder in [output / "runs" / f"{row.name}-seed{seed}"]

@@ -2,19 +2,18 @@
 
 import re
 from collections.abc import Set
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml  # type: ignore[import-untyped]
 
 from dla.arguments import check_options
+from dla.compare.measure import CLASSES, Measure, imported, measure_of
 from dla.files import read_text
 
 REQUIRED = {"title", "image_size", "classes", "seeds", "model", "data", "trainer", "rows"}
 OPTIONAL = {"target", "match"}
 TOLERANCE = 0.03
-CLASSES = {"model": "dla.tasks.ClassificationTask", "data": "dla.data.CIFARData"}
 OF_ROWS = ("network", "backbone", "structure", "num_classes")  # arguments of a task that rows or the data give
 
 
@@ -46,7 +45,8 @@ class Study(NamedTuple):
 
     Attributes:
         image_size: Side of the images, in pixels, for which MACs and memory are counted.
-        target: Accuracy in percent; how many epochs a row takes to reach it is counted.
+        measure: By which rows are compared.
+        target: Of the measure, in percent; how many epochs a row takes to reach it is counted.
     """
 
     title: str
@@ -54,6 +54,7 @@ class Study(NamedTuple):
     classes: int
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
+    measure: Measure
     model: dict[str, Any]
     data: dict[str, Any]
     trainer: dict[str, Any]
@@ -83,36 +84,39 @@ def read_study(path: str | Path) -> Study:
 
 def _study(content: Any) -> Study:
     _known_keys("a study", content, REQUIRED, OPTIONAL)
-    for part in ("model", "data"):
-        _known_keys(part, content[part], {"class_path", "init_args"})
-        _mapping(f"{part}.init_args", content[part]["init_args"])
-        if not re.fullmatch(r"\w+(\.\w+)+", str(content[part]["class_path"])):
-            raise ValueError(
-                f"{part}.class_path is {content[part]['class_path']!r}; expected a class such as {CLASSES[part]}"
-            )
-        _import(part, content[part]["class_path"])
+    task, _ = (_class_of(part, content[part]) for part in ("model", "data"))
     _shared_by_rows(content["model"]["init_args"])
     _measured(content["trainer"])
-    sizes = {name: content[name] for name in ("image_size", "classes")}
-    for name, number in {"trainer.max_epochs": content["trainer"].get("max_epochs"), **sizes}.items():
+    _check_numbers(content)
+    rows = _rows(content["rows"], content["model"]["init_args"].get("options") or {})
+    return Study(
+        title=str(content["title"]),
+        seeds=_seeds(content["seeds"]),
+        rows=rows,
+        measure=measure_of(task),
+        target=content.get("target"),
+        match=_match(content.get("match"), rows),
+        **{key: content[key] for key in ("image_size", "classes", "model", "data", "trainer")},
+    )
+
+
+def _class_of(part: str, content: Any) -> Any:
+    _known_keys(part, content, {"class_path", "init_args"})
+    _mapping(f"{part}.init_args", content["init_args"])
+    class_path = content["class_path"]
+    if not re.fullmatch(r"\w+(\.\w+)+", str(class_path)):
+        raise ValueError(f"{part}.class_path is {class_path!r}; expected a class such as {CLASSES[part]}")
+    return imported(part, class_path)
+
+
+def _check_numbers(content: dict[str, Any]) -> None:
+    counts = {"trainer.max_epochs": content["trainer"].get("max_epochs")}
+    for name, number in (counts | {key: content[key] for key in ("image_size", "classes")}).items():
         if not isinstance(number, int) or number < 1:
             raise ValueError(f"{name} is {number!r}; expected a whole number of at least 1")
     target = content.get("target")
     if target is not None and not (isinstance(target, int | float) and 0 < target <= 100):
-        raise ValueError(f"target is {target!r}; expected an accuracy in percent")
-    rows = _rows(content["rows"], content["model"]["init_args"].get("options") or {})
-    return Study(
-        title=str(content["title"]),
-        image_size=content["image_size"],
-        classes=content["classes"],
-        seeds=_seeds(content["seeds"]),
-        rows=rows,
-        model=content["model"],
-        data=content["data"],
-        trainer=content["trainer"],
-        target=target,
-        match=_match(content.get("match"), rows),
-    )
+        raise ValueError(f"target is {target!r}; expected a number of percent")
 
 
 def _known_keys(what: str, content: Any, required: Set[str], optional: Set[str] = frozenset()) -> None:
@@ -123,18 +127,6 @@ def _known_keys(what: str, content: Any, required: Set[str], optional: Set[str] 
     if unknown := content.keys() - required - optional:
         known = ", ".join(sorted(required | optional))
         raise ValueError(f"{what} has no {', '.join(sorted(map(str, unknown)))}; it has {known}")
-
-
-def _import(part: str, class_path: str) -> None:
-    """Import its module, as `dla fit` will: a module of one's own may register networks with timm, which rows name."""
-    module = class_path.rpartition(".")[0]
-    try:
-        import_module(module)
-    except ImportError as error:
-        raise ValueError(
-            f"{part}.class_path is {class_path}, but {module} cannot be imported ({error}): correct it, or set "
-            "PYTHONPATH to the folder of a module of your own"
-        ) from error
 
 
 def _mapping(what: str, content: Any) -> None:

@@ -53,7 +53,7 @@ def _train(run: Run) -> Iterator[list[Epoch]]:
             time.sleep(POLL)
     finally:
         _end(process)
-    measured = any(epoch.accuracy is not None for epoch in read_epochs(run))
+    measured = any(epoch.score is not None for epoch in read_epochs(run))
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.finished if process.returncode == 0 and measured else run.failed).touch()
 
@@ -76,9 +76,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _progress(run: Run, seen: Sequence[Epoch], epochs: int, pace: Sequence[float], behind: int) -> str:
     mean = sum(pace) / len(pace) if pace else 0
     left = mean * (epochs - seen[-1].number)
-    accuracy = next((f", {e.accuracy:.1f} %" for e in reversed(seen) if e.accuracy is not None), "")
+    score = next((f", {e.score:.1f} %" for e in reversed(seen) if e.score is not None), "")
     return (
-        f"{run.name}: epoch {seen[-1].number} of {epochs}{accuracy}; "
+        f"{run.name}: epoch {seen[-1].number} of {epochs}{score}; "
         f"{_duration(left)} left, {_duration(left + behind * epochs * mean)} of all"
     )
 
