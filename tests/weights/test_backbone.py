@@ -79,3 +79,11 @@ def test_the_whole_network_is_still_loaded_as_a_whole():
     report = dla.load_weights(other, one.state_dict())
     assert not report.untouched
     assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
+
+
+def test_a_backbone_of_ours_that_names_its_architecture_takes_our_names():
+    classifier = dla.create_model("dla46_c", stem_stride=1, num_classes=3)
+    maps = dla.create_model("dla46_c.cifar10", pretrained=True, features_only=True)
+    assert maps.body.pretrained_cfg["architecture"] == "dla46_c"
+    assert dla.load_weights(maps, classifier.state_dict()).layout == "ours"
+    assert torch.equal(maps.body.stem[0][0].weight, classifier.stem[0][0].weight)

@@ -37,7 +37,7 @@ def find_layout(model: nn.Module, keys: Collection[str]) -> Layout:
     """Recognise the layout of weights by their keys, and relate it to `model`."""
     name, authors = _authors_names(keys)
     if not authors:
-        within = timm_classifier(model, keys)
+        within = None if _trunk_prefix(model.state_dict()) is not None else timm_classifier(model, keys)
         return _backbone(within, keys) if within else _ours(model, keys)
     if not any(key.startswith("base.") for key in authors.values()):
         return _trunk(model, name, authors)
