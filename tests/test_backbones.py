@@ -8,6 +8,7 @@ import timm
 import torch
 import torchvision
 from disturbed import disturb
+from timm.layers import Conv2dSame
 from torch import nn
 
 import dla
@@ -48,6 +49,29 @@ def test_padding_adds_at_the_bottom_and_right_and_is_cropped():
     fine, coarse = Maps(Pooling([2, 32], floor=True))(x)
     torch.testing.assert_close(fine[:, :3], nn.functional.avg_pool2d(padded, 2)[..., :35, :49])
     torch.testing.assert_close(coarse[:, :3], nn.functional.avg_pool2d(padded, 32))
+
+
+class Sampled(nn.Module):
+    """Every 2nd, 4th and 8th pixel, picked by strided convolutions that pad as TensorFlow does."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = nn.ModuleList(Conv2dSame(3, 3, 3, stride=2, groups=3, bias=False) for _ in range(3))
+        for step in self.steps:
+            nn.init.zeros_(step.weight)[:, :, 1, 1] = 1
+
+    def forward(self, x):
+        return [x := step(x) for step in self.steps]
+
+
+@pytest.mark.parametrize(("height", "width"), [(69, 96), (65, 90), (64, 64)])
+@torch.no_grad()
+def test_maps_lie_where_they_do_in_images_of_other_sizes(height, width):
+    maps = Maps(Sampled())
+    x = torch.randn(1, 3, 70, 97)
+    for part, whole in zip(maps(x[..., :height, :width]), maps(x), strict=True):
+        inner = part[..., :-1, :-1]  # the last row and column may see what lies beyond
+        assert torch.equal(inner, whole[..., : inner.shape[2], : inner.shape[3]])
 
 
 def test_some_of_the_maps():

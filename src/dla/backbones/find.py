@@ -25,7 +25,7 @@ def find_maps(module: nn.Module, in_chans: int = 3) -> Found:
     size, layouts = _first_that_fits(module, in_chans)
     strides = [found.spec.stride for found in layouts]
     multiples = (1, max(strides), 2 * max(strides))  # the last where a map has an even number of pixels a side
-    for multiple in multiples:
+    for multiple in multiples[1:] if _pads_by_size(module) else multiples:
         if _rounds_up(module, layouts, in_chans, multiple):
             return Found(layouts, multiple)
     raise ValueError(
@@ -110,6 +110,14 @@ def _sides(x: Tensor, found: Layout) -> tuple[int, ...]:
 def _fits(image: tuple[int, int], sides: tuple[int, ...], stride: int) -> bool:
     """Whether a map of the stride has these sides, rounded up or down."""
     return all(map_side in (side // stride, -(-side // stride)) for side, map_side in zip(image, sides, strict=True))
+
+
+def _pads_by_size(module: nn.Module) -> bool:
+    """Whether it pads as TensorFlow does, by layers that timm names so: strided ones put as much before an image of odd
+    sides as behind it, and less before one of even sides, so that maps of the two lie a pixel apart. Sides that are
+    multiples of all strides are padded alike everywhere.
+    """
+    return any(type(part).__name__.endswith("Same") for part in module.modules())
 
 
 def _rounds_up(module: nn.Module, layouts: list[Layout], in_chans: int, multiple: int) -> bool:

@@ -19,8 +19,8 @@ class Maps(nn.Module):
     """The maps of `body`, a module that returns a list or dictionary of them, finest first.
 
     Channels, strides, and whether the channels come last are found by running it on small images, which leaves it as it
-    was. Where `body` rounds sizes down, or takes only multiples of its coarsest stride, images are padded with zeros at
-    the bottom and right, and the maps cropped.
+    was. Where `body` rounds sizes down, takes only multiples of its coarsest stride, or pads by the size of the image,
+    images are padded with zeros at the bottom and right, and the maps cropped.
 
     Args:
         body: the module.
