@@ -13,6 +13,7 @@ from dla.names import Name, parse
         ("timm/resnet34.a1_in1k", ("timm", "resnet34", "a1_in1k", ""), "timm/resnet34"),
         ("convnext_tiny.fb_in1k+ida", ("", "convnext_tiny", "fb_in1k", "ida"), "convnext_tiny+ida"),
         ("dla46_c.cifar10+dla_up", ("", "dla46_c", "cifar10", "dla_up"), "dla46_c+dla_up"),
+        ("convnext_tiny+ida.camvid", ("", "convnext_tiny", "", "ida", "camvid"), "convnext_tiny+ida"),
         ("+ida", ("", "", "", "ida"), "+ida"),
         ("", ("", "", "", ""), ""),
     ],
@@ -25,4 +26,9 @@ def test_parts_of_names(name, parts, untagged):
 
 def test_names_without_a_part_keep_the_others():
     assert parse("convnext_tiny.fb_in1k+ida").backbone == "convnext_tiny.fb_in1k"
+    assert parse("convnext_tiny.fb_in1k+ida.camvid").backbone == "convnext_tiny.fb_in1k"
     assert parse("timm/resnet34.a1_in1k").inner == "resnet34.a1_in1k"
+
+
+def test_names_that_name_weights():
+    assert [parse(name).weighted for name in ("dla34", "dla34.in1k", "a+ida", "a.b+ida", "a+ida.c")] == [0, 1, 0, 1, 1]

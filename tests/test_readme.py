@@ -175,7 +175,7 @@ def test_every_command_runs(page, folder, capsys):
 
 
 def test_weights_in_the_package():
-    named = {name for text in PAGES.values() for name in re.findall(rf"\bdla\w+\.(?:{TAGS})\b", text)}
+    named = {name for text in PAGES.values() for name in re.findall(rf"\b(?:dla\w+|\w+\+\w+)\.(?:{TAGS})\b", text)}
     assert named
     assert named <= set(dla.list_models(pretrained=True))
 

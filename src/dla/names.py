@@ -1,4 +1,4 @@
-"""The names of networks: `timm/resnet34.a1_in1k`, `dla46_cup.camvid`, `convnext_tiny.fb_in1k+ida`."""
+"""The names of networks: `timm/resnet34.a1_in1k`, `dla46_cup.camvid`, `convnext_tiny.fb_in1k+ida`, `NAME+ida.TAG`."""
 
 from typing import NamedTuple
 
@@ -11,21 +11,24 @@ class Name(NamedTuple):
         base: the network, or the backbone where there is a structure.
         tag: of weights, behind a dot; empty where none are named.
         structure: behind a plus, what fuses the backbone's maps; empty where nothing does.
+        whole: of weights of backbone and structure together, behind a dot after the structure.
     """
 
     library: str
     base: str
     tag: str
     structure: str
+    whole: str = ""
 
     def __str__(self) -> str:
         library, tag = self.library and f"{self.library}/", self.tag and f".{self.tag}"
-        return f"{library}{self.base}{tag}" + (self.structure and f"+{self.structure}")
+        structure = self.structure and f"+{self.structure}" + (self.whole and f".{self.whole}")
+        return f"{library}{self.base}{tag}{structure}"
 
     @property
     def backbone(self) -> str:
         """The name without that of the structure."""
-        return str(self._replace(structure=""))
+        return str(self._replace(structure="", whole=""))
 
     @property
     def inner(self) -> str:
@@ -35,12 +38,18 @@ class Name(NamedTuple):
     @property
     def untagged(self) -> str:
         """The name without that of the weights."""
-        return str(self._replace(tag=""))
+        return str(self._replace(tag="", whole=""))
+
+    @property
+    def weighted(self) -> bool:
+        """Whether it names weights."""
+        return bool(self.tag or self.whole)
 
 
 def parse(name: str) -> Name:
     """The parts of a name, whether or not there is such a network."""
-    network, plus, structure = name.rpartition("+")
+    network, plus, behind = name.rpartition("+")
+    structure, _, whole = behind.partition(".") if plus else ("", "", "")
     library, _, inner = (network if plus else name).rpartition("/")
     base, _, tag = inner.partition(".")
-    return Name(library, base, tag, structure if plus else "")
+    return Name(library, base, tag, structure, whole)

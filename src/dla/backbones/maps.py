@@ -15,6 +15,11 @@ from dla.backbones.specs import FeatureSpec, choose, map_size
 from dla.checkpointing import checkpointed
 
 
+def _lacking(side: int, multiple: int) -> int:
+    """How much a side lacks to the next multiple; not -side % multiple, which ncnn's converter gets wrong."""
+    return (side + multiple - 1) // multiple * multiple - side
+
+
 class Maps(nn.Module):
     """The maps of `body`, a module that returns a list or dictionary of them, finest first.
 
@@ -51,7 +56,8 @@ class Maps(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """Maps (b, channels, ceil(h / stride), ceil(w / stride)), finest first."""
         height, width = x.shape[-2:]
-        padded = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple)) if self.multiple > 1 else x
+        right, bottom = (_lacking(side, self.multiple) for side in (width, height))
+        padded = F.pad(x, (0, right, 0, bottom)) if self.multiple > 1 else x
         checkpoint = self.grad_checkpointing and torch.is_grad_enabled()
         given = as_maps(checkpointed(self.body, padded) if checkpoint else self.body(padded))
         maps = []

@@ -49,7 +49,8 @@ def create_model(
     "dla34_centernet" gives a dictionary of maps for detection, at 1/4 of the image's size.
 
     "convnext_tiny+ida" does that with any backbone of timm or ours, fused by any structure that `aggregate` knows; its
-    options are those of `dla.models.any_backbone.create_aggregated`.
+    options are those of `dla.models.any_backbone.create_aggregated`. A dot before the plus names weights of the
+    backbone, one behind it those of the whole.
 
     "timm/resnet34" and "torchvision/squeezenet1_1" are classifiers of these libraries, to be compared with ours, and
     "torchvision/deeplabv3_resnet50" a dense predictor; their options are those of `dla.models.peers.create_peer`.
@@ -107,7 +108,7 @@ def _ours(
         _check_dense(name, variant, pretrained=pretrained, features_only=features_only)
     if out_indices is not None and not features_only:
         raise ValueError("out_indices chooses among the maps that features_only=True gives")
-    weights = _weights(named.base, named.tag or IMAGENET) if named.tag or pretrained else None
+    weights = _weights(f"{named.base}.{named.tag or IMAGENET}") if named.tag or pretrained else None
     num_classes = options.get("num_classes")
     pooling: dict[str, Any] = {}
     if weights:  # which were trained with options of their own, such as stem_stride, and with a head
@@ -156,7 +157,17 @@ def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: 
     if features_only:
         raise ValueError(f"{name} fuses maps; features_only is for a classifier, {parse(name).backbone}")
     _expect_options(name, options, create_aggregated, aggregate, said={"structure", "pretrained"})
-    return create_aggregated(name, pretrained, **options)
+    if not parse(name).whole:
+        return create_aggregated(name, pretrained, **options)
+    weights, num_classes = _weights(name), options.get("num_classes")
+    given = {key: value for key, value in options.items() if value is not None}
+    options = completed_options(name, given) | {"num_classes": weights.cfg["num_classes"]}
+    model = create_aggregated(parse(name).untagged, **options)
+    if pretrained:
+        load_packaged(model, weights)
+    if num_classes not in (None, weights.cfg["num_classes"]):
+        model.reset_classifier(num_classes)
+    return model
 
 
 def _peer(
@@ -177,10 +188,9 @@ def _expect_options(name: str, options: Iterable[str], *builders: Callable[..., 
         raise TypeError(f"{name} has no option {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
 
 
-def _weights(base: str, tag: str) -> Packaged:
+def _weights(name: str) -> Packaged:
     """The named weights: of the package, or the authors', which are on the hub."""
-    name = f"{base}.{tag}"
-    if base in VARIANTS and tag == IMAGENET:
+    if name in (f"{variant}.{IMAGENET}" for variant in VARIANTS):
         return on_hub(f"timm/{name}")
     if name not in packaged():
         raise ValueError(f"there are no weights named {name!r}; there are: {', '.join(list_models(pretrained=True))}")

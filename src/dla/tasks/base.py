@@ -107,7 +107,7 @@ class Task(LightningModule):
         check_options(self.options)
         chosen = {"drop_path_rate": drop_path_rate, "memory_efficient": memory_efficient} | self.options
         model: Any = create_model(
-            self.network, pretrained=bool(parse(self.network).tag), num_classes=num_classes, **chosen
+            self.network, pretrained=parse(self.network).weighted, num_classes=num_classes, **chosen
         )
         self.origin = _named_weights(self.network, model, num_classes)
         self.normalization = of_network(model) if self.origin else None
@@ -275,7 +275,7 @@ class Task(LightningModule):
 
 def _named_weights(network: str, model: nn.Module, num_classes: int) -> str:
     """Which weights a network has by its name, if any, and whether its head is of them."""
-    if not parse(network).tag:
+    if not parse(network).weighted:
         return ""
     known = getattr(model, "pretrained_cfg", None) or {}
     head = "" if known.get("num_classes") == num_classes else f"; the head, of {num_classes} classes, is new"

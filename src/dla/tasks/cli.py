@@ -187,5 +187,5 @@ def _start_from_nothing(task: Namespace) -> None:
 
 
 def _require_weights(task: Namespace) -> None:
-    if not task.get("weights") and not parse(task.get("backbone") or task.get("network", "")).tag:
+    if not task.get("weights") and not parse(task.get("backbone") or task.get("network", "")).weighted:
         raise ValueError("there is nothing to measure in untrained weights: give --ckpt_path or --model.weights")

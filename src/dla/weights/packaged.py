@@ -41,7 +41,7 @@ def completed_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Of a name such as "dla46_c.cifar10+ida" they are options of its backbone.
     """
     named = parse(name)
-    if named.structure:
+    if named.structure and not named.whole:
         within = completed_options(named.backbone, options.get("backbone_options") or {})
         return {**options, "backbone_options": within} if within else {**options}
     return {**(packaged()[name].cfg.get("options", {}) if name in packaged() else {}), **options}
