@@ -109,7 +109,8 @@ def make_shards() -> None:
 def hub(tmp_path_factory):
     """A cache of the hub with the weights that the pages start from."""
     cache = tmp_path_factory.mktemp("hub")
-    add_to_cache(cache / "models--timm--dla102.in1k", timm.create_model("dla102"))
+    for name in ("dla102", "tf_efficientnet_lite0"):
+        add_to_cache(cache / f"models--timm--{name}.in1k", timm.create_model(name))
     return cache
 
 
