@@ -47,7 +47,7 @@ def pictures(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dla46_c", "dla46_cup", "resnet18+ida"])
+@pytest.mark.parametrize("name", ["dla46_c", "dla46_cup", "resnet18+ida", "test_convnext+ida"])
 @pytest.mark.parametrize("format", ["onnx", "openvino", "torch-export"])
 @pytest.mark.usefixtures("unchecked_shapes")
 @torch.no_grad()
@@ -59,6 +59,13 @@ def test_any_batch_and_size(format, name, tmp_path):
     for shape in ((3, 3, 33, 130), (1, 3, 128, 64)):
         x = torch.randn(shape)
         assert difference([model(x)], run(x)) < 1e-4
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_ncnn_takes_images_that_a_backbone_sees_padded(tmp_path):
+    """A remainder of a negative number is another one to ncnn's converter."""
+    (compared,) = export(network("test_convnext+ida"), tmp_path / "x.ncnn.param", format="ncnn", shape=(1, 3, 70, 97))
+    assert compared.shape == (1, 3, 70, 97)
 
 
 @pytest.mark.parametrize("name", ["dla46_c", "dla46_cup"])
