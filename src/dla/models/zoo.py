@@ -116,10 +116,8 @@ def _ours(
             pooling["global_pool"] = options.pop("global_pool")
         options = completed_options(name, options) | {"num_classes": weights.cfg["num_classes"]}
     model = _built(name, variant, decoder, options)
-    if weights and pretrained:
-        load_packaged(model, weights)
-    if weights and num_classes not in (None, weights.cfg["num_classes"]):
-        model.reset_classifier(num_classes, **pooling)
+    if weights:
+        _load(model, weights, pretrained, num_classes, **pooling)
     if features_only:
         return Features(model, (1, 2, 3, 4, 5) if out_indices is None else out_indices)
     return model
@@ -163,10 +161,7 @@ def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: 
     given = {key: value for key, value in options.items() if value is not None}
     options = completed_options(name, given) | {"num_classes": weights.cfg["num_classes"]}
     model = create_aggregated(parse(name).untagged, **options)
-    if pretrained:
-        load_packaged(model, weights)
-    if num_classes not in (None, weights.cfg["num_classes"]):
-        model.reset_classifier(num_classes)
+    _load(model, weights, pretrained, num_classes)
     return model
 
 
@@ -186,6 +181,14 @@ def _expect_options(name: str, options: Iterable[str], *builders: Callable[..., 
     known = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} - said
     if unknown := sorted(set(options) - known):
         raise TypeError(f"{name} has no option {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
+
+
+def _load(model: Any, weights: Packaged, pretrained: bool, num_classes: int | None, **pooling: Any) -> None:
+    """Load the weights that a name names, if asked to, and give a model that was built for them its own classes."""
+    if pretrained:
+        load_packaged(model, weights)
+    if num_classes not in (None, weights.cfg["num_classes"]):
+        model.reset_classifier(num_classes, **pooling)
 
 
 def _weights(name: str) -> Packaged:
