@@ -49,8 +49,8 @@ class HubModel(
         self.network = create_model(name, **options)
         self.network.pretrained_cfg = {**getattr(self.network, "pretrained_cfg", {}), **(cfg or {})}  # type: ignore[assignment]
         # The weights are in the folder, so that the name need not tell which they were at the start.
-        untagged = parse(name).untagged
-        self.name = untagged if untagged in list_models() or parse(name).whole else name
+        named = parse(name)
+        self.name = named.untagged if named.whole or named.untagged in list_models() else name
         self.options = completed_options(name, {key: value for key, value in options.items() if key != "pretrained"})
         try:
             self.config()

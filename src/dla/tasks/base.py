@@ -12,11 +12,12 @@ from dla.data.sampling import draw_seed, global_seed
 from dla.models import create_model
 from dla.names import parse
 from dla.tasks.facts import check_data, check_facts, check_precision, data_facts
-from dla.tasks.normalization import adopt, of_file, of_network, stated
+from dla.tasks.normalization import adopt, of_network, stated
 from dla.tasks.optimizers import Optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, rate_factor, settings
 from dla.tasks.showcase import say
 from dla.weights import completed_options, load_weights
+from dla.weights.source import read_source
 
 Batch = dict[str, Any]
 """Tensors by name; what annotators drew of an image comes as a list, since their number differs."""
@@ -112,9 +113,10 @@ class Task(LightningModule):
         self.origin = _named_weights(self.network, model, num_classes)
         self.normalization = of_network(model) if self.origin else None
         if weights:
-            report = load_weights(model, weights, new_head=new_head)
+            source = read_source(weights)
+            report = load_weights(model, source, new_head=new_head)
             self.origin = f"{weights}: {report}"
-            self.normalization = of_file(weights) or (of_network(model) if report.untouched else None)
+            self.normalization = stated(source.get("dla", {})) or (of_network(model) if report.untouched else None)
         if hasattr(model, "set_grad_checkpointing"):
             model.set_grad_checkpointing(grad_checkpointing)
         elif grad_checkpointing:

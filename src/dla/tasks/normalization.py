@@ -1,12 +1,10 @@
 """How images are normalised: as the weights expect that a run starts from, or else as the data does by itself."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from dla.checkpoint import read_checkpoint
 from dla.data.base import SetData, Triple
 
 Normalization = tuple[Triple, Triple]
@@ -21,12 +19,6 @@ def stated(facts: Mapping[str, Any]) -> Normalization | None:
 def of_network(model: nn.Module) -> Normalization | None:
     """What a network's named weights are made for."""
     return stated(getattr(model, "pretrained_cfg", None) or {})
-
-
-def of_file(weights: str) -> Normalization | None:
-    """How the images of the run were normalised of which a file is a checkpoint; None for other weights."""
-    whole = Path(weights).is_file() and not weights.endswith(".safetensors")
-    return stated(read_checkpoint(weights).get("dla", {})) if whole else None
 
 
 def adopt(data: Any, normalization: Normalization | None) -> None:
