@@ -87,3 +87,63 @@ def test_a_backbone_of_ours_that_names_its_architecture_takes_our_names():
     assert maps.body.pretrained_cfg["architecture"] == "dla46_c"
     assert dla.load_weights(maps, classifier.state_dict()).layout == "ours"
     assert torch.equal(maps.body.stem[0][0].weight, classifier.stem[0][0].weight)
+
+
+# --- into the classifier itself ---
+
+
+def own(name: str, **options) -> torch.nn.Module:
+    return randomise(dla.create_model(f"timm/{name}", **options)).eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet", "test_convnext", "test_vit", "levit_128s"])
+def test_a_classifier_takes_all_but_the_head(name):
+    theirs, model = randomise(timm.create_model(name, num_classes=7)).eval(), own(name, num_classes=3)
+    with pytest.raises(WeightsError, match=r"of another shape or kind.* for other classes, give new_head=True"):
+        dla.load_weights(model, theirs.state_dict())
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    report = dla.load_weights(model, theirs.state_dict(), new_head=True)
+    layers = theirs.get_classifier()
+    heads = (
+        {id(tensor) for tensor in layers.state_dict(keep_vars=True).values()} if hasattr(layers, "weight") else set()
+    )
+    assert report.layout == "timm"
+    assert report.reinitialised
+    assert {*report.mapped, *report.reinitialised} == before.keys()
+    assert all(torch.equal(before[key], model.state_dict()[key]) for key in report.reinitialised)
+    if heads:
+        named = {key for key, tensor in theirs.state_dict(keep_vars=True).items() if id(tensor) in heads}
+        assert {*report.reinitialised} == named
+    x = torch.randn(1, 3, 224, 224)
+    torch.testing.assert_close(model.forward_features(x), theirs.forward_features(x))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet", "test_convnext"])
+def test_a_rewired_classifier_computes_what_the_weights_do(name):
+    theirs, model = classifier(name), own(name, num_classes=7, rewire="hda+ida")
+    nodes = [key for key in model.state_dict() if ".nodes." in key]
+    fresh = dla.create_model(f"timm/{name}", num_classes=7, rewire="hda+ida").eval()
+    report = dla.load_weights(fresh, theirs.state_dict())
+    assert [*report.untouched] == nodes
+    x = torch.randn(1, 3, 160, 160)
+    torch.testing.assert_close(fresh(x), theirs(x))
+    trained = dla.load_weights(fresh, model.state_dict())  # its own weights hold the nodes'
+    assert not trained.untouched
+    torch.testing.assert_close(fresh(x), model(x))
+    short = {key: value for key, value in model.state_dict().items() if key != nodes[0]}
+    with pytest.raises(WeightsError, match=f"1 missing: {nodes[0]}"):
+        dla.load_weights(fresh, short)
+
+
+@torch.no_grad()
+def test_a_rewired_backbone_takes_them_too():
+    theirs = classifier("test_resnet")
+    plain = dla.aggregate(timm.create_model("test_resnet"), out_channels=8).eval()
+    rewired = dla.aggregate(dla.rewire(timm.create_model("test_resnet"), structure="ida"), out_channels=8).eval()
+    rewired.load_state_dict(plain.state_dict(), strict=False)
+    for model in (plain, rewired):
+        dla.load_weights(model, theirs.state_dict())
+    x = torch.randn(1, 3, 70, 93)
+    torch.testing.assert_close(rewired(x), plain(x))

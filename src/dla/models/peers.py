@@ -34,8 +34,8 @@ def create_peer(
         in_chans: channels of the images; torchvision's networks have 3.
         stem_stride: 4 leaves the network as it is; 2 or 1 for small images, see `for_small_images`.
         drop_path_rate: stochastic depth, where the network has it.
-        rewire: "hda", "ida" or "hda+ida" arranges the blocks of timm's ResNet, ResNeXt, RegNet and ConvNeXt so, see
-            `dla.rewire`.
+        rewire: "hda", "ida" or "hda+ida" arranges the blocks of timm's ResNet, ConvNeXt, EfficientNet and others so,
+            see `dla.rewire`.
         options: others that timm's or torchvision's builder takes.
 
     Raises:

@@ -1,13 +1,26 @@
-"""What the families of timm's networks that can be rewired look like: ResNet (ResNeXt too), RegNet and ConvNeXt."""
+"""What the families of timm's networks that can be rewired look like: where their stages lie, and their blocks."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dla.aggregation.node import Norm
 from dla.rewire.stage import RewiredStage, StageSpec
+
+FAMILIES = "ResNet, ResNeXt, RegNet, ConvNeXt, EfficientNet or MobileNet (2 to 4)"
+
+
+class Chain(NamedTuple):
+    """A stage whose blocks run one after another."""
+
+    name: str
+    blocks: tuple[str, ...]
+    channels: int  # of its output
+    stride: int  # of its output, in pixels of the image
+    entry: str | None = None  # what runs before the blocks
+    even: bool = True  # all blocks have as many channels, so that nodes fit over them
 
 
 def stage_specs(model: Any, structure: str) -> Iterator[StageSpec]:
@@ -16,29 +29,58 @@ def stage_specs(model: Any, structure: str) -> Iterator[StageSpec]:
     Raises:
         ValueError: the network is of another family, or rewired already.
     """
-    from timm.models import ConvNeXt, RegNet, ResNet
+    from timm.models import ConvNeXt, EfficientNet, MobileNetV3, RegNet, ResNet
 
-    if not isinstance(model, ConvNeXt | RegNet | ResNet):
+    if not isinstance(model, ConvNeXt | EfficientNet | MobileNetV3 | RegNet | ResNet):
         raise ValueError(
-            "rewire takes a timm model of the families ResNet, ResNeXt, RegNet or ConvNeXt, whose stages are chains "
+            f"rewire takes a timm model of the families {FAMILIES}, whose stages are chains "
             f"of blocks from one map to one map, and not {type(model).__name__} of {type(model).__module__}"
         )
-    convnext, modules = isinstance(model, ConvNeXt), dict(model.named_modules())
-    features: Any = model.feature_info[0 if convnext else 1 :]  # the others begin with the stem
-    for before, this in zip([None, *features], features, strict=False):
-        stage: Any = modules.get(this["module"], nn.Identity())  # timm drops stages that no map needs
-        if isinstance(stage, RewiredStage):
-            raise ValueError(f"this {type(model).__name__} is rewired already; rewire the plain network instead")
-        blocks = getattr(stage, "blocks", stage)
+    if any(isinstance(module, RewiredStage) for module in model.modules()):
+        raise ValueError(f"this {type(model).__name__} is rewired already; rewire the plain network instead")
+    chains = list(_inverted(model) if isinstance(model, EfficientNet | MobileNetV3) else _residual(model))
+    for before, this in zip([None, *chains], chains, strict=False):
         yield StageSpec(
-            name=this["module"],
-            entry="downsample" if convnext else None,
+            name=this.name,
+            entry=this.entry,
+            blocks=this.blocks,
+            channels=this.channels,
+            tree="hda" in structure and this.even,
+            joined=before.channels if before and "ida" in structure else None,
+            stride=this.stride // before.stride if before else 1,
+            ceil_mode=not isinstance(model, ConvNeXt),
+        )
+
+
+def _residual(model: Any) -> Iterator[Chain]:
+    """Stages of ResNet, RegNet and ConvNeXt: one for each of timm's maps."""
+    from timm.models import ConvNeXt
+
+    convnext, modules = isinstance(model, ConvNeXt), dict(model.named_modules())
+    for info in model.feature_info[0 if convnext else 1 :]:  # the others begin with the stem
+        stage: Any = modules.get(info["module"], nn.Identity())  # timm drops stages that no map needs
+        blocks = getattr(stage, "blocks", stage)
+        yield Chain(
+            name=info["module"],
             blocks=tuple(f"blocks.{name}" if convnext else name for name, _ in blocks.named_children()),
-            channels=this["num_chs"],
-            tree="hda" in structure,
-            joined=before["num_chs"] if before and "ida" in structure else None,
-            stride=this["reduction"] // before["reduction"] if before else 1,
-            ceil_mode=not convnext,
+            channels=info["num_chs"],
+            stride=info["reduction"],
+            entry="downsample" if convnext else None,
+        )
+
+
+def _inverted(model: Any) -> Iterator[Chain]:
+    """Stages of EfficientNet and MobileNet, of which several may have one stride: timm's maps name the last of each."""
+    ends = [(info["module"].split("."), info["reduction"]) for info in model.feature_info]
+    strides = [(int(module[1]), stride) for module, stride in ends if module[0] == "blocks"]
+    for index, stage in enumerate(model.blocks):
+        channels = [block.feature_info("bottleneck")["num_chs"] for block in stage]
+        yield Chain(
+            name=f"blocks.{index}",
+            blocks=tuple(name for name, _ in stage.named_children()),
+            channels=channels[-1],
+            stride=next(stride for last, stride in strides if index <= last),
+            even=len(set(channels)) == 1,
         )
 
 

@@ -50,14 +50,15 @@ def rewire(
     Load pretrained weights first. The nodes are residual on the last block's output and begin as the identity on it
     (`IdentityNode`), in evaluation and in training. The result is still timm's class: `forward_features`, the feature
     wrappers, `reset_classifier` and `group_matcher` work, and the blocks' keys in the state dict are as before. With
-    `set_grad_checkpointing`, a stage of a ResNet runs again as a whole, and its batch norms count each batch twice in
-    their running statistics, as timm's do.
+    `set_grad_checkpointing`, a stage of a ResNet, EfficientNet or MobileNet runs again as a whole, and its batch norms
+    count each batch twice in their running statistics, as timm's do.
 
     Args:
-        model: a ResNet, ResNeXt, RegNet or ConvNeXt of timm.
+        model: a ResNet, ResNeXt, RegNet, ConvNeXt, EfficientNet or MobileNet (2 to 4) of timm.
         structure: "hda" aggregates the blocks within each stage in a merged tree (Figure 1f); "ida" gives each stage
             but the first a node over its max-pooled input and its output; "hda+ida" does both, with one shared last
-            node (Figure 2). A tree needs two blocks; a stage for which no node results stays as it is.
+            node (Figure 2). A tree needs two blocks, all of as many channels; a stage for which no node results stays
+            as it is.
         node_width: channels between the two 1x1 convolutions of each node; None for the widest, a multiple of 8, that
             keeps to `max_overhead`, or one convolution where that one does.
         max_overhead: with `node_width=None`, parameters that nodes may add to a stage, as a share of the stage's own;

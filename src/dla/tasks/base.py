@@ -116,7 +116,8 @@ class Task(LightningModule):
             source = read_source(weights)
             report = load_weights(model, source, new_head=new_head)
             self.origin = f"{weights}: {report}"
-            self.normalization = stated(source.get("dla", {})) or (of_network(model) if report.untouched else None)
+            foreign = report.untouched or report.layout == "timm"
+            self.normalization = stated(source.get("dla", {})) or (of_network(model) if foreign else None)
         if hasattr(model, "set_grad_checkpointing"):
             model.set_grad_checkpointing(grad_checkpointing)
         elif grad_checkpointing:

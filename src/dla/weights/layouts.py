@@ -23,6 +23,8 @@ class Layout(NamedTuple):
         keys: by each of the weights' keys the model's. What is neither here nor unused is unknown.
         unused: the weights' keys of what nothing in the model reads.
         head: the weights' keys of the layers that depend on the classes.
+        heads: what the model's names of its heads begin with.
+        nodes: the model's names of nodes within that part which the weights have not.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Layout(NamedTuple):
     keys: dict[str, str]
     unused: list[str]
     head: list[str]
+    heads: tuple[str, ...] = PREFIXES
+    nodes: Collection[str] = ()
 
 
 def find_layout(model: nn.Module, keys: Collection[str]) -> Layout:
@@ -93,7 +97,8 @@ def _trunk(model: nn.Module, name: str, authors: dict[str, str]) -> Layout:
 def _backbone(within: Within, keys: Collection[str]) -> Layout:
     unused = [key for key in keys if key in within.lost]
     placed = {key: within.prefix + key for key in keys if key not in within.lost}
-    return Layout("timm", within.prefix, {}, placed, unused, [])
+    head = [key for key, ours in placed.items() if ours.startswith(within.heads)]
+    return Layout("timm", within.prefix, {}, placed, unused, head, within.heads, within.nodes)
 
 
 def _ours(model: nn.Module, keys: Collection[str]) -> Layout:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dla.weights.biases import biases_before_norms, without_biases
-from dla.weights.heads import PREFIXES, head_name, new_heads
+from dla.weights.heads import head_name, new_heads
 from dla.weights.layouts import Layout, find_layout
 from dla.weights.official import check_upsampling
 from dla.weights.report import LoadReport, WeightsError, shortened
@@ -32,7 +32,8 @@ def load_weights(
     Known are the layouts of this library, of timm, of the authors' classifiers and segmentation networks, of CenterNet
     and FairMOT (DLA-34), of vis4d (classifiers) and of mmdetection3d (DLA-34 and its decoder). A classifier's weights
     also fit the backbone of a dense predictor and a list of feature maps, and those of a network with a decoder fit
-    the classifier that it stands on, and its maps. Those of any timm classifier fit a network that fuses its maps.
+    the classifier that it stands on, and its maps. Those of any timm classifier fit it, it rewired, and a network that
+    fuses its maps.
 
     Args:
         model: of `create_model`; also compiled, averaged, or in a wrapper of data-parallel training.
@@ -73,11 +74,11 @@ def load_weights(
 
 def _report(model: nn.Module, layout: Layout, new_head: bool | Collection[str]) -> LoadReport:
     state = model.state_dict()
-    built = [key for key in state if key.startswith(PREFIXES)]
+    built = [key for key in state if key.startswith(layout.heads)]
     given = {key: head_name(layout.keys.get(key, key)) for key in layout.head if key not in layout.unused}
     new = new_heads(new_head, {*map(head_name, built), *given.values()})
     head = [key for key in built if key.startswith(layout.part) and head_name(key) in new]
-    untouched = [key for key in state if not key.startswith(layout.part)]
+    untouched = [key for key in state if not key.startswith(layout.part) or key in layout.nodes]
     mapped = {ours: key for key, ours in layout.keys.items() if ours in state and ours not in head}
     replaced = [key for key, name in given.items() if name in new]
     ignored = dict.fromkeys([*replaced, *layout.unused, *_uncounted(state, layout)])
@@ -120,7 +121,9 @@ def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[
             f"Give the state dict of a network, alone or as {', '.join(WRAPPERS)} in a dictionary"
         )
     if lines:
-        in_head = any(key.startswith(PREFIXES) for key in (*missing, *differ)) or not unknown.isdisjoint(layout.head)
+        in_head = any(key.startswith(layout.heads) for key in (*missing, *differ)) or not unknown.isdisjoint(
+            layout.head
+        )
         other = "; or, for other classes, give new_head=True" if in_head else ""
         options = "heads, head_channels, decoder and in_chans" if hasattr(model, "heads") else OPTIONS
         raise WeightsError(

@@ -19,7 +19,8 @@ class LoadReport:
             frozen upsampling, counters of norms that are fixed, what the model was built without, and heads in whose
             place it has new ones.
         reinitialised: the model's names of its heads that are as they were built, as `new_head` asked.
-        untouched: the model's names of what a classifier's weights do not hold: a decoder and its head.
+        untouched: the model's names of what a classifier's weights do not hold: a decoder and its head, or the nodes of
+            a rewired network.
         subtracted: the weights' names of biases before batch norm, which our networks lack: they are in its mean.
         beside: names of what stood beside the network in a training program, and was not taken.
     """
