@@ -42,7 +42,9 @@ def counted(name, **options):
     return training_memory(lambda: dla.create_model(name), **options) / MIB
 
 
-@pytest.mark.parametrize(("name", "limit"), [("dla34", 22), ("dla60", 45), ("dla102", 66)])
+@pytest.mark.parametrize(
+    ("name", "limit"), [("dla34", 22), ("dla60", 45), pytest.param("dla102", 66, marks=pytest.mark.slow)]
+)
 def test_memory_at_224_is_below_its_limit(name, limit):
     """MiB an image, as the networks are by default."""
     assert counted(name) < limit

@@ -284,7 +284,7 @@ def started(command: list[str]) -> Iterator[subprocess.Popen]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes as Linux shows them")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_no_process_outlives_the_command(number, tmp_path):
     code = "import sys; from dla.benchmark import main; sys.exit(main(sys.argv[1:]))"
     command = [

@@ -45,6 +45,7 @@ def test_unknown_rows_and_seeds(content, write, tmp_path, capsys, arguments, mes
     assert capsys.readouterr().err == f"dla compare: error: {message}\n"
 
 
+@pytest.mark.slow
 def test_a_study_of_dense_networks(content, write, tmp_path):
     content["model"] = {"class_path": "dla.tasks.SegmentationTask", "init_args": {"options": {"out_channels": 8}}}
     content["data"] = {"class_path": "dla.data.ScenesData", "init_args": {"size": 32, "train_images": 8}}

@@ -68,7 +68,7 @@ def test_ncnn_takes_images_that_a_backbone_sees_padded(tmp_path):
     assert compared.shape == (1, 3, 70, 97)
 
 
-@pytest.mark.parametrize("name", ["dla46_c", "dla46_cup"])
+@pytest.mark.parametrize("name", [pytest.param("dla46_c", marks=pytest.mark.slow), "dla46_cup"])
 @pytest.mark.usefixtures("unchecked_shapes")
 @torch.no_grad()
 def test_torch_exports_with_any_size_by_itself(name):
@@ -176,7 +176,8 @@ def test_int8_of_a_classifier_measures_top_1(tmp_path, capsys):
     assert said.startswith("top-1 accuracy of the network: 0.5000\ntop-1 accuracy of the file:    0.5000\n")
 
 
-@pytest.mark.parametrize("format", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_int8_of_a_boundary_network_measures_ods(format, tmp_path, capsys):
     facts = {"num_classes": 2, "classes": ["background", "boundary"], "mean": [0.5] * 3, "std": [0.25] * 3}
     facts |= {"model": "dla46_cup", "task": "boundaries", "colors": [[0, 0, 0], [255, 0, 0]]}

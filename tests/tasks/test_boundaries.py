@@ -130,6 +130,7 @@ def test_a_run_measures_and_learns(run):
     assert (run / "examples.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_fit_watches_and_validate_measures_all(run, tmp_path):
     checkpoint = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
     watched = {"--model.watch": "4", "--trainer.max_epochs": "8", "--trainer.check_val_every_n_epoch": "4"}

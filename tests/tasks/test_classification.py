@@ -166,7 +166,7 @@ def test_validate_measures_and_draws(run, tmp_path, capsys):
             id="workers",
             marks=pytest.mark.slow,
         ),
-        pytest.param((*MODERN, "--trainer.accumulate_grad_batches=2"), id="modern"),
+        pytest.param((*MODERN, "--trainer.accumulate_grad_batches=2"), id="modern", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*worker processes in total")  # on a machine with one core

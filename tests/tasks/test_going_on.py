@@ -26,7 +26,7 @@ TINY = [
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
     "--trainer.limit_train_batches=3",
-    "--trainer.limit_val_batches=1",
+    "--trainer.limit_val_batches=2",  # not 1, which may be read as 1.0, all of them
 ]
 
 

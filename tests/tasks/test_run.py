@@ -95,16 +95,12 @@ def test_plugins_may_be_asked_for(plugins, tmp_path):
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
 
 
-def test_another_seed_draws_other_crops_of_the_same_scenes(tmp_path):
-    states = {}
-    for name, options in {
-        "0": [],
-        "1": ["--seed_everything=1"],
-        "own": ["--seed_everything=1", "--data.seed=0"],
-    }.items():
-        assert main(["fit", *RUN, f"--trainer.default_root_dir={tmp_path}/{name}", *options]) == 0
-        states[name] = (tmp_path / name / "metrics/version_0/metrics.csv").read_text()
-    assert len(set(states.values())) == 3
+def test_another_seed_draws_other_crops_of_the_same_scenes(run, tmp_path):
+    for name, options in {"1": [], "own": ["--data.seed=0"]}.items():
+        options = [f"--trainer.default_root_dir={tmp_path}/{name}", "--seed_everything=1", *options]
+        assert main(["fit", *RUN, *options]) == 0
+    folders = (run, tmp_path / "1", tmp_path / "own")
+    assert len({(folder / "metrics/version_0/metrics.csv").read_text() for folder in folders}) == 3
     assert torch.equal(*(scenes(seed).sets["train"][0].image for seed in (0, 1)))
 
 
@@ -163,7 +159,10 @@ def test_a_full_disk_is_named_and_the_checkpoint_before_stays(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("stop", "code", "said"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "stopped by SIGTERM before its end")],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        pytest.param(signal.SIGTERM, 143, "stopped by SIGTERM before its end", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_is_stopped_says_how_to_go_on(stop, code, said, tmp_path):
     options = ["--trainer.max_epochs=1000", f"--trainer.default_root_dir={tmp_path}"]
@@ -180,7 +179,10 @@ def test_a_run_that_is_stopped_says_how_to_go_on(stop, code, said, tmp_path):
     assert errors.endswith(f"dla fit: {said}\n")
 
 
-@pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
+SLOW = [pytest.param(precision, marks=pytest.mark.slow) for precision in ("bf16-true", "64-true")]
+
+
+@pytest.mark.parametrize("precision", [*SLOW, "bf16-mixed"])
 @pytest.mark.parametrize(
     "job",
     [
@@ -191,7 +193,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on(stop, code, said, tmp_path):
     ids=["segmentation", "boundaries", "classification"],
 )
 def test_any_precision_trains_and_predicts(job, precision, tmp_path):
-    options = [f"--trainer.precision={precision}", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
+    options = [f"--trainer.precision={precision}", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=2"]
     assert main(["fit", *job, *options, f"--trainer.default_root_dir={tmp_path}"]) == 0
     assert (tmp_path / "examples.png").exists() or "DigitsData" in job[2]
     load_predictor(tmp_path / "checkpoints" / "last.ckpt")
