@@ -54,6 +54,8 @@ NETWORKS = {
     "efficientnet": partial(timm.create_model, "tinynet_e", num_classes=5),
     "padded as by tensorflow": partial(timm.create_model, "tf_mobilenetv3_small_minimal_100", num_classes=5),
     "mobilenetv4": partial(timm.create_model, "mobilenetv4_conv_small_035", num_classes=5),
+    "attention": partial(timm.create_model, "mobilenetv4_hybrid_medium_075", num_classes=5),
+    "sizes rounded down": partial(timm.create_model, "mobilenetv4_conv_aa_medium", num_classes=5),
 }
 FEW = ["basic 1, 2, 3, 4", "regnety", "convnext", "efficientnet"]
 EACH = [(name, "hda+ida") for name in NETWORKS] + [(name, structure) for name in FEW for structure in ("hda", "ida")]

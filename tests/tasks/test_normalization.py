@@ -91,3 +91,12 @@ def test_weights_of_the_package_say_how():
     assert task.normalization == (tuple(cfg["mean"]), tuple(cfg["std"])) == (CIFARData.mean, CIFARData.std)
     assert task.normalization[0] != DigitsData.mean
     assert SegmentationTask(network="dla46_cida", num_classes=3).normalization is None
+
+
+@pytest.mark.parametrize("options", [{}, {"rewire": "ida"}])
+def test_weights_of_a_timm_classifier_say_how(weights, options):
+    task = ClassificationTask(
+        network="timm/test_resnet", num_classes=3, options=options, weights=str(weights), new_head=True
+    )
+    assert task.normalization == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert ClassificationTask(network="timm/test_resnet", num_classes=3).normalization is None

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dla.aggregation.node import Norm
+from dla.copies import copied
 from dla.rewire.stage import RewiredStage, StageSpec
 
 FAMILIES = "ResNet, ResNeXt, RegNet, ConvNeXt, EfficientNet or MobileNet (2 to 4)"
@@ -48,7 +50,6 @@ def stage_specs(model: Any, structure: str) -> Iterator[StageSpec]:
             tree="hda" in structure and this.even,
             joined=before.channels if before and "ida" in structure else None,
             stride=this.stride // before.stride if before else 1,
-            ceil_mode=not isinstance(model, ConvNeXt),
         )
 
 
@@ -73,8 +74,7 @@ def _inverted(model: Any) -> Iterator[Chain]:
     """Stages of EfficientNet and MobileNet, of which several may have one stride: timm's maps name the last of each."""
     ends = [(info["module"].split("."), info["reduction"]) for info in model.feature_info]
     strides = [(int(module[1]), stride) for module, stride in ends if module[0] == "blocks"]
-    for index, stage in enumerate(model.blocks):
-        channels = [block.feature_info("bottleneck")["num_chs"] for block in stage]
+    for index, (stage, channels) in enumerate(zip(model.blocks, _channels(model), strict=True)):
         yield Chain(
             name=f"blocks.{index}",
             blocks=tuple(name for name, _ in stage.named_children()),
@@ -82,6 +82,19 @@ def _inverted(model: Any) -> Iterator[Chain]:
             stride=next(stride for last, stride in strides if index <= last),
             even=len(set(channels)) == 1,
         )
+
+
+def _channels(model: Any) -> list[list[int]]:
+    """Channels of the blocks' outputs by stage, found by running a copy without memory: not all blocks tell theirs."""
+    ghost: Any = copied(model).to("meta").eval()
+    found: list[list[int]] = [[] for _ in ghost.blocks]
+    for channels, stage in zip(found, ghost.blocks, strict=True):
+        for block in stage:
+            block.register_forward_hook(lambda _, __, out, channels=channels: channels.append(out.shape[1]))
+    image = torch.empty(1, ghost.conv_stem.in_channels, 64, 64, device="meta", dtype=ghost.conv_stem.weight.dtype)
+    with torch.no_grad():
+        ghost.forward_features(image)
+    return found
 
 
 def ends_in_relu(block: nn.Module) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dla.aggregation.hierarchical import fan_in, joining, merged
+from dla.aggregation.hierarchical import fan_in, merged
 from dla.checkpointing import checkpointed
 
 
@@ -21,7 +21,6 @@ class StageSpec(NamedTuple):
     tree: bool  # nodes aggregate the blocks
     joined: int | None  # channels of the stage's input where it enters the last node
     stride: int
-    ceil_mode: bool  # the stage rounds odd sizes up
 
     def node_inputs(self) -> list[list[int]]:
         """Channels of the inputs of each node, in the order in which the nodes run."""
@@ -46,7 +45,7 @@ class RewiredStage(nn.Module):
         self.spec = spec
         self.nodes = nodes
         pools = spec.joined is not None and spec.stride > 1
-        self.pool = nn.MaxPool2d(spec.stride, ceil_mode=spec.ceil_mode) if pools else nn.Identity()
+        self.pool = nn.MaxPool2d(spec.stride, ceil_mode=True) if pools else nn.Identity()
         self.grad_checkpointing = False
         self.training = stage.training  # not train(): a batch norm that was frozen stays so
         self.nodes.train(stage.training)
@@ -64,7 +63,7 @@ class RewiredStage(nn.Module):
         if self.grad_checkpointing and torch.is_grad_enabled():
             blocks = [partial(checkpointed, block) for block in blocks]
         if self.spec.joined is not None:
-            nodes = joining(self.pool(x), nodes)
+            nodes = _joining(self.pool(x), nodes)
         if self.spec.entry is not None:
             x = self.get_submodule(self.spec.entry)(x)
         if self.spec.tree and len(blocks) > 1:
@@ -72,3 +71,14 @@ class RewiredStage(nn.Module):
         for block in blocks:
             x = block(x)
         return nodes[-1]([x])
+
+
+def _joining(pooled: Tensor, nodes: list[Any]) -> list[Any]:
+    """`nodes`, of which the last takes the pooled input first, cropped where the stage rounds sizes down."""
+    *inner, last = nodes
+
+    def joined(inputs: list[Tensor]) -> Tensor:
+        height, width = inputs[-1].shape[-2:]
+        return last([pooled[..., :height, :width], *inputs])
+
+    return [*inner, joined]
