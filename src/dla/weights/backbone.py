@@ -27,10 +27,12 @@ class Within(NamedTuple):
 
 def timm_classifier(model: nn.Module, keys: Collection[str]) -> Within | None:
     """The classifier within `model` that these keys are of; None where there is none."""
+    import timm
+
     for name, module in model.named_modules():
         cfg: Any = getattr(module, "pretrained_cfg", None) or {}
         built, prefix = module.state_dict().keys(), f"{name}." if name else ""
-        if "architecture" in cfg and not built.isdisjoint(keys):
+        if timm.is_model(cfg.get("architecture", "")) and not built.isdisjoint(keys):  # one of ours may name itself
             lost = frozenset(_all_names(cfg["architecture"]) - built)
             heads, nodes = PREFIXES if name else tuple(_heads(cfg)), _nodes(module)
             lacking = nodes if set(nodes).isdisjoint(keys) else []
