@@ -31,13 +31,17 @@ def timm_classifier(model: nn.Module, keys: Collection[str]) -> Within | None:
 
     for name, module in model.named_modules():
         cfg: Any = getattr(module, "pretrained_cfg", None) or {}
-        built, prefix = module.state_dict().keys(), f"{name}." if name else ""
-        if timm.is_model(cfg.get("architecture", "")) and not built.isdisjoint(keys):  # one of ours may name itself
-            lost = frozenset(_all_names(cfg["architecture"]) - built)
-            heads, nodes = PREFIXES if name else tuple(_heads(cfg)), _nodes(module)
-            lacking = nodes if set(nodes).isdisjoint(keys) else []
-            return Within(prefix, lost, heads, frozenset(prefix + key for key in lacking))
+        of_timm = timm.is_model(cfg.get("architecture", ""))  # one of ours may name itself
+        if of_timm and not module.state_dict().keys().isdisjoint(keys):
+            return _within(name, module, cfg, keys)
     return None
+
+
+def _within(name: str, module: nn.Module, cfg: Any, keys: Collection[str]) -> Within:
+    prefix, nodes = f"{name}." if name else "", _nodes(module)
+    lost = frozenset(_all_names(cfg["architecture"]) - module.state_dict().keys())
+    lacking = nodes if set(nodes).isdisjoint(keys) else []
+    return Within(prefix, lost, PREFIXES if name else tuple(_heads(cfg)), frozenset(prefix + key for key in lacking))
 
 
 def _heads(cfg: Any) -> Iterator[str]:

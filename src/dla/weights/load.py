@@ -121,9 +121,8 @@ def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[
             f"Give the state dict of a network, alone or as {', '.join(WRAPPERS)} in a dictionary"
         )
     if lines:
-        in_head = any(key.startswith(layout.heads) for key in (*missing, *differ)) or not unknown.isdisjoint(
-            layout.head
-        )
+        of_head = [key for key in (*missing, *differ) if key.startswith(layout.heads)]
+        in_head = of_head or not unknown.isdisjoint(layout.head)
         other = "; or, for other classes, give new_head=True" if in_head else ""
         options = "heads, head_channels, decoder and in_chans" if hasattr(model, "heads") else OPTIONS
         raise WeightsError(
