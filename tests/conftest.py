@@ -2,22 +2,26 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
+from onnxscript._framework_apis import torch_2_5
 
-# Not in what runs at every operation of training, or for every image that is drawn: it has no shapes to check, and
-# would take most of the tests' time. Nor in kernels, of which Triton reads the source.
-UNCHECKED = {"recompute", "kernels", "data"}
-DRAWN = {"loading", "sampling"}
-SOURCE = Path(__file__).parents[1] / "src" / "dla"
-NAMES = [f"dla.{path.stem}" for path in SOURCE.iterdir() if path.stem[0] != "_" and path.stem not in UNCHECKED]
-KERNELS = [f"dla.kernels.{path.stem}" for path in SOURCE.glob("kernels/[a-z]*.py") if not path.stem.endswith("_kernel")]
-DATA = [f"dla.data.{path.stem}" for path in SOURCE.glob("data/[a-z]*.py") if path.stem not in DRAWN]
-CHECKED = sorted(NAMES + KERNELS + DATA)
-install_import_hook(CHECKED, "typeguard.typechecked")
+# What our modules import is imported first: under the hook it would not come from its bytecode, and take seconds more.
+for name in ("lightning.pytorch", "scipy.optimize", "timm", "torchmetrics", "torchvision.transforms.v2"):
+    import_module(name)
+
+# Modules that state shapes alone: to check the types of all others, as of each entry of a checkpoint, takes long.
+SOURCE = Path(__file__).parents[1] / "src"
+STATING = [path.relative_to(SOURCE) for path in sorted(SOURCE.rglob("*.py")) if "jaxtyping" in path.read_text()]
+install_import_hook([".".join(path.with_suffix("").parts) for path in STATING], "typeguard.typechecked")
+
+# The functions of which ONNX files are made are read from their source once, not at each of some hundred exports.
+torch_2_5.get_torchlib_ops = cache(torch_2_5.get_torchlib_ops)
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,14 @@ from torch import Tensor, nn
 
 from dla.arguments import check_options
 from dla.data.sampling import draw_seed, global_seed
-from dla.models import create_model
 from dla.names import parse
 from dla.tasks.facts import check_data, check_facts, check_precision, data_facts
-from dla.tasks.normalization import adopt, of_network, stated
-from dla.tasks.optimizers import Optimizer, images_a_step, make_optimizer, scaled_rate
+from dla.tasks.normalization import adopt, stated
+from dla.tasks.optimizers import Optimizer, check_rates, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, rate_factor, settings
 from dla.tasks.showcase import say
-from dla.weights import completed_options, load_weights
-from dla.weights.source import read_source
+from dla.tasks.start import start
+from dla.weights import completed_options
 
 Batch = dict[str, Any]
 """Tensors by name; what annotators drew of an image comes as a list, since their number differs."""
@@ -93,13 +92,9 @@ class Task(LightningModule):
         warmup: int = 0,
     ) -> None:
         super().__init__()
-        if batch_base is not None and batch_base < 1:
-            raise ValueError(f"batch_base is {batch_base}; expected a number of images, or null to take lr as it is")
         if structure != "ida" and not backbone:
             raise ValueError(f"structure {structure} fuses the maps of a backbone: give one, or leave it out")
-        for name, number in {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}.items():
-            if number < 0:
-                raise ValueError(f"{name} is {number}; expected a number of at least 0")
+        check_rates(batch_base, lr=lr, momentum=momentum, weight_decay=weight_decay)
         self.network = f"{backbone}+{structure}" if backbone else network
         self.num_classes, self.options = num_classes, completed_options(self.network, options or {})
         self.optimizer, self.lr, self.batch_base = optimizer, lr, batch_base
@@ -107,22 +102,13 @@ class Task(LightningModule):
         self.schedule = settings(schedule=schedule, power=power, milestones=milestones, gamma=gamma, warmup=warmup)
         check_options(self.options)
         chosen = {"drop_path_rate": drop_path_rate, "memory_efficient": memory_efficient} | self.options
-        model: Any = create_model(
-            self.network, pretrained=parse(self.network).weighted, num_classes=num_classes, **chosen
-        )
-        self.origin = _named_weights(self.network, model, num_classes)
-        self.normalization = of_network(model) if self.origin else None
-        if weights:
-            source = read_source(weights)
-            report = load_weights(model, source, new_head=new_head)
-            self.origin = f"{weights}: {report}"
-            foreign = report.untouched or report.layout == "timm"
-            self.normalization = stated(source.get("dla", {})) or (of_network(model) if foreign else None)
-        if hasattr(model, "set_grad_checkpointing"):
-            model.set_grad_checkpointing(grad_checkpointing)
+        begun = start(self.network, num_classes=num_classes, options=chosen, weights=weights, new_head=new_head)
+        self.origin, self.normalization = begun.origin, begun.normalization
+        self.model = begun.model.to(memory_format=torch.channels_last)
+        if hasattr(self.model, "set_grad_checkpointing"):
+            self.model.set_grad_checkpointing(grad_checkpointing)
         elif grad_checkpointing:
             raise ValueError(f"{self.network} has no set_grad_checkpointing: leave out grad_checkpointing")
-        self.model = model.to(memory_format=torch.channels_last)
         self.last_loss: Tensor | None = None
         self.compiles = compile
         if compile:
@@ -274,12 +260,3 @@ class Task(LightningModule):
     def data_facts(self) -> dict[str, Any]:
         """What the data module says, see `dla.tasks.facts.data_facts`."""
         return data_facts(self.trainer.datamodule)  # type: ignore[attr-defined]
-
-
-def _named_weights(network: str, model: nn.Module, num_classes: int) -> str:
-    """Which weights a network has by its name, if any, and whether its head is of them."""
-    if not parse(network).weighted:
-        return ""
-    known = getattr(model, "pretrained_cfg", None) or {}
-    head = "" if known.get("num_classes") == num_classes else f"; the head, of {num_classes} classes, is new"
-    return f"starts from the weights that {network} names{head}"

@@ -39,6 +39,19 @@ def _groups(module: nn.Module, weight_decay: float, decay_norms: bool) -> list[d
     return param_groups_weight_decay(module, weight_decay, no_weight_decay_list=named)
 
 
+def check_rates(batch_base: int | None, **rates: float) -> None:
+    """Refuse numbers that no optimizer can use.
+
+    Raises:
+        ValueError: it names the number.
+    """
+    if batch_base is not None and batch_base < 1:
+        raise ValueError(f"batch_base is {batch_base}; expected a number of images, or null to take lr as it is")
+    for name, rate in rates.items():
+        if rate < 0:
+            raise ValueError(f"{name} is {rate}; expected a number of at least 0")
+
+
 def images_a_step(trainer: Trainer) -> int:
     """Training images of one step of the optimizer, over all processes and accumulated batches."""
     data = trainer.datamodule  # type: ignore[attr-defined]
