@@ -18,12 +18,12 @@ class Start:
     """A network before it is trained.
 
     Attributes:
-        model: the network.
+        model: the network, a module whose calls are its own.
         origin: which weights it has, and what of them it left or lacked; empty where all are new.
         normalization: of images, as these weights expect; None where they do not say.
     """
 
-    model: nn.Module
+    model: Any
     origin: str
     normalization: Normalization | None
 
