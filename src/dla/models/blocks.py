@@ -30,6 +30,12 @@ def conv_norm(
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 
+def initialise(module: nn.Module) -> None:
+    """Convolutions from N(0, 2 / (k k out)), as the authors' networks start; `apply` it to a model."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
 def pool(stride: int, dilation: int = 1, first_dilation: int | None = None) -> nn.Module:
     """Max pooling by the stride, or by that which dilation replaces; like a 3x3 convolution it rounds sizes up."""
     step = first_dilation or dilation

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dla.backbones import FeatureSpec, take_indices
 from dla.checkpointing import checkpointed
 from dla.kernels.image_conv import ImageConv2d
-from dla.models.blocks import BlockFactory, conv_norm
+from dla.models.blocks import BlockFactory, conv_norm, initialise
 from dla.models.depth import Matcher, stage_groups
 from dla.models.heads import Classifier, ClassifierHead, Pool
 from dla.models.norms import NormLayer, with_norms
@@ -201,9 +201,3 @@ def _rising(rate: float, counts: Sequence[int]) -> list[list[float]]:
     """Rates from 0 at the first block to `rate` at the last, in groups of `counts`."""
     last = sum(counts) - 1
     return [[rate * (sum(counts[:i]) + j) / last for j in range(count)] for i, count in enumerate(counts)]
-
-
-def initialise(module: nn.Module) -> None:
-    """Convolutions from N(0, 2 / (k k out)), as the authors' networks start; `apply` it to a model."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

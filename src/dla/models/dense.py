@@ -10,8 +10,7 @@ from dla.aggregation import IterativeAggregation, Node
 from dla.aggregation.node import NodeFactory
 from dla.backbones import FeatureSpec
 from dla.models.aggregated import Aggregated
-from dla.models.blocks import conv_norm
-from dla.models.classifier import initialise
+from dla.models.blocks import conv_norm, initialise
 from dla.models.decoder import Decoder, Size
 from dla.models.heads import DenseHead, facts_for
 from dla.models.upsample import LearnedUpsample

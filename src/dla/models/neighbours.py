@@ -6,9 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.backbones import FeatureSpec
-from dla.models.blocks import conv_norm
+from dla.models.blocks import conv_norm, initialise
 from dla.models.centernet import SumNode
-from dla.models.classifier import initialise
 from dla.models.decoder import Decoder, Size
 from dla.models.dense import node3x3, projection
 from dla.models.upsample import LearnedUpsample

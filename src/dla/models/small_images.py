@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from dla.models.classifier import initialise
+from dla.models.blocks import initialise
 
 # The first convolution, and what halves the map after it: a pooling, or a convolution whose stride does.
 STEMS = {
