@@ -86,6 +86,33 @@ def test_a_run_goes_on_in_a_folder_of_its_own(run, tmp_path):
     assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["epoch"] == 1
 
 
+def test_a_run_that_was_moved_keeps_its_best(run, tmp_path):
+    moved = shutil.copytree(run, tmp_path / "moved")
+    best, last = (moved / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    content = best.read_bytes()
+    give_best_score(last, torch.tensor(2.0))  # which no epoch reaches
+    assert main([*going_on(moved), "--trainer.max_epochs=2", f"--trainer.default_root_dir={moved}"]) == 0
+    after = read_checkpoint(last)
+    assert after["epoch"] == 1
+    assert best.read_bytes() == content
+    assert best_state(after)["best_k_models"] == {str(best): 2}
+
+
+def best_state(checkpoint: dict) -> dict:
+    return next(state for key, state in checkpoint["callbacks"].items() if "'monitor': 'val/" in key)
+
+
+def give_best_score(path: Path, score: torch.Tensor) -> None:
+    checkpoint = read_checkpoint(path)
+    state = best_state(checkpoint)
+    state |= {
+        "best_model_score": score,
+        "kth_value": score,
+        "best_k_models": dict.fromkeys(state["best_k_models"], score),
+    }
+    torch.save(checkpoint, path)
+
+
 @pytest.mark.parametrize("plugins", ["MixedPrecision", "[MixedPrecision]", "TorchCheckpointIO"])
 def test_plugins_may_be_asked_for(plugins, tmp_path):
     named = {"class_path": "MixedPrecision", "init_args": {"precision": "bf16-mixed", "device": "cpu"}}

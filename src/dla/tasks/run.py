@@ -25,11 +25,33 @@ def loggers(root: str) -> list[Logger]:
 def checkpoints(root: str, monitor: str) -> list[ModelCheckpoint]:
     """`checkpoints/last.ckpt`, of the end of each epoch, and `checkpoints/best.ckpt`, of the highest `monitor`."""
     folder = Path(root, "checkpoints")
-    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    best = ModelCheckpoint(
+    last = MovableCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    best = MovableCheckpoint(
         folder, "best", monitor, mode="max", save_on_train_epoch_end=False, enable_version_counter=False
     )
     return [last, best]
+
+
+class MovableCheckpoint(ModelCheckpoint):
+    """Finds its files in a run's folder that was moved; Lightning forgets the best score then, and writes over it."""
+
+    PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+
+    @property
+    def state_key(self) -> str:
+        """Under which a checkpoint holds its state: that of Lightning's own class."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take files of the same names in this folder for those that the state knows, if its best is among them."""
+        if self._here(state_dict["best_model_path"]).is_file():
+            paths = {key: str(self._here(state_dict[key])) for key in self.PATHS if state_dict[key]}
+            scores = {str(self._here(path)): score for path, score in state_dict["best_k_models"].items()}
+            state_dict = {**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath}
+        super().load_state_dict(state_dict)
+
+    def _here(self, path: str) -> Path:
+        return Path(str(self.dirpath), Path(path).name)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
