@@ -204,7 +204,7 @@ def test_five_lines_of_python():
 
 
 def test_table():
-    computed = [re.split(r"\s{2,}", line.strip()) for line in table().splitlines()[1:]]
+    computed = [re.split(r"\s{2,}", line.strip()) for line in list(table())[1:]]
     written = [[cell.strip() for cell in row.strip("|").split("|")] for row in re.findall(r"^\| dla.*$", README, re.M)]
     assert written == computed
 

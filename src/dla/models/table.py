@@ -1,7 +1,7 @@
 """`dla models`: the table of networks, counted and not copied."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -11,34 +11,32 @@ from dla.models.variants import VARIANTS, build
 from dla.weights import packaged
 
 
-def table() -> str:
-    """One line per network: block, depths, channels, residual nodes, parameters, MACs at 224."""
+def table() -> Iterator[str]:
+    """Titles, and a line per network once it is counted: block, depths, channels, residual nodes, parameters, MACs."""
     line = "{:<9} {:<11} {:<8} {:<26} {:<9} {:>11} {:>10}"
-    lines = [line.format("name", "block", "depths", "channels", "residual", "parameters", "MACs @224")]
+    yield line.format("name", "block", "depths", "channels", "residual", "parameters", "MACs @224")
     for name, variant in VARIANTS.items():
         with torch.device("meta"):
             model = build(variant).eval()
         block = getattr(variant.block, "func", variant.block).__name__
         groups = max(m.groups for m in model.modules() if isinstance(m, nn.Conv2d))
-        lines.append(
-            line.format(
-                name,
-                f"{block} {groups}" if groups > 1 else block,
-                ",".join(map(str, variant.depths)),
-                ",".join(map(str, variant.channels)),
-                "yes" if variant.residual else "no",
-                f"{parameters(model):,}",
-                f"{macs(model) / 1e9:.3f} G",
-            )
+        yield line.format(
+            name,
+            f"{block} {groups}" if groups > 1 else block,
+            ",".join(map(str, variant.depths)),
+            ",".join(map(str, variant.channels)),
+            "yes" if variant.residual else "no",
+            f"{parameters(model):,}",
+            f"{macs(model) / 1e9:.3f} G",
         )
-    return "\n".join(lines)
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the table and how names are made of it."""
     parser = argparse.ArgumentParser(prog="dla models", description="Print the table of networks.")
     parser.parse_args(argv)
-    print(table())
+    for line in table():
+        print(line, flush=True)
     print("\nDense predictors: add up (repeated aggregation, as dla34up) or ida (single, as dla46_cida) to a name.")
     print(f"Names with weights in the package: {', '.join(packaged()) or 'none'}")
     print("The authors' ImageNet weights of each name, on the Hugging Face hub: add .in1k, as in dla34.in1k.")
