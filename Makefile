@@ -15,7 +15,7 @@ demo: $(READY) ## train a small network on synthetic scenes, print its IoU, draw
 	$(BIN)/dla fit --config recipes/segmentation/scenes.yaml --trainer.default_root_dir runs/demo
 
 # One thread in each of two processes gets through the tests faster than one process with two.
-test: $(READY) ## run the tests but the slow ones (ten minutes on two cores)
+test: $(READY) ## run the tests but the slow ones (about a quarter of an hour on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 test-slow: $(READY) ## run the slow tests
