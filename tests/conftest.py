@@ -15,7 +15,7 @@ from onnxscript._framework_apis import torch_2_5
 for name in ("lightning.pytorch", "scipy.optimize", "timm", "torchmetrics", "torchvision.transforms.v2"):
     import_module(name)
 
-# Modules that state shapes alone: to check the types of all others, as of each entry of a checkpoint, takes long.
+# Only modules that state shapes: to check the types of all others, as of each entry of a checkpoint, takes long.
 SOURCE = Path(__file__).parents[1] / "src"
 STATING = [path.relative_to(SOURCE) for path in sorted(SOURCE.rglob("*.py")) if "jaxtyping" in path.read_text()]
 install_import_hook([".".join(path.with_suffix("").parts) for path in STATING], "typeguard.typechecked")

@@ -45,14 +45,15 @@ def start(
     """
     tagged = parse(network).weighted
     model = create_model(network, pretrained=tagged, num_classes=num_classes, **options)
-    if not weights:
-        origin = _origin(network, model, num_classes) if tagged else ""
-        return Start(model, origin, of_network(model) if tagged else None)
-    source = read_source(weights)
-    report = load_weights(model, source, new_head=new_head)
-    foreign = report.untouched or report.layout == "timm"
-    expected = stated(source.get("dla", {})) or (of_network(model) if foreign else None)
-    return Start(model, f"{weights}: {report}", expected)
+    if weights:
+        source = read_source(weights)
+        report = load_weights(model, source, new_head=new_head)
+        foreign = report.untouched or report.layout == "timm"
+        expected = stated(source.get("dla", {})) or (of_network(model) if foreign else None)
+        return Start(model, f"{weights}: {report}", expected)
+    if tagged:
+        return Start(model, _origin(network, model, num_classes), of_network(model))
+    return Start(model, "", None)
 
 
 def _origin(network: str, model: nn.Module, num_classes: int) -> str:
