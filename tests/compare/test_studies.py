@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 QUICK = {"digits"}  # whose memory is counted within seconds
-COUNTED = [pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.slow) for path in STUDIES]
+LONG = (pytest.mark.slow, pytest.mark.timeout(900))
+COUNTED = [pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else LONG) for path in STUDIES]
 
 
 def header(path: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from dla.recompute import recomputed
 
 CALIBRATION = 4  # batches of noise from which int8 takes its ranges; speed does not depend on them
 IN_A_ROW = 8  # training steps that a GPU is given before anybody waits for it, as a training would
-MATRIX, COPY = 2048, 2**26  # numbers: side of the matrices, length of what is copied
+MATRIX, COPY = 2048, 2**26  # numbers: side of the matrices at most, length of what is copied
 
 
 class Work(NamedTuple):
@@ -141,11 +142,26 @@ def _loss(out: Any) -> Tensor:
 
 def _peak(job: Job) -> Work:
     dtype = torch.bfloat16 if job.precision == "bfloat16" else torch.float32
-    a, b = (torch.randn(MATRIX, MATRIX, device=job.device, dtype=dtype) for _ in range(2))
+    side = _side(job.device, dtype)
+    a, b = (torch.randn(side, side, device=job.device, dtype=dtype) for _ in range(2))
     source = torch.ones(COPY, device=job.device)
     product, target = torch.empty_like(a), torch.empty_like(source)
     calls: list[Callable[[], Any]] = [lambda: torch.mm(a, b, out=product), lambda: target.copy_(source)]
-    return Work(calls, {"flops": 2 * MATRIX**3, "bytes": 2 * source.nbytes})
+    return Work(calls, {"flops": 2 * side**3, "bytes": 2 * source.nbytes})
+
+
+def _side(device: str, dtype: torch.dtype) -> int:
+    """Of the matrices: large, but not where a processor emulates the type, so that a large product takes minutes."""
+    side = MATRIX // 8
+    while side < MATRIX:
+        a = torch.randn(side, side, device=device, dtype=dtype)
+        torch.mm(a, a)  # the first call prepares
+        start = perf_counter()
+        torch.mm(a, a)
+        if perf_counter() - start > 0.1:  # the next has eight times as much to do
+            break
+        side *= 2
+    return side
 
 
 def _images(job: Job) -> Tensor:

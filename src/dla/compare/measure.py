@@ -29,11 +29,14 @@ def imported(part: str, class_path: str) -> Any:
 
     Raises:
         ValueError: there is no such module or class.
+        ModuleNotFoundError: a module of ours lacks a package, of an extra that is not installed.
     """
     module, _, name = class_path.rpartition(".")
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
+        if module.startswith("dla.") and isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("dla"):
+            raise
         raise ValueError(
             f"{part}.class_path is {class_path}, but {module} cannot be imported or has no {name} ({error}): correct "
             "it, or set PYTHONPATH to the folder of a module of your own"

@@ -14,7 +14,8 @@ from dla.models.blocks import BlockFactory, conv_norm, initialise
 from dla.models.depth import Matcher, stage_groups
 from dla.models.heads import Classifier, ClassifierHead, Pool
 from dla.models.norms import NormLayer, with_norms
-from dla.models.stage import STRUCTURES, Stage
+from dla.models.stage import STRUCTURES
+from dla.models.trees import make_grids, make_trees
 from dla.recompute import memory_efficient
 
 
@@ -69,31 +70,12 @@ class DLA(Classifier):
         self.memory_efficient: bool | None = None
         self.pretrained_cfg: dict[str, Any] = {}
         self.num_features = self.head_hidden_size = channels[-1]
-        undilated = [max(1, 2**i * stem_stride // 4) for i in range(6)]
-        strides = [min(stride, output_stride) for stride in undilated]
-        self.feature_specs = [FeatureSpec(c, s) for c, s in zip(channels, strides, strict=True)]
-
-        side = 7 if stem_stride == 4 else 3
-        self.stem = nn.Sequential(conv_norm(in_chans, channels[0], side, layer=ImageConv2d), nn.ReLU(inplace=True))
-        self.stages = nn.Sequential(
-            *(nn.Sequential(conv_norm(channels[0], channels[i], 3, strides[i]), nn.ReLU(inplace=True)) for i in (0, 1))
-        )
-        drop_paths = _rising(drop_path_rate, [2**n for n in depths])
-        for i, depth in enumerate(depths, start=2):
-            stage = Stage(
-                block,
-                depth,
-                channels[i - 1],
-                channels[i],
-                stride=strides[i] // strides[i - 1],
-                residual=residual,
-                join=i > 2,
-                dilation=undilated[i] // strides[i],
-                first_dilation=undilated[i - 1] // strides[i - 1],
-                drop_paths=drop_paths[i - 2],
-                structure=structure,
-            )
-            self.stages.append(stage)
+        grids = make_grids(stem_stride, output_stride)
+        self.feature_specs = [FeatureSpec(c, grid.stride) for c, grid in zip(channels, grids, strict=True)]
+        self.stem = _simple(in_chans, channels[0], 7 if stem_stride == 4 else 3, layer=ImageConv2d)
+        simple = [_simple(channels[0], channels[i], 3, grids[i].stride) for i in (0, 1)]
+        trees = make_trees(block, depths, channels[1:], grids[1:], drop_path_rate, residual, structure)
+        self.stages = nn.Sequential(*simple, *trees)
         self.head = ClassifierHead(channels[-1], num_classes, global_pool=global_pool, drop_rate=drop_rate)
         self.apply(initialise)
         with_norms(self, norm_layer)
@@ -184,6 +166,13 @@ class DLA(Classifier):
         return module(x)
 
 
+def _simple(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, layer: type[nn.Conv2d] = nn.Conv2d
+) -> nn.Sequential:
+    """What stands before the trees: a convolution, batch norm and ReLU."""
+    return nn.Sequential(conv_norm(in_channels, out_channels, kernel, stride, layer=layer), nn.ReLU(inplace=True))
+
+
 def _check(output_stride: int, stem_stride: int, structure: str, drop_path_rate: float, in_chans: int) -> None:
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
@@ -195,9 +184,3 @@ def _check(output_stride: int, stem_stride: int, structure: str, drop_path_rate:
         raise ValueError(f"drop_path_rate must be a chance, at least 0 and below 1, not {drop_path_rate}")
     if in_chans < 1:
         raise ValueError(f"in_chans must be at least 1, not {in_chans}")
-
-
-def _rising(rate: float, counts: Sequence[int]) -> list[list[float]]:
-    """Rates from 0 at the first block to `rate` at the last, in groups of `counts`."""
-    last = sum(counts) - 1
-    return [[rate * (sum(counts[:i]) + j) / last for j in range(count)] for i, count in enumerate(counts)]
