@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dla.models import DECODERS
-from dla.models.tried import CHECKS, FAMILIES, describe
+from dla.models.aggregate_command import describe
+from dla.models.tried import CHECKS, FAMILIES
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "any_backbone.md").read_text(encoding="utf-8")

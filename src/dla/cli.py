@@ -42,7 +42,7 @@ dla COMMAND --help lists a command's options; those of the task and of the data 
   dla fit --data.help CUBData                birds; StanfordCarsData, AircraftData, Food101Data; tars: ShardsData"""
 
 COMMANDS = {
-    "aggregate": ("dla.models.tried", "main"),
+    "aggregate": ("dla.models.aggregate_command", "main"),
     "benchmark": ("dla.benchmark", "main"),
     "compare": ("dla.compare.command", "main"),
     "evaluate-boundaries": ("dla.evaluate_boundaries", "main"),

@@ -35,7 +35,11 @@ def imported(part: str, class_path: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
-        if module.startswith("dla.") and isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("dla"):
+        if (
+            module.startswith("dla.")
+            and isinstance(error, ModuleNotFoundError)
+            and not str(error.name).startswith("dla")
+        ):
             raise
         raise ValueError(
             f"{part}.class_path is {class_path}, but {module} cannot be imported or has no {name} ({error}): correct "

@@ -48,26 +48,7 @@ class PairedFolders:
             )
         self.classes, self.void = tuple(classes), void
         self.colors = tuple(colors) if colors else spread_colors(len(classes))
-        images, annotations = Path(root) / split, Path(root) / f"{split}annot"
-        for folder in (images, annotations):
-            if not folder.is_dir():
-                raise FileNotFoundError(
-                    f"no folder {folder}: the {split} split is read from {split}/ and {split}annot/; "
-                    "give the folder that holds both as root"
-                )
-        pictures, drawn = list_by_stem(images, PICTURES), list_by_stem(annotations, [".png"])
-        for stem, path in pictures.items():
-            if stem not in drawn:
-                raise FileNotFoundError(
-                    f"{path} has no annotation: expected {annotations / stem}.png; add it or remove the image"
-                )
-        if alone := [path for stem, path in drawn.items() if stem not in pictures]:
-            others = f", and {len(alone) - 1} others" if len(alone) > 1 else ""
-            raise FileNotFoundError(
-                f"{alone[0]} has no image in {images}, which may end in {', '.join(PICTURES)}: add it or remove the "
-                f"annotation{others}"
-            )
-        self.files = [(path, drawn[stem]) for stem, path in pictures.items()]
+        self.files = _pairs(Path(root) / split, Path(root) / f"{split}annot")
 
     def __len__(self) -> int:
         """The number of images."""
@@ -85,6 +66,29 @@ class PairedFolders:
                 f"{len(self.classes)} classes, and {self.void} for void: correct the annotation or name all classes"
             )
         return make_sample(image, torch.where(mask == self.void, IGNORE_INDEX, mask).to(torch.uint8))
+
+
+def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
+    """Image and annotation of each stem, in the stems' order."""
+    for folder in (images, annotations):
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"no folder {folder}: the {images.name} split is read from {images.name}/ and {annotations.name}/; "
+                "give the folder that holds both as root"
+            )
+    pictures, drawn = list_by_stem(images, PICTURES), list_by_stem(annotations, [".png"])
+    for stem, path in pictures.items():
+        if stem not in drawn:
+            raise FileNotFoundError(
+                f"{path} has no annotation: expected {annotations / stem}.png; add it or remove the image"
+            )
+    if alone := [path for stem, path in drawn.items() if stem not in pictures]:
+        others = f", and {len(alone) - 1} others" if len(alone) > 1 else ""
+        raise FileNotFoundError(
+            f"{alone[0]} has no image in {images}, which may end in {', '.join(PICTURES)}: add it or remove the "
+            f"annotation{others}"
+        )
+    return [(path, drawn[stem]) for stem, path in pictures.items()]
 
 
 def spread_colors(count: int) -> tuple[RGB, ...]:

@@ -1,6 +1,7 @@
 """The command `dla export`: a network to a file of another runtime, compared with the network there."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,16 +66,6 @@ def _export(arguments: argparse.Namespace) -> int:
     predictor = load_source(arguments.model)
     size = tuple(arguments.size) if arguments.size else _size(predictor)
     predictor = _of_size(predictor, size)
-    calibration = Calibration(predictor, arguments.calibration, size) if arguments.int8 else None
-    measure = accuracy(predictor, arguments.test, size, void=arguments.void) if arguments.test else None
-
-    @torch.inference_mode()
-    def after(run: Run) -> None:  # when the file is there, since to measure takes minutes
-        if measure:
-            network = measure.of(lambda images: [predictor.model(images)])
-            print(f"{measure.name} of the network: {network:.4f}", flush=True)
-            print(f"{measure.name} of the file:    {measure.of(run):.4f}")
-
     facts = metadata(arguments.model, predictor, size)
     compared = export(
         predictor.model,
@@ -83,16 +74,29 @@ def _export(arguments: argparse.Namespace) -> int:
         shape=(1, len(predictor.mean), *size),
         dynamic=arguments.dynamic,
         metadata=facts,
-        calibration=calibration,
+        calibration=Calibration(predictor, arguments.calibration, size) if arguments.int8 else None,
         tolerance=arguments.tolerance,
-        measure=after,
+        measure=_accuracies(predictor, arguments.test, size, arguments.void) if arguments.test else None,
     )
     for found in compared:
         print(f"images of {found.shape}: differs by at most {found.difference:.1e} of the network's largest output")
-    if arguments.int8 and not measure:
+    if arguments.int8 and not arguments.test:
         print("of noise, with which 8 bits differ a lot; --test FOLDER says what they cost in accuracy")
     _say_what_is_written(arguments.format, arguments.output, facts)
     return DONE
+
+
+def _accuracies(predictor: Predictor, root: str, size: tuple[int, int], void: int) -> Callable[[Run], None]:
+    """Prints the network's accuracy and the file's; called when the file is there, since to measure takes minutes."""
+    measure = accuracy(predictor, root, size, void=void)
+
+    @torch.inference_mode()
+    def say(run: Run) -> None:
+        network = measure.of(lambda images: [predictor.model(images)])
+        print(f"{measure.name} of the network: {network:.4f}", flush=True)
+        print(f"{measure.name} of the file:    {measure.of(run):.4f}")
+
+    return say
 
 
 def _say_what_is_written(format: str, output: Path, facts: dict[str, str]) -> None:

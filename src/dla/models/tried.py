@@ -1,18 +1,13 @@
-"""`dla aggregate`: what each structure adds to a backbone, and which backbones were tried, with what result."""
+"""Which backbones were tried, and with what result: `dla aggregate --list`."""
 
-import argparse
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from importlib import import_module
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dla.arguments import number
 from dla.models.aggregated import Aggregated
-from dla.models.any_backbone import DECODERS, aggregate
-from dla.models.counting import macs, parameters
+from dla.models.any_backbone import aggregate
+from dla.models.counting import parameters
 
 FAMILIES = {
     "ResNet": "resnet18",
@@ -29,28 +24,6 @@ FAMILIES = {
     "DLA": "dla34",
 }
 SIZES = ((64, 64), (70, 97), (33, 47), (224, 224))
-
-
-def describe(name: str, structures: Sequence[str], out_channels: int, out_stride: int | None, size: int) -> str:
-    """The maps of the backbone `name`, and what each structure makes of them and costs."""
-    if torch.__version__ < "2.10":  # where it cannot be imported for the first time on another device
-        import_module("torch._dynamo")
-    lines: list[str] = []
-    for structure in structures:
-        with torch.device("meta"):  # counted, not computed
-            model = aggregate(name, structure=structure, out_channels=out_channels, out_stride=out_stride).eval()
-        backbone: nn.Module = model.backbone
-        alone = macs(backbone, (size, size))
-        if not lines:
-            maps = ", ".join(f"{channels} at {stride}" for channels, stride in backbone.feature_specs)  # type: ignore[union-attr]
-            lines.append(f"{name}: maps of {maps} (channels at stride)")
-            lines.append(f"{'':<9} {parameters(backbone):>12,} parameters {alone / 1e9:>8.3f} G MACs at {size}x{size}")
-        more = macs(model, (size, size)) - alone
-        steps = " > ".join(f"{channels} at {stride}" for channels, stride in model.step_specs)
-        lines.append(
-            f"+{structure:<8} {parameters(model.decoder):>12,} parameters {more / 1e9:>8.3f} G MACs    steps {steps}"
-        )
-    return "\n".join(lines)
 
 
 def _runs(model: Aggregated) -> None:
@@ -137,37 +110,3 @@ def table(families: Mapping[str, str], structure: str) -> Iterator[str]:
     yield "|---" * (5 + len(CHECKS)) + "|"
     for family, name in families.items():
         yield try_out(family, name, structure)
-
-
-def main(argv: Sequence[str]) -> int:
-    """Describe one backbone, or try all."""
-    parser = argparse.ArgumentParser(
-        prog="dla aggregate",
-        description="Show what each structure makes of a backbone's maps and what it costs; weights are random.",
-        epilog="--list alone tries one backbone of each family, which takes some minutes.",
-    )
-    parser.add_argument("backbone", nargs="?", help="a timm model, such as convnext_tiny, or one of `dla models`")
-    parser.add_argument("--structure", choices=DECODERS, help="this one alone (with --list: ida unless given)")
-    whole = partial(number, kind=int)
-    parser.add_argument("--out-channels", type=whole, default=64, help="of all fused maps (default %(default)s)")
-    parser.add_argument("--out-stride", type=whole, help="of the fused map (default: the finest of the backbone)")
-    parser.add_argument(
-        "--size", type=whole, default=224, help="side of the image that the cost is of (default %(default)s)"
-    )
-    parser.add_argument("--list", action="store_true", help="try a backbone of each family, or the one named")
-    arguments = parser.parse_args(argv)
-    name = arguments.backbone
-    if arguments.list:
-        families = {family: n for family, n in FAMILIES.items() if name in (None, n)} or {"": name}
-        for line in table(families, arguments.structure or "ida"):
-            print(line, flush=True)
-        return 0
-    if not name:
-        parser.error("name a backbone, or give --list")
-    structures = [arguments.structure] if arguments.structure else list(DECODERS)
-    try:
-        print(describe(name, structures, arguments.out_channels, arguments.out_stride, arguments.size))
-    except (ValueError, TypeError, RuntimeError) as error:  # the last of networks that do not take the size
-        print(f"dla aggregate: {error}", file=sys.stderr)
-        return 2
-    return 0
