@@ -109,7 +109,7 @@ def test_unreadable_pictures_are_skipped_and_named(tmp_path, model, capsys):
     assert names(tmp_path / "out") == {"a.png", "a_overlay.jpg"}
     captured = capsys.readouterr()
     for name in ("broken.jpg", "notes.jpg", "empty.png"):
-        assert captured.err.count(f"warning: skipped: cannot read {tmp_path / name} as an image") == 1
+        assert captured.err.count(f"warning: skipped: {tmp_path / name} cannot be read as an image") == 1
     assert captured.out.endswith("skipped 3 of 4 images\n")
 
 

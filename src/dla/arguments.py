@@ -3,6 +3,7 @@
 import argparse
 import math
 from collections.abc import Collection
+from functools import partial
 
 GIVEN = {
     "num_classes": "the data says how many classes there are",
@@ -27,6 +28,11 @@ def number(text: str, kind: type[float] | type[int], *, zero: bool = False) -> f
         what = f"{'' if zero else 'positive '}{'whole ' if kind is int else ''}number{' of at least 0' if zero else ''}"
         raise argparse.ArgumentTypeError(f"{text!r} is not a {what}")
     return value
+
+
+count, count_or_0 = partial(number, kind=int), partial(number, kind=int, zero=True)
+amount, amount_or_0 = partial(number, kind=float), partial(number, kind=float, zero=True)
+"""What `type` of an argument may be: whole numbers from 1 or 0 on, numbers above 0 or from 0 on."""
 
 
 def check_options(options: Collection[str], where: str = "options") -> None:

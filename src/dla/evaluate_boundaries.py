@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from dla.arguments import number
+from dla.arguments import amount, amount_or_0, count, count_or_0
 from dla.commands import DONE, run_command
 from dla.files import make_folder, read_names
 from dla.machine import cores
@@ -134,8 +134,6 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    count, position = partial(number, kind=int), partial(number, kind=int, zero=True)
-    positive, distance = partial(number, kind=float), partial(number, kind=float, zero=True)
     add("predictions", type=Path, metavar="PREDICTIONS", help="folder of boundary maps")
     add("ground_truth", type=Path, metavar="GROUND_TRUTH", help="folder of what the annotators drew")
     add("--output", required=True, type=Path, metavar="DIR", help="folder to write to; made where it is missing")
@@ -143,14 +141,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--names", type=Path, metavar="FILE", help=help_names)
     add("--thresholds", type=count, default=99, metavar="K", help="how many, evenly spread (default: 99)")
     help_distance = "of the image's diagonal (default: %(default)s)"
-    add("--max-dist", type=distance, default=MAX_DIST, metavar="D", help=help_distance)
+    add("--max-dist", type=amount_or_0, default=MAX_DIST, metavar="D", help=help_distance)
     help_nms = "non-maximum suppression: hed smooths and looks 1 pixel far, rcf 2 without (default: none)"
     add("--nms", choices=(*PRESETS, "none"), default="none", help=help_nms)
     smooth = argparse.BooleanOptionalAction
     add("--nms-smooth", action=smooth, help="smooth the map first, by a triangle of radius 1, or do not")
     add("--nms-radius", type=count, metavar="N", help="how far it looks on either side of a ridge, in pixels")
-    add("--nms-margin", type=positive, metavar="X", help="a value stays unless X times it is below those beside it")
-    add("--nms-border", type=position, metavar="N", help="width of the ramp at the image's border, in pixels")
+    add("--nms-margin", type=amount, metavar="X", help="a value stays unless X times it is below those beside it")
+    add("--nms-border", type=count_or_0, metavar="N", help="width of the ramp at the image's border, in pixels")
     add("--workers", type=count, default=cores(), metavar="N", help="processes (default: one for each core)")
     return parser
 

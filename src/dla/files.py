@@ -1,13 +1,12 @@
 """Reads text with errors that name the file; writes files whole or not at all."""
 
-import csv
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
-from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # what writing meets where a disk, or a user's share of it, is full
 
@@ -41,8 +40,7 @@ def read_names(path: Path, of: str) -> list[str]:
     names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{path} lists no {of}; expected one name a line")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
         raise ValueError(f"{path} lists {twice[0]} more than once: keep one line of it")
     return names
 
@@ -127,12 +125,3 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         for left in sorted(folder.rglob("*"), reverse=True):
             left.rmdir() if left.is_dir() else left.unlink()
         folder.rmdir()
-
-
-def write_csv(path: Path, lines: Iterable[Iterable[Any]]) -> None:
-    """Write the lines of a table, whole or not at all; bytes of a file's name that are no text are escaped."""
-    with (
-        atomic_write(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        csv.writer(file).writerows(lines)

@@ -14,6 +14,9 @@ from dla.models.heads import Classifier
 from dla.names import parse
 from dla.weights import completed_options, load_weights
 
+DOWNLOAD = ("revision", "cache_dir", "force_download", "local_files_only", "token", "proxies", "resume_download")
+"""What `from_pretrained` is asked of the hub; the rest makes the network. The last two before huggingface_hub 1.0."""
+
 
 class HubModel(
     nn.Module,
@@ -81,36 +84,12 @@ class HubModel(
             partial.write_text(self.config(), encoding="utf-8")
 
     @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        map_location: str = "cpu",
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        proxies: Any = None,  # this and the next one from huggingface_hub before 1.0 alone
-        resume_download: Any = None,
-        **options: Any,
-    ) -> "HubModel":
+    def _from_pretrained(cls, *, model_id: str, map_location: str = "cpu", **options: Any) -> "HubModel":
+        of_hub = {name: options.pop(name) for name in DOWNLOAD if name in options}
         if "name" not in options:
             raise ValueError(f"{model_id} has no {CONFIG_NAME} that names a network: give what HubModel has saved")
         model = cls(**options)
-        if Path(model_id).is_dir():
-            path = Path(model_id) / SAFETENSORS_SINGLE_FILE
-        else:
-            downloaded = hf_hub_download(
-                model_id,
-                SAFETENSORS_SINGLE_FILE,
-                revision=revision,
-                cache_dir=cache_dir,
-                force_download=force_download,
-                local_files_only=local_files_only,
-                token=token,
-                **({"proxies": proxies} if proxies else {}),
-            )
-            path = Path(downloaded)
+        inside = Path(model_id) / SAFETENSORS_SINGLE_FILE
+        path = inside if inside.parent.is_dir() else hf_hub_download(model_id, SAFETENSORS_SINGLE_FILE, **of_hub)
         load_weights(model.network, path)
         return model.to(map_location).eval()

@@ -7,35 +7,65 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL.ExifTags import Base
+from PIL.Image import Transpose
 
 RGB = tuple[int, int, int]
+
+
+TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation; 1 is upright."""
 
 
 class ImageError(ValueError):
     """A file that cannot be read as a picture; the message names it and says why."""
 
 
-def read_image(path: str | Path | BytesIO) -> Image.Image:
+def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
     """Read the picture as 8-bit RGB, turned upright by its EXIF orientation, at the size a viewer shows.
 
     Transparent parts are laid on white; 16-bit grey becomes the upper 8 bits; of an animation the first frame is taken.
-    `path` may also be the content of a file, where that is part of an archive.
+
+    Args:
+        path: Of the file.
+        content: What is in it, where it is part of an archive; `path` then says where, for errors alone.
 
     Raises:
         ImageError: the file is missing, damaged or no picture, holds floating-point values, or is so large that Pillow
             takes it for an attack (about 180 million pixels).
     """
     try:
-        with Image.open(path) as image:
-            return _as_rgb(ImageOps.exif_transpose(image))
+        # Opened here: of a file that it opens itself Pillow maps the pixels into memory, which scrambles turned TIFFs.
+        with BytesIO(content) if content is not None else Path(path).open("rb") as file, Image.open(file) as image:
+            upright = _upright(image)
+    except UnidentifiedImageError as error:  # whose text names an object in memory where there is no file
+        raise ImageError(
+            f"{path} cannot be read as an image (it is none that Pillow knows); unpack or download it again"
+        ) from error
     except Exception as error:  # on damaged data Pillow's decoders fail in any way, not with OSError alone
-        raise ImageError(f"cannot read {path} as an image: {error}") from error
+        raise ImageError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error
+    if upright.mode == "F":
+        raise ImageError(f"{path} holds floating-point numbers of unknown range; convert it to 8 bits")
+    return _as_rgb(upright)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned by the orientation alone; `ImageOps.exif_transpose` writes all other tags anew, and fails at odd ones."""
+    image.load()  # which turns a TIFF, and takes its orientation away
+    turn = TURNS.get(image.getexif().get(Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range; convert it to 8 bits")
     if image.mode.startswith("I"):  # `convert` would clip 16 bits at 255
         levels = np.asarray(image).clip(0, 65535)
         levels = np.where(levels == image.info.get("transparency"), 65535, levels)

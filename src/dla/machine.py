@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,6 +35,13 @@ def gpu_libraries() -> dict[str, str]:
     """Versions of CUDA, or HIP, and cudnn, with which torch was built."""
     found = {"CUDA": torch.version.cuda, "HIP": torch.version.hip, "cudnn": torch.backends.cudnn.version()}
     return {name: str(number) for name, number in found.items() if number}
+
+
+def now(device: torch.device) -> float:
+    """Seconds on a clock, once the device has done what was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def _processor() -> str:

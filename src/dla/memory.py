@@ -99,5 +99,5 @@ def _loss(out: object) -> Tensor:
 
 
 def recomputes(model: nn.Module) -> bool:
-    """Whether training it computes cheap results again, unless on a GPU, rather than keep all."""
+    """Whether the network, trained on anything but a GPU, computes cheap results again instead of keeping them."""
     return getattr(model, "memory_efficient", False) is not False

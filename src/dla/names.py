@@ -11,7 +11,7 @@ class Name(NamedTuple):
         base: the network, or the backbone where there is a structure.
         tag: of weights, behind a dot; empty where none are named.
         structure: behind a plus, what fuses the backbone's maps; empty where nothing does.
-        whole: of weights of backbone and structure together, behind a dot after the structure.
+        whole: tag of weights for backbone and structure together, behind a dot after the structure.
     """
 
     library: str

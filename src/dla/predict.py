@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from dla.arguments import number
+from dla.arguments import amount, count
 from dla.commands import run_command
 from dla.files import make_folder
 from dla.images import ImageError, read_image
@@ -163,10 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", required=True, metavar="NAME_OR_CHECKPOINT", help="packaged weights (`dla models`) or a .ckpt file")
     add("--output", required=True, type=Path, metavar="DIR", help="folder to write to; made where it is missing")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto, the default: cuda where there is one")
-    scale = partial(number, kind=float)
-    add("--scales", nargs="+", type=scale, default=[1.0], metavar="S", help="average over these sizes (default: 1)")
+    add("--scales", nargs="+", type=amount, default=[1.0], metavar="S", help="average over these sizes (default: 1)")
     add("--flip", action="store_true", help="average with the prediction for the mirror image")
-    whole = partial(number, kind=int)
-    add("--window", type=whole, metavar="N", help="see N x N pixels at once, for large pictures (default: all)")
-    add("--top", type=whole, metavar="N", help="how many classes to name, in classification (default: 5)")
+    add("--window", type=count, metavar="N", help="see N x N pixels at once, for large pictures (default: all)")
+    add("--top", type=count, metavar="N", help="how many classes to name, in classification (default: 5)")
     return parser

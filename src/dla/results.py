@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from dla.files import atomic_write, write_csv
+from dla.files import atomic_write
 from dla.images import RGB, ImageError, draw_overlay
 from dla.predictor import Predictor
+from dla.tables import write_csv
 
 TOP = 5  # classes that are named unless asked otherwise
 LARGEST_JPEG = 65500  # pixels on a side

@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_written_to_is_found_before(tmp_path, capsys):
     (tmp_path / "out" / "results.csv").mkdir(parents=True)
     assert main(["dla46_c", "--output", str(tmp_path / "out")]) == 2
     found = capsys.readouterr()
-    assert "results.csv is a folder, and not a file: name another --output" in found.err
+    assert "results.csv: it is a folder; remove it or choose another name" in found.err
     assert not found.out
 
 

@@ -117,3 +117,12 @@ def test_another_folder_is_no_change(make, finish, tmp_path):
 def test_what_did_not_begin_may_change(make):
     write_config(make()[0])
     refuse_changed(make(lambda c: c["model"]["init_args"].update(lr=0.1))[0])
+
+
+def test_lines_of_steps_are_passed_over(make):
+    """As Lightning's LearningRateMonitor writes them."""
+    run = make()[0]
+    metrics = run.folder / "metrics" / "version_0" / "metrics.csv"
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text(f"epoch,lr-SGD,step,{run.logged}\n,0.1,0,\n0,,9,0.5\n")
+    assert [(epoch.number, epoch.score) for epoch in read_epochs(run)] == [(1, 50)]

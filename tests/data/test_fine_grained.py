@@ -136,7 +136,7 @@ def test_the_banner_below_an_aircraft_is_neither_trained_on_nor_measured(make, t
         pixels[-20:] = 255
         Image.fromarray(pixels).save(path, quality=100)
     for split in ("train", "val", "test"):
-        image = module.files(split)[0].image
+        image = module.read(split)[0].image
         assert image.shape == (3, 40, 50)
         assert image.max() < 10
 
@@ -420,7 +420,7 @@ def test_an_aircraft_that_is_all_banner_is_named(make, tmp_path):
     for path in tmp_path.rglob("*.jpg"):
         Image.new("RGB", (50, 20)).save(path)
     with pytest.raises(ValueError, match=r".jpg is 20 pixels high; expected more than the 20 of the banner"):
-        module.files("val")[0]
+        module.read("val")[0]
 
 
 def test_an_empty_line_in_a_list_of_aircraft_does_not_count(make, tmp_path):

@@ -309,3 +309,9 @@ def test_real_grocery(real_data):
     assert (module.num_classes, len(module.sets["train"]), len(module.sets["val"])) == (81, 2640, 296)
     assert len({label for _, label in module.sets["val"].files}) == 60
     assert next(iter(module.val_dataloader()))["image"].shape == (64, 3, 96, 96)
+
+
+def test_links_are_followed_once_and_dead_ones_left_out(root):
+    (root / "train" / "ant" / "again").symlink_to(root / "train" / "ant")
+    (root / "train" / "ant" / "gone.png").symlink_to(root / "nowhere.png")
+    assert len(LabelledFolder(root / "train", ("ant", "bee", "cat"))) == 4 + 3 + 5

@@ -1,5 +1,6 @@
 """Data modules: what a stage reads, what a batch holds, and the same batches through Lightning's trainer."""
 
+import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
@@ -212,3 +213,17 @@ def test_real_camvid(real_camvid: Path, augment: Literal["sample", "batch"]) -> 
 def test_a_stage_that_reads_no_split_is_named() -> None:
     with pytest.raises(ValueError, match="stage is 'predict'; expected one of fit, validate, test"):
         ScenesData().setup("predict")
+
+
+def test_workers_share_what_is_cached() -> None:
+    """Sent to them, each tensor would take one of the few files that a process may have open."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    data = small_scenes(cache=True, workers=1)
+    data.setup("fit")
+    try:
+        multiprocessing.set_start_method("spawn", force=True)
+        assert data.train_dataloader().multiprocessing_context.get_start_method() == "fork"
+        assert small_scenes(workers=1).trainer is None
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    assert len(next(iter(data.train_dataloader()))["index"]) == 4

@@ -1,5 +1,7 @@
 """Images and labels of one's own: any image format, any classes, any void, and errors that name the file."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -128,4 +130,33 @@ def test_colours_in_the_place_of_indices_are_refused(own_root: Path) -> None:
     with pytest.raises(
         ValueError, match=r"0.png holds uint8 values of .*: map each colour to the index of its class, and"
     ):
+        PairedFolders(own_root, classes=("wall", "crack"))[0]
+
+
+@pytest.mark.parametrize(
+    ("colors", "said"),
+    [
+        ([(1, 2, 3)], "1 colors for 2 classes: give one for each"),
+        ([(1, 2, 3), (4, 5, 300)], r"colors holds \[4, 5, 300\]; expected red, green and blue from 0 to 255"),
+    ],
+)
+def test_colors_that_do_not_fit_are_told_at_once(own_root: Path, colors, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        FolderData(str(own_root), classes=["wall", "crack"], colors=colors)
+    with pytest.raises(ValueError, match=said):
+        PairedFolders(own_root, classes=["wall", "crack"], colors=colors)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_of_few_bits_is_refused_since_it_would_be_spread(own_root: Path, bits: int) -> None:
+    path = own_root / "trainannot" / "0.png"
+    line = bytes([0]) + bytes(40 * bits // 8)
+    chunks = {
+        b"IHDR": struct.pack(">LLBBBBB", 40, 30, bits, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(30 * line),
+        b"IEND": b"",
+    }
+    parts = (struct.pack(">L", len(c)) + k + c + struct.pack(">L", zlib.crc32(k + c)) for k, c in chunks.items())
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(ValueError, match=rf"0.png is grey of {bits} bits; save the indices as an 8-bit grey PNG"):
         PairedFolders(own_root, classes=("wall", "crack"))[0]

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from lightning import Trainer
 from PIL import Image
 
 from dla.checkpoint import read_checkpoint
 from dla.cli import main
 from dla.data import ScenesData
 from dla.predictor import load_predictor
+from dla.tasks import SegmentationTask
 
 SCENES = ["--data=ScenesData", "--data.size=32", "--data.train_images=12", "--data.val_images=5"]
 TASK = ["--model=SegmentationTask", "--model.network=dla46_cida"]
@@ -347,3 +349,59 @@ def test_a_run_whose_output_nobody_reads_ends_like_other_commands(bar, tmp_path)
         done = subprocess.run([*command, f"--trainer.enable_progress_bar={bar}"], stdout=closed, stderr=subprocess.PIPE)
     assert done.returncode == 141, done.stderr.decode()
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+def test_numbers_of_numpy_and_a_folder_that_is_not_there(tmp_path):
+    """As in a loop over rates in Python, whose runs keep their checkpoints."""
+    data = ScenesData(size=32, train_images=8, val_images=2, batch_size=4, workers=0)
+    data.mean, data.std = np.full(3, 0.5), np.full(3, 0.2)
+    rate, classes = np.logspace(-3, -1, 3)[1], np.int64(len(data.classes))
+    task = SegmentationTask(network="dla46_cida", num_classes=classes, lr=rate, momentum=np.float64(0.5))
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path / "fresh",
+    )
+    trainer.fit(task, datamodule=data)
+    assert (tmp_path / "fresh" / "examples.png").exists()
+    trainer.save_checkpoint(tmp_path / "all.ckpt")
+    assert read_checkpoint(tmp_path / "all.ckpt")["dla"]["mean"] == [0.5] * 3
+    assert load_predictor(str(tmp_path / "all.ckpt")).std == (0.2,) * 3
+
+
+@pytest.fixture
+def folders(tmp_path) -> Path:
+    """A set of one's own, of two images a split."""
+    for split in ("train", "val"):
+        for folder, image in ((split, Image.new("RGB", (32, 32))), (f"{split}annot", Image.new("L", (32, 32)))):
+            (tmp_path / "set" / folder).mkdir(parents=True)
+            for number in range(2):
+                image.save(tmp_path / "set" / folder / f"{number}.png")
+    return tmp_path / "set"
+
+
+def test_classes_that_look_like_numbers_stay_names(folders, tmp_path):
+    own = ["--data=FolderData", f"--data.root={folders}", '--data.classes=["1e3", "inf", "007", "crack"]']
+    root = f"--trainer.default_root_dir={tmp_path / 'run'}"
+    assert main(["fit", *TASK, *own, "--data.batch_size=2", "--data.workers=0", "--data.crop=32", *TRAINER, root]) == 0
+    config = tmp_path / "run" / "config.yaml"
+    assert main(["validate", f"--config={config}", "--ckpt_path=last"]) == 0
+    assert "'1e3'" in config.read_text()
+
+
+def test_one_class_alone_is_told(folders, tmp_path, capsys):
+    own = [
+        "--data=FolderData",
+        f"--data.root={folders}",
+        "--data.classes=[crack]",
+        f"--trainer.default_root_dir={tmp_path}",
+    ]
+    assert main(["fit", *TASK, *own, *TRAINER]) in (1, 2)
+    assert "the data has 1 class: name what is not of it, too, as [background, crack]" in capsys.readouterr().err

@@ -258,9 +258,10 @@ def test_what_holds_no_weights_is_told(source):
         dla.load_weights(dla.create_model("dla46_c"), source)
 
 
-def test_a_date_in_a_name_is_no_hash(tmp_path, state):
-    torch.save(state, tmp_path / "model-20240115.pth")
-    dla.load_weights(dla.create_model("dla46_c", num_classes=5), tmp_path / "model-20240115.pth")
+@pytest.mark.parametrize("number", ["20240115", "202401151230", "1700000000", "00012000"])
+def test_a_date_or_a_step_in_a_name_is_no_hash(tmp_path, state, number):
+    torch.save(state, tmp_path / f"model-{number}.pth")
+    dla.load_weights(dla.create_model("dla46_c", num_classes=5), tmp_path / f"model-{number}.pth")
 
 
 def test_a_model_that_is_trained_on_several_devices_takes_weights(state):
@@ -440,3 +441,12 @@ def test_new_heads_are_no_remedy_for_a_fault_elsewhere(state):
     assert "new_head" not in str(raised.value)
     with pytest.raises(WeightsError, match="for other classes, give new_head=True"):
         dla.load_weights(dla.create_model("dla46_c", num_classes=6), state)
+
+
+def test_numbers_that_the_network_cannot_hold_are_refused(state):
+    key = "base_layer.1.running_var"
+    model = dla.create_model("dla46_c", num_classes=5).half()
+    with pytest.raises(WeightsError, match=r"running_var holds NaN, infinity or numbers too large for torch.float16"):
+        dla.load_weights(model, {**state, key: torch.full_like(state[key], 1e5)})
+    dla.load_weights(model, {**state, key: torch.ones_like(state[key]).to(torch.float8_e4m3fn)})
+    assert torch.equal(model.stem[0][1].running_var, torch.ones(16).half())

@@ -193,3 +193,10 @@ def test_heads_of_another_network_are_left_out_with_its_upsampling():
     report = dla.load_weights(model, segmentation("dla34", 5, 4), new_head=True)
     assert {"fc.0.weight", "up.weight"} <= set(report.ignored)
     assert {key.split(".")[1] for key in report.reinitialised} == {"hm"}
+
+
+@pytest.mark.parametrize("options", [{"stem_stride": 2}, {"norm_layer": "groupnorm"}, {"width": 0.5}])
+@pytest.mark.parametrize("layout", ["timm", "official"])
+def test_networks_that_nobody_else_has_are_refused(options, layout):
+    with pytest.raises(ValueError, match=f"the layout '{layout}' is of networks with a stem of 7x7"):
+        dla.export_weights(dla.create_model("dla46_c", **options), layout)

@@ -24,10 +24,11 @@ def expect_residual(in_channels: Sequence[int], out_channels: int) -> None:
 
 
 def expect_maps(inputs: Sequence[Any], channels: Sequence[int]) -> None:
-    """Raise a ValueError unless the inputs of a node are as many maps of one size, in the order of `channels`.
+    """Raise a ValueError unless there is a map for each of `channels`, in that order and all of one size.
 
-    Of other sizes they could be broadcast, and in another order they may fit the weights; of other sums they do not,
-    but where the network was pruned. While it is compiled or traced, sizes may be symbols, and nothing is looked at.
+    Nothing else would notice: other sizes can broadcast, and maps in another order fit the weights, since a convolution
+    sees only the sum of the channels. Where that differs the convolution tells, unless pruning changed it. While
+    compiling or tracing, sizes may be symbols, and nothing is checked.
     """
     if len(inputs) != len(channels):
         raise ValueError(f"expected {len(channels)} inputs, got {len(inputs)}")
@@ -44,11 +45,10 @@ def expect_maps(inputs: Sequence[Any], channels: Sequence[int]) -> None:
 
 
 def keeping(blocks: Sequence[Block], *, first: bool = False) -> list[Block]:
-    """`blocks` that raise a RuntimeError where one overwrites what nodes have yet to read.
+    """`blocks`, each of which raises a RuntimeError if it overwrites an input that a node reads later.
 
-    That is the output of another block; what the `first` reads, it may overwrite unless a node reads it, too. Nothing
-    is noticed under `torch.inference_mode`, in which tensors do not count changes, nor in a graph that is compiled or
-    exported.
+    The first may overwrite the stage's input, unless a node reads that, too (`first`). Nothing is noticed under
+    `torch.inference_mode`, where tensors do not count changes, nor in compiled or exported graphs.
     """
     return list(map(_keeping, blocks)) if first else [*blocks[:1], *map(_keeping, blocks[1:])]
 

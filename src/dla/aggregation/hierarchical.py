@@ -128,7 +128,7 @@ class HierarchicalAggregation(nn.Module):
         self.nodes = nn.ModuleList(node(in_channels, channels) for in_channels in inputs)
 
     def forward(self, x: Value, joined: Value | None = None) -> Value:
-        """Aggregate the blocks over `x`; `joined`, of the result's size, enters the last node first."""
+        """Aggregate the blocks over `x`; `joined`, a map of the result's size, is the last node's first input."""
         if (joined is None) != (self.join_channels is None):
             raise ValueError(
                 f"join_channels={self.join_channels} and joined={joined if joined is None else 'a map'} disagree"

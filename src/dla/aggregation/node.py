@@ -5,7 +5,6 @@ from functools import partial
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -37,8 +36,6 @@ class Node(nn.Module):
         residual: add the last input before the activation; it must have `out_channels` channels.
         norm: makes the norm from a channel count; None for a linear node.
         activation: makes the activation; None for a linear node.
-        form: "concat" runs one convolution over the concatenated inputs; "sum" convolves them one by one and keeps no
-            concatenation. The parameters are the same, and so is the result but for rounding.
     """
 
     def __init__(
@@ -50,7 +47,6 @@ class Node(nn.Module):
         residual: bool = False,
         norm: Norm | None = nn.BatchNorm2d,
         activation: Activation | None = relu,
-        form: str = "concat",
     ) -> None:
         super().__init__()
         expect_some(in_channels)
@@ -58,11 +54,8 @@ class Node(nn.Module):
             raise ValueError(f"kernel_size must be odd, as 1 or 3, so that maps keep their size, not {kernel_size}")
         if residual:
             expect_residual(in_channels, out_channels)
-        if form not in ("concat", "sum"):
-            raise ValueError(f"form must be 'concat' or 'sum', not {form!r}")
         self.in_channels = tuple(in_channels)
         self.residual = residual
-        self.form = form
         self.conv = nn.Conv2d(sum(in_channels), out_channels, kernel_size, padding=kernel_size // 2, bias=False)
         self.norm = norm(out_channels) if norm else nn.Identity()
         self.activation = activation() if activation else nn.Identity()
@@ -73,13 +66,6 @@ class Node(nn.Module):
         Raises:
             ValueError: they are not as many maps, of these channels and of one size.
         """
-        out = self.norm(self._mix(inputs))
-        return self.activation(out + inputs[-1] if self.residual else out)
-
-    def _mix(self, inputs: Sequence[Tensor]) -> Tensor:
         expect_maps(inputs, self.in_channels)
-        if self.form == "concat":
-            return self.conv(torch.cat(list(inputs), dim=1))
-        weights = self.conv.weight.split(self.in_channels, dim=1)
-        parts = [F.conv2d(x, w, padding=self.conv.padding) for x, w in zip(inputs, weights, strict=True)]
-        return sum(parts[1:], parts[0])
+        out = self.norm(self.conv(torch.cat(list(inputs), dim=1)))
+        return self.activation(out + inputs[-1] if self.residual else out)

@@ -1,6 +1,7 @@
 """Backbones as lists of maps, finest first: timm's, torchvision's, and any module that gives maps."""
 
 from dla.backbones.adapt import adapt
+from dla.backbones.backbone import Backbone
 from dla.backbones.maps import Maps
 from dla.backbones.probe import example
 from dla.backbones.pyramid import SimplePyramid
@@ -8,6 +9,7 @@ from dla.backbones.specs import FeatureSpec, check_specs, choose, is_power_of_tw
 from dla.backbones.timm_maps import timm_model
 
 __all__ = [
+    "Backbone",
     "FeatureSpec",
     "Maps",
     "SimplePyramid",

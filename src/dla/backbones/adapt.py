@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from dla.backbones.backbone import Backbone
 from dla.backbones.maps import Maps
 from dla.backbones.probe import FAILURES, SIZES, run_once
-from dla.backbones.pyramid import SimplePyramid
 from dla.backbones.stages import stage_maps
 from dla.backbones.timm_maps import timm_maps
 
@@ -17,7 +17,7 @@ def adapt(
     in_chans: int = 3,
     out_indices: int | Sequence[int] | None = None,
     out_stride: int | None = None,
-) -> Maps | SimplePyramid:
+) -> Backbone:
     """Make a backbone of a module that returns a list or dictionary of maps, or of a classifier of timm or torchvision.
 
     A classifier is changed: what no map needs is dropped.
@@ -25,7 +25,7 @@ def adapt(
     Args:
         module: the module.
         in_chans: channels of the images.
-        out_indices: which of its maps; None for all, but for a classifier's at the image's own size.
+        out_indices: which of its maps; None for all, except a classifier's at the image's own size.
         out_stride: with None for `out_indices`, maps of finer strides are left out.
 
     Raises:

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from dla.backbones.backbone import Backbone
 from dla.backbones.find import find_maps
 from dla.backbones.probe import as_maps
-from dla.backbones.specs import FeatureSpec, choose, map_size
+from dla.backbones.specs import choose, map_size
 from dla.checkpointing import checkpointed
 
 
@@ -20,7 +21,7 @@ def _lacking(side: int, multiple: int) -> int:
     return (side + multiple - 1) // multiple * multiple - side
 
 
-class Maps(nn.Module):
+class Maps(Backbone):
     """The maps of `body`, a module that returns a list or dictionary of them, finest first.
 
     Channels, strides, and whether the channels come last are found by running it on small images, which leaves it as it
@@ -49,7 +50,7 @@ class Maps(nn.Module):
         layouts, self.multiple = find_maps(body, in_chans)
         self.out_indices = choose([found.spec.stride for found in layouts], out_indices, finest)
         self.channels_last = [layouts[i].channels_last for i in self.out_indices]
-        self.feature_specs: list[FeatureSpec] = [layouts[i].spec for i in self.out_indices]
+        self.feature_specs = [layouts[i].spec for i in self.out_indices]
         self.body = body
         self.grad_checkpointing = False
 

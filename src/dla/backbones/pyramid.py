@@ -3,12 +3,13 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dla.backbones.backbone import Backbone
 from dla.backbones.maps import Maps
 from dla.backbones.probe import example
 from dla.backbones.specs import FeatureSpec, map_size
 
 
-class SimplePyramid(nn.Module):
+class SimplePyramid(Backbone):
     """Maps at a quarter, half, once and twice the stride of the last map of `backbone`, each made of that map alone.
 
         stride  4   two transposed convolutions by 2

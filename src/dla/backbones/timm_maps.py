@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dla.backbones.backbone import Backbone
 from dla.backbones.maps import Maps
 from dla.backbones.pyramid import SimplePyramid
 from dla.backbones.specs import choose
@@ -96,7 +97,7 @@ def timm_maps(
     in_chans: int = 3,
     out_indices: int | Sequence[int] | None = None,
     finest: int = 2,
-) -> Maps | SimplePyramid:
+) -> Backbone:
     """The maps of a timm classifier, which loses its head and whatever else no map needs.
 
     Where all its maps have one stride, as those of plain vision transformers, a pyramid is made of the last one, or of

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from dla.memory import recomputes
 from dla.models import create_model
 from dla.models.counting import macs, parameters
 
@@ -57,7 +58,7 @@ def costs(name: str, size: tuple[int, int]) -> Costs:
         macs=multiplied,
         weights=sum(parameters(call.layer) for call in calls),
         maps=sum(call.moved for call in calls),
-        recomputes=hasattr(model, "set_memory_efficient"),
+        recomputes=recomputes(model),
     )
 
 

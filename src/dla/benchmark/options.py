@@ -2,10 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from dla.arguments import number
+from dla.arguments import amount, count
 from dla.benchmark.job import INFERENCE_ENGINES
 from dla.machine import cores
 
@@ -50,7 +49,6 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    whole = partial(number, kind=int)
     add = options.add_argument
     add("models", nargs="*", type=_network, metavar="NETWORK", help="name as in dla34, dla34up, timm/resnet34, "
         "torchvision/resnet34, convnext_tiny+ida")  # fmt: skip
@@ -60,10 +58,10 @@ def parser() -> argparse.ArgumentParser:
     add("--batch", type=_numbers, default="1", metavar="N,N", help="images a call of inference (default: %(default)s)")
     add("--size", type=_size, default="224", metavar="HxW", help="of the images; one number is both sides (default: "
         "%(default)s)")  # fmt: skip
-    add("--threads", type=whole, default=cores(), metavar="N", help="of the processor (default: all cores, "
+    add("--threads", type=count, default=cores(), metavar="N", help="of the processor (default: all cores, "
         "%(default)s)")  # fmt: skip
-    add("--rounds", type=whole, default=5, metavar="N", help="how often each row is measured (default: %(default)s)")
-    add("--seconds", type=partial(number, kind=float), default=0.5, metavar="S", help="that a round lasts at least "
+    add("--rounds", type=count, default=5, metavar="N", help="how often each row is measured (default: %(default)s)")
+    add("--seconds", type=amount, default=0.5, metavar="S", help="that a round lasts at least "
         "(default: %(default)s)")  # fmt: skip
     add("--training", type=_numbers, default=[], metavar="N,N", help="measure training steps of so many images, too")
     add("--compile", action="store_true", help="with --training: measure steps through torch.compile, too")
@@ -78,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(number(part, int)) for part in text.split(",")]
+    return [int(count(part)) for part in text.split(",")]
 
 
 def _names(text: str) -> list[str]:
@@ -89,7 +87,7 @@ def _names(text: str) -> list[str]:
 
 def _size(text: str) -> tuple[int, int]:
     """One number for both sides, or HEIGHTxWIDTH."""
-    sides = [int(number(part, int)) for part in text.split("x")]
+    sides = [int(count(part)) for part in text.split("x")]
     if len(sides) > 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH")
     return sides[0], sides[-1]

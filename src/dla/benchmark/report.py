@@ -1,13 +1,14 @@
 """Writes what was measured: table.md, for people, and results.csv, plain numbers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dla.benchmark.costs import Costs
 from dla.benchmark.job import INFERENCE, TRAINING, Job
 from dla.benchmark.rounds import Measured, Peak
-from dla.files import atomic_write, make_folder, write_csv
+from dla.files import atomic_write, make_folder, refuse_folder
+from dla.tables import markdown, write_csv
 
 TABLE, RESULTS, PICTURE = "table.md", "results.csv", "picture.png"
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a number that is moved
@@ -75,8 +76,7 @@ def prepare(folder: Path) -> None:
     """
     make_folder(folder)
     for name in (TABLE, RESULTS, PICTURE):
-        if (folder / name).is_dir():
-            raise IsADirectoryError(f"{folder / name} is a folder, and not a file: name another --output")
+        refuse_folder(folder / name)
 
 
 def write_report(folder: Path, session: Session) -> None:
@@ -101,12 +101,12 @@ def heading(session: Session) -> list[str]:
 def tables(session: Session) -> list[str]:
     """Lines in Markdown: a table of the networks, one of inference and one of training, where there are any."""
     networks = [[name, f"{c.parameters:,}", *_counted(c)] for name, c in session.costs.items()]
-    lines = _table(["network", "parameters", "MACs", "maps of convolutions"], networks)
+    lines = list(markdown(["network", "parameters", "MACs", "maps of convolutions"], networks))
     shared = ["network", "how", "batch", "ms", "from - to", "images/s", "of matmul peak", "of copy peak"]
     for work, last in ((INFERENCE, "difference"), (TRAINING, "memory, MiB an image")):
         rows = [row for row in session.measured if row.row.job.work == work]
         if rows:
-            lines += ["", f"{work.capitalize()}:", "", *_table([*shared, last], [_cells(r, session) for r in rows])]
+            lines += ["", f"{work.capitalize()}:", "", *markdown([*shared, last], [_cells(r, session) for r in rows])]
     return lines
 
 
@@ -120,7 +120,7 @@ def _cells(measured: Measured, session: Session) -> list[str]:
     job = measured.row.job
     name = [job.model, measured.row.how, str(job.batch)]
     if measured.error:
-        return [*name, f"not possible: {measured.error.replace('|', ' ')}", *[""] * 5]
+        return [*name, f"not possible: {measured.error}", *[""] * 5]
     f = figures(measured, session.costs[job.model], session.peak)
     times = [_rounded(f.milliseconds), f"{_rounded(f.low)} - {_rounded(f.high)}", f"{f.images_per_second:.1f}"]
     known = known_fact(measured)
@@ -140,11 +140,6 @@ def known_fact(measured: Measured) -> float | None:
         return float(measured.facts["difference"])
     memory = measured.facts["memory"][measured.row.call]
     return None if memory is None else float(memory / 2**20)
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(cells)} |" for cells in [names, *rows]]
-    return [lines[0], "|---" * len(names) + "|", *lines[1:]]
 
 
 def _results(session: Session) -> list[list[Any]]:

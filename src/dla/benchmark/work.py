@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +13,7 @@ from dla.benchmark.job import AUTOTUNED, INFERENCE, PLAIN, TRAINING, Job
 from dla.deploy import DeployError, optimize
 from dla.deploy.engines import TORCH
 from dla.deploy.outputs import difference, flat
+from dla.machine import now
 from dla.memory import training_memory
 from dla.models import create_model
 from dla.recompute import recomputed
@@ -156,9 +156,9 @@ def _side(device: str, dtype: torch.dtype) -> int:
     while side < MATRIX:
         a = torch.randn(side, side, device=device, dtype=dtype)
         torch.mm(a, a)  # the first call prepares
-        start = perf_counter()
+        start = now(torch.device(device))
         torch.mm(a, a)
-        if perf_counter() - start > 0.1:  # the next has eight times as much to do
+        if now(torch.device(device)) - start > 0.1:  # the next has eight times as much to do
             break
         side *= 2
     return side

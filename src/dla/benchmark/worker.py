@@ -7,7 +7,6 @@ and output.
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 
 from dla.benchmark.job import Job
 from dla.benchmark.work import prepare
+from dla.machine import now
 
 WARM_UP = 0.3  # seconds of calls before the first round; each round begins with one more call
 
@@ -50,19 +50,13 @@ def timed(call: Callable[[], Any], seconds: float, device: str, in_a_row: int = 
     times: list[float] = []
     spent = 0.0
     while spent < seconds:
-        begun = _now(device)
+        begun = now(torch.device(device))
         for _ in range(in_a_row):
             call()
-        took = _now(device) - begun
+        took = now(torch.device(device)) - begun
         times.append(took / in_a_row)
         spent += took
     return times
-
-
-def _now(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()  # what was asked of the device is done only then
-    return time.perf_counter()
 
 
 def _said(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """What a row costs, counted before anything is trained, and the widths at which rows cost the same."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -106,10 +107,8 @@ def matched_width(count: Callable[[float], int], target: int, start: float) -> f
     `count` must not fall with the width; it rises in steps, since channels are whole numbers.
     """
     low, high = round(start / 2 / STEP), round(2 * start / STEP)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(_width(middle)) < target else (low, middle)
-    return min((_width(low), _width(high)), key=lambda width: abs(count(width) - target))
+    above = bisect_left(range(high), target, lo=low + 1, key=lambda steps: count(_width(steps)))
+    return min((_width(above - 1), _width(above)), key=lambda width: abs(count(width) - target))
 
 
 def _width(steps: int) -> float:

@@ -32,7 +32,7 @@ def read_epochs(run: Run) -> list[Epoch]:
     for path in sorted(files, key=lambda path: int(path.parent.name.partition("_")[2])):
         with path.open(newline="", encoding="utf-8") as file:
             for line in csv.DictReader(file):
-                if None in line.values():  # cut off in the middle when the machine went down
+                if None in line.values() or not line["epoch"]:  # cut off when the machine went down; or of a step
                     continue
                 logged.setdefault(int(line["epoch"]), {}).update({key: value for key, value in line.items() if value})
     columns = {"train/loss": 1.0, run.logged: 100.0, "time/images_per_second": 1.0, "time/seconds": 1.0}

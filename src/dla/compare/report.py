@@ -8,7 +8,8 @@ from dla.compare.logged import read_machines
 from dla.compare.outcome import Outcome
 from dla.compare.runs import Run
 from dla.compare.study import Study
-from dla.files import atomic_write, write_csv
+from dla.files import atomic_write
+from dla.tables import markdown, write_csv
 
 NOT_RUN = "not run"
 COUNTED = ("row", "label", "network", "width", "parameters", "macs", "memory_mib", "recomputing")
@@ -81,17 +82,13 @@ def table(study: Study, rows: Sequence[Outcome]) -> list[str]:
     """Lines of the Markdown table; a row that is not finished says "not run"."""
     names = ["row", "network", "parameters", "MACs", "memory", "images/s", "seconds", "seeds", "best", "last"]
     names += [f"epochs to {study.target:g} %"] if study.target else []
-    return [
-        f"| {' | '.join(names)} |",
-        "|---" * len(names) + "|",
-        *(f"| {' | '.join(_cells(study, row))} |" for row in rows),
-    ]
+    return list(markdown(names, (_cells(study, row) for row in rows)))
 
 
 def _cells(study: Study, row: Outcome) -> list[str]:
     width = f", width {row.row.options['width']:g}" if "width" in row.row.options else ""
     counted = [
-        row.row.label.replace("|", r"\|"),  # which would end the cell
+        row.row.label,
         row.row.network + width,
         f"{row.costs.parameters:,}",
         f"{row.costs.macs / 1e6:,.1f} M",

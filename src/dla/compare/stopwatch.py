@@ -1,7 +1,6 @@
 """Measures how fast a run trains, and on what; `dla compare` gives it to each run."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from dla.files import atomic_write
-from dla.machine import device_name, versions
+from dla.machine import device_name, now, versions
 
 
 class Stopwatch(Callback):
@@ -49,7 +48,7 @@ class Stopwatch(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
-        self.begun, self.measured, self.images = _now(trainer), 0.0, 0
+        self.begun, self.measured, self.images = now(trainer.strategy.root_device), 0.0, 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, i: int
@@ -59,23 +58,17 @@ class Stopwatch(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training stops here."""
-        self.measuring_begun = _now(trainer)
+        self.measuring_begun = now(trainer.strategy.root_device)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """And goes on."""
-        self.measured += _now(trainer) - self.measuring_begun
+        self.measured += now(trainer.strategy.root_device) - self.measuring_begun
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch's times."""
-        seconds = _now(trainer) - self.begun
+        seconds = now(trainer.strategy.root_device) - self.begun
         speed = self.images / (seconds - self.measured)
         pl_module.log_dict({"time/seconds": seconds, "time/images_per_second": speed}, sync_dist=True)
-
-
-def _now(trainer: Trainer) -> float:
-    if trainer.strategy.root_device.type == "cuda":
-        torch.cuda.synchronize()  # what was asked of the device is done only then
-    return time.perf_counter()
 
 
 def _machine(trainer: Trainer) -> dict[str, Any]:

@@ -151,8 +151,10 @@ def _measured(trainer: Any) -> None:
         if trainer.get(option) not in (None, -1):
             raise ValueError(f"trainer.{option} is {trainer[option]}, but a study's budget is max_epochs: leave it out")
     for option in ("logger", "enable_checkpointing"):
-        if trainer.get(option) is False:
-            raise ValueError(f"trainer.{option} is false, but a study reads what its runs log and keep: leave it out")
+        if trainer.get(option) not in (None, True):
+            raise ValueError(
+                f"trainer.{option} is {trainer[option]}, but a study reads what its runs log and keep: leave it out"
+            )
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:

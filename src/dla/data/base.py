@@ -1,13 +1,14 @@
 """What all data modules share: a set per split, read when it is needed, and loaders over draws of it."""
 
 from collections.abc import Sized
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from lightning import LightningDataModule
+from torch.multiprocessing import get_all_start_methods
 from torch.utils.data import DataLoader, Dataset
 
-from dla.data.loading import Item, collate
+from dla.data.loading import Cached, Item, collate
 from dla.data.sample import Split
 from dla.data.sampling import SeededSampler, global_seed
 
@@ -38,6 +39,7 @@ class SetData(LightningDataModule, Generic[Set]):
     std: Triple
     lengthens: ClassVar[str] = "repeat"  # the option by which an epoch has more images
     collate = staticmethod(collate)
+    cache: bool = False  # keep a split in memory
 
     def __init__(
         self, *, batch_size: int, val_batch_size: int, workers: int, seed: int | None = None, repeat: int = 1
@@ -91,7 +93,8 @@ class SetData(LightningDataModule, Generic[Set]):
             raise ValueError(f"stage is {stage!r}; expected one of {', '.join(STAGES)}: `dla predict` reads pictures")
         for split in STAGES[stage]:
             if split not in self.sets:
-                self.sets[split] = self.read(split)
+                found: Any = self.read(split)
+                self.sets[split] = cast(Set, Cached(found)) if self.cache else found
 
     def holds(self, split: Split) -> str:
         """How much there is of a split that was read, in words, such as "367 images of train"."""
@@ -132,6 +135,8 @@ class SetData(LightningDataModule, Generic[Set]):
     def _loader(
         self, dataset: Dataset[Item], sampler: SeededSampler, batch_size: int, drop_last: bool
     ) -> DataLoader[Item]:
+        # A fork shares what is cached; of what is sent to another process, each tensor takes one of its open files.
+        forks = self.workers > 0 and self.cache and "fork" in get_all_start_methods()
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -141,4 +146,5 @@ class SetData(LightningDataModule, Generic[Set]):
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
             persistent_workers=self.workers > 0,
+            multiprocessing_context="fork" if forks else None,
         )

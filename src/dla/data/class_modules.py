@@ -31,7 +31,7 @@ class DigitsData(SmallImagesData):
     ) -> None:
         super().__init__(size=size, batch_size=batch_size, pad=pad, flip=flip, **settings)
 
-    def arrays(self, split: Split) -> ImageArrays:
+    def read(self, split: Split) -> ImageArrays:
         """All digits of one split; there is no test split."""
         if split == "test":
             raise ValueError("the digits have no test split; measure on val, by `dla validate`")
@@ -55,7 +55,7 @@ class CIFARData(SmallImagesData):
         self.root, self.count = root, count
         self.classes = cifar_classes(root, count)
 
-    def arrays(self, split: Split) -> ImageArrays:
+    def read(self, split: Split) -> ImageArrays:
         """All images of one split; a missing folder or file is named by a FileNotFoundError."""
         return read_cifar(self.root, split, count=self.count)
 
@@ -75,6 +75,6 @@ class ImageFolderData(StoredImagesData):
         self.root = root
         self.classes = folder_classes(root, class_file)
 
-    def files(self, split: Split) -> LabelledSet:
+    def read(self, split: Split) -> LabelledSet:
         """The images of one split; a missing folder is named by a FileNotFoundError."""
         return LabelledFolder(f"{self.root}/{split}", self.classes)

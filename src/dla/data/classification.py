@@ -4,8 +4,8 @@ from collections.abc import Sized
 from typing import Any, ClassVar
 
 from dla.data.base import SetData, Triple
-from dla.data.labelled import ImageArrays, LabelledSet, SeededImages
-from dla.data.loading import Item, read_all
+from dla.data.labelled import LabelledSet, SeededImages
+from dla.data.loading import Item
 from dla.data.sample import Split
 from dla.data.sampling import RepeatedSampler, SeededSampler
 from dla.data.segmentation import normalized
@@ -72,14 +72,6 @@ class SmallImagesData(ClassificationData):
         self.crop = self.resize = size
         self.shift = Shift(pad=pad, flip=flip)
 
-    def arrays(self, split: Split) -> ImageArrays:
-        """All images of one split."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how to read its {split} split")
-
-    def read(self, split: Split) -> LabelledSet:
-        """The set of one split."""
-        return self.arrays(split)
-
     def training(self) -> SeededImages:
         """The training images, with the parameters of their shifts."""
         return SeededImages(self._set("train"), seed=self.seed, batch_augment=self.shift, repeat=self.repeat)
@@ -145,14 +137,6 @@ class StoredImagesData(ClassificationData):
         )
         self.center_view = center_view(crop=crop, resize=self.resize)
         self.ten_views = ten_views(crop=crop, resize=self.resize) if ten_crop else None
-
-    def files(self, split: Split) -> LabelledSet:
-        """The set of one split, which reads its files when asked for an item."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how to read its {split} split")
-
-    def read(self, split: Split) -> LabelledSet:
-        """The set of one split, in memory where that is asked for."""
-        return read_all(self.files(split)) if self.cache else self.files(split)
 
     def training(self) -> SeededImages:
         """Random parts of the training images."""

@@ -43,7 +43,7 @@ class FineGrainedData(StoredImagesData):
         """The images of a split of the publisher."""
         raise NotImplementedError(f"{type(self).__name__} does not say how to list its {part} split")
 
-    def files(self, split: Split) -> LabelledSet:
+    def read(self, split: Split) -> LabelledSet:
         """The images of one split; what is missing or broken is named by an error."""
         if split == "test" or not self.hold_out:
             return self.listed("train" if split == "train" else "test")
@@ -112,7 +112,7 @@ class AircraftData(FineGrainedData):
         _require(self.folder / LEVELS[level])
         self.classes = folder_classes(root, self.folder / LEVELS[level])
 
-    def files(self, split: Split) -> LabelledSet:
+    def read(self, split: Split) -> LabelledSet:
         """The images of one split, which is the publisher's unless train and val are trained on together."""
         if self.hold_out:
             return self.listed(split)

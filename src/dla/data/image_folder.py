@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from torchvision.datasets.folder import make_dataset
-
 from dla.data.labelled_files import LabelledFiles
 from dla.files import read_names
-from dla.listing import PICTURES, has_images, is_hidden
+from dla.listing import has_images, is_hidden, list_images
 
 
 class LabelledFolder(LabelledFiles):
@@ -34,8 +32,8 @@ class LabelledFolder(LabelledFiles):
                 "add them there, or remove these folders"
             )
         numbers = {name: index for index, name in enumerate(classes)}
-        found = make_dataset(folder, numbers, extensions=PICTURES, allow_empty=True)
-        super().__init__([(path, number) for path, number in found if not is_hidden(path, folder)])
+        found = [(str(path), numbers[name]) for name in present for path in list_images(Path(folder, name), deep=True)]
+        super().__init__(found)
         if not self.files:
             raise FileNotFoundError(f"no images in {folder}: expected {folder}/CLASS/NAME.jpg")
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from dla.data.batch_augment import BatchAugment
-from dla.data.sample import IGNORE_INDEX, Kind, PixelSet
+from dla.data.sample import IGNORE_INDEX
 from dla.data.sampling import Draw, as_draw, draw_seed
 from dla.data.shift import Shift
 
@@ -26,17 +26,13 @@ def read_all(dataset: Any) -> list[Any]:
         return list(pool.map(dataset.__getitem__, range(len(dataset))))
 
 
-class Cached(Generic[Kind]):
+class Cached:
     """A set whose samples are read once, at the start, and kept in memory as uint8.
 
     They are read before the loader's workers start, so that all of them share the one copy.
-
-    Args:
-        dataset: The set to keep; its size in memory is 4 bytes a pixel, or more where there is more than one truth.
     """
 
-    def __init__(self, dataset: PixelSet[Kind]) -> None:
-        self.classes, self.colors = dataset.classes, dataset.colors
+    def __init__(self, dataset: Any) -> None:
         self.files = getattr(dataset, "files", None)  # where it has some, to name them
         self.samples = read_all(dataset)
 
@@ -44,7 +40,7 @@ class Cached(Generic[Kind]):
         """The number of samples."""
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Kind:
+    def __getitem__(self, index: int) -> Any:
         """Sample number `index`; not a copy, so it must not be changed."""
         return self.samples[index]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from dla.data.camvid import CamVid
 from dla.data.cityscapes import Cityscapes
-from dla.data.paired import PairedFolders, spread_colors
+from dla.data.paired import PairedFolders, class_colors
 from dla.data.sample import SegmentationSet, Split
 from dla.data.scene_data import SceneData
 from dla.data.scenes import Scenes
@@ -85,7 +85,7 @@ class FolderData(StoredData):
         if twice := sorted({name for name in classes if classes.count(name) > 1}):
             raise ValueError(f"classes names {twice[0]} more than once; expected a name of its own for each index")
         self.classes, self.void = tuple(classes), void
-        self.colors = tuple(colors) if colors else spread_colors(len(classes))
+        self.colors = class_colors(len(classes), colors)
 
     def read(self, split: Split) -> SegmentationSet:
         """The images and masks of one split; a missing folder or file is named by a FileNotFoundError."""

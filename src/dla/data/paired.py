@@ -26,8 +26,8 @@ class PairedFolders:
     Raises:
         FileNotFoundError: A folder of the split, the annotation of an image or the image of one is missing, or there
             is none.
-        ValueError: Two images have one stem, or a class has the index `void`; on reading an item: a broken file,
-            unequal sizes, or a label that is no class.
+        ValueError: Two images have one stem, a class has the index `void`, or the colours do not fit; on reading an
+            item: a broken file, unequal sizes, or a label that is no class.
     """
 
     classes: tuple[str, ...]
@@ -47,7 +47,7 @@ class PairedFolders:
                 f"void is {void}, the index of the class {classes[void]}: expected one of no class, or 255"
             )
         self.classes, self.void = tuple(classes), void
-        self.colors = tuple(colors) if colors else spread_colors(len(classes))
+        self.colors = class_colors(len(classes), colors)
         self.files = _pairs(Path(root) / split, Path(root) / f"{split}annot")
 
     def __len__(self) -> int:
@@ -89,6 +89,22 @@ def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
             f"annotation{others}"
         )
     return [(path, drawn[stem]) for stem, path in pictures.items()]
+
+
+def class_colors(count: int, colors: Sequence[RGB] | None) -> tuple[RGB, ...]:
+    """The colours that are given, one for each class, or else `count` colours of evenly spread hues.
+
+    Raises:
+        ValueError: they are not as many as classes, or one is no colour.
+    """
+    if not colors:
+        return spread_colors(count)
+    if len(colors) != count:
+        raise ValueError(f"{len(colors)} colors for {count} classes: give one for each, or none for evenly spread hues")
+    for color in colors:
+        if len(color) != 3 or not all(0 <= value <= 255 for value in color):
+            raise ValueError(f"colors holds {list(color)}; expected red, green and blue from 0 to 255")
+    return tuple((r, g, b) for r, g, b in colors)
 
 
 def spread_colors(count: int) -> tuple[RGB, ...]:

@@ -1,13 +1,12 @@
 """What every segmentation set gives, an image and its mask, and how both are read from files."""
 
-from io import BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Shaped, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
@@ -65,10 +64,7 @@ def read_image(path: Path | str, content: bytes | None = None) -> UInt8[Tensor, 
         path: Where it is, for errors alone if `content` is given.
         content: What is in the file, where it is part of an archive.
     """
-    try:
-        pixels = np.array(images.read_image(path if content is None else BytesIO(content)))
-    except images.ImageError as error:
-        raise _unreadable(path, error.__cause__) from error
+    pixels = np.array(images.read_image(path, content))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -76,11 +72,14 @@ def read_labels(path: Path) -> UInt8[Tensor, "h w"]:
     """A label file as the indices it holds: grey of 8 bits or of 1, or a palette image, whose colours do not matter."""
     try:
         with Image.open(path) as file:
+            scaled = next((tile.args for tile in file.tile if tile.args in ("L;2", "L;4")), None)
             labels = np.array(file)
     except FileNotFoundError:
         raise
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow reports a broken PNG as a SyntaxError
-        raise _unreadable(path, error) from error
+    except (OSError, SyntaxError) as error:  # Pillow reports a broken PNG as a SyntaxError
+        raise ValueError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error
+    if scaled:  # which Pillow spreads over 0 to 255
+        raise ValueError(f"{path} is grey of {scaled[-1]} bits; save the indices as an 8-bit grey PNG")
     if labels.dtype == bool:
         labels = labels.astype(np.uint8)
     if labels.ndim != 2 or labels.dtype != np.uint8:
@@ -90,12 +89,6 @@ def read_labels(path: Path) -> UInt8[Tensor, "h w"]:
             "8-bit grey PNG"
         )
     return torch.from_numpy(labels)
-
-
-def _unreadable(path: Path | str, reason: object) -> ValueError:
-    if isinstance(reason, UnidentifiedImageError):  # whose text names an object in memory where there is no file
-        reason = "it is none that Pillow knows"
-    return ValueError(f"{path} cannot be read as an image ({reason}); unpack or download it again")
 
 
 def check_sizes(

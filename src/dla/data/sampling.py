@@ -27,6 +27,12 @@ def global_seed() -> int:
     return int(os.environ.get("PL_GLOBAL_SEED", 0))
 
 
+def this_process() -> tuple[int, int]:
+    """Its rank in the process group, and how many processes that has; 0 of 1 without a group."""
+    grouped = distributed.is_available() and distributed.is_initialized()
+    return (distributed.get_rank(), distributed.get_world_size()) if grouped else (0, 1)
+
+
 def draw_seed(seed: int, epoch: int, index: int) -> int:
     """A seed of 64 bits for one sample in one epoch; neighbouring arguments give unrelated seeds."""
     return int(np.random.SeedSequence((seed, epoch, index)).generate_state(1, np.uint64)[0])
@@ -62,15 +68,11 @@ class SeededSampler(DistributedSampler[Draw]):
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
-        grouped = distributed.is_available() and distributed.is_initialized()
-        if num_replicas is None:
-            num_replicas = distributed.get_world_size() if grouped else 1
-        if rank is None:
-            rank = distributed.get_rank() if grouped else 0
+        own_rank, processes = this_process()
         super().__init__(
             dataset,  # type: ignore[arg-type]  # a length is all it asks for
-            num_replicas=num_replicas,
-            rank=rank,
+            num_replicas=processes if num_replicas is None else num_replicas,
+            rank=own_rank if rank is None else rank,
             shuffle=shuffle,
             seed=seed,
             drop_last=drop_last,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dla.data.base import STAGES, SetData, Triple
 from dla.data.batch_augment import BatchAugment, per_channel
-from dla.data.loading import ONE_BY_ONE, Cached, Seeded
+from dla.data.loading import ONE_BY_ONE, Seeded
 from dla.data.sample import PixelSet, Split
 from dla.data.transforms import MEAN, STD, joint_transforms
 from dla.images import RGB
@@ -95,17 +95,14 @@ class SegmentationData(SetData[PixelSet[Any]]):
             ValueError: images are cached, to be stacked, and of different sizes.
         """
         super().setup(stage)
-        if self.cache:
-            self.sets = {split: kept if isinstance(kept, Cached) else Cached(kept) for split, kept in self.sets.items()}
-            for split in STAGES[stage]:
-                stacked = self.batch_augment is not None if split == "train" else self.val_batch_size > 1
-                if stacked:
-                    self._check_sizes(split)
+        for split in STAGES[stage] if self.cache else ():
+            stacked = self.batch_augment is not None if split == "train" else self.val_batch_size > 1
+            if stacked:
+                self._check_sizes(split)
 
     def _check_sizes(self, split: Split) -> None:
         """Refuse what could not be stacked, now and not in the first epoch or behind it."""
-        kept = self.sets[split]
-        assert isinstance(kept, Cached)
+        kept: Any = self.sets[split]
         sizes = [tuple(sample.image.shape[:-3:-1]) for sample in kept.samples]  # width, height
         if split == "train" and self.turns:
             sizes = [(max(size), min(size)) for size in sizes]

@@ -4,12 +4,10 @@ from collections.abc import Sized
 from importlib import import_module
 from typing import Any
 
-from torch import distributed
-
 from dla.data.classification import StoredImagesData
 from dla.data.image_folder import folder_classes
 from dla.data.sample import Split
-from dla.data.sampling import SeededSampler
+from dla.data.sampling import SeededSampler, this_process
 from dla.data.shard_files import ShardImages, expanded_shards
 from dla.data.shard_stream import ShardStream
 
@@ -73,8 +71,7 @@ class ShardsData(StoredImagesData):
     def training(self) -> ShardStream:  # type: ignore[override]  # what the loader wants of either is the same
         """Random parts of the training images, in this process's share of the shards."""
         shards: Any = self._set("train")
-        grouped = distributed.is_available() and distributed.is_initialized()
-        rank, processes = (distributed.get_rank(), distributed.get_world_size()) if grouped else (0, 1)
+        rank, processes = this_process()
         if len(shards) < processes * max(1, self.workers):
             raise ValueError(
                 f"train has {len(shards)} shards, too few for {processes} processes of {max(1, self.workers)} workers, "

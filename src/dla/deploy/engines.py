@@ -71,15 +71,16 @@ def optimize(
         model: any module that maps images to a tensor, or to a list, tuple or dictionary of tensors.
         engine: "eager" and "compile" run on the model's device, "onnxruntime", "openvino" and "ncnn" on the CPU,
             "tensorrt" on a GPU by ONNX Runtime; all but the first two need the extra [export].
-        example: normalised images. In bfloat16 or float16 the network becomes so, too, but for ONNX Runtime and others.
+        example: normalised images. In bfloat16 or float16, which "eager" and "compile" alone take, the network becomes
+            so, too.
         precision: "float32", or "int8" in ONNX Runtime and OpenVINO.
         threads: of the engine, which decides for None.
         calibration: for int8, batches of normalised images of the shape of `example`; some hundred images are enough.
         fold: fold batch norm beforehand, where that changes nothing; False gives the engine the network as it is, to
             compare with.
-        tolerance: of the comparison, in the network's largest output; by default 1e-4, 1e-2 in float16, in TensorRT and
-            on a GPU whose convolutions use TF32, and 5e-2 in bfloat16; that of the network's own type, or of its
-            outputs', if larger.
+        tolerance: of the comparison, relative to the network's largest output; by default 1e-4, 1e-2 in float16, in
+            TensorRT and on a GPU whose convolutions use TF32, and 5e-2 in bfloat16; that of the network's own type, or
+            of its outputs', if larger.
 
     Raises:
         DeployError: the engine is not installed, cannot take the network, or computes something else.

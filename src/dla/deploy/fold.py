@@ -28,8 +28,8 @@ def folded(model: nn.Module) -> nn.Module:
         if is_chain(module):
             for (first, conv), (second, norm) in pairwise(list(module._modules.items())):  # shared ones, too
                 _fold(module, first, conv, second, norm)
-        elif isinstance(module, Node) and _fold(module, "conv", module.conv, "norm", module.norm):
-            module.form = "concat"  # the only one that adds the bias; every engine is as fast with it
+        elif isinstance(module, Node):
+            _fold(module, "conv", module.conv, "norm", module.norm)
     return model
 
 
@@ -44,12 +44,11 @@ def folded_for(model: nn.Module, images: Tensor, expected: Sequence[Tensor]) -> 
     return ready if found <= tolerance_for(images, "eager") else copied(model).eval()
 
 
-def _fold(parent: nn.Module, first: str, conv: nn.Module, second: str, norm: nn.Module) -> bool:
+def _fold(parent: nn.Module, first: str, conv: nn.Module, second: str, norm: nn.Module) -> None:
     # By their very types: timm derives classes that change the weights or add an activation.
     if type(conv) not in (nn.Conv2d, ImageConv2d) or type(norm) not in NORMS or norm.running_mean is None:
-        return False
+        return
     if hooked(conv) or hooked(norm):
-        return False
+        return
     setattr(parent, first, fuse_conv_bn_eval(conv, norm))  # type: ignore[type-var, arg-type]
     setattr(parent, second, nn.Identity())
-    return True

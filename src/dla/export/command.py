@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from dla.arguments import number
+from dla.arguments import amount, count, count_or_0
 from dla.commands import DONE, run_command
 from dla.deploy.outputs import TOLERANCE, Run
 from dla.deploy.runtimes import RUNTIMES
@@ -132,8 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     add("model", metavar="MODEL", help="packaged weights, a .ckpt file, or a network's name (`dla models`), untrained")
     add("--format", required=True, choices=FORMATS)
     add("--output", required=True, type=Path, metavar="FILE", help="to write; its folder must exist")
-    whole = partial(number, kind=int)
-    add("--size", nargs=2, type=whole, metavar=("H", "W"), help="of images (default: a classifier's crop, or 512 512)")
+    add("--size", nargs=2, type=count, metavar=("H", "W"), help="of images (default: a classifier's crop, or 512 512)")
     help_dynamic = "take any batch and size (openvino from 32 pixels on, torch-export above 32); not in ncnn"
     add("--dynamic", action="store_true", help=help_dynamic)
     add("--int8", action="store_true", help="compute in 8 bits; onnx and openvino")
@@ -144,7 +143,6 @@ def _parser() -> argparse.ArgumentParser:
         help="measure before and after on the val split of a set: val/CLASS/NAME.jpg, val/NAME.jpg beside "
         "valannot/NAME.png, or as BSDS500",
     )
-    add("--void", type=partial(number, kind=int, zero=True), default=255, metavar="N", help="void in annotations (255)")
-    tolerance = partial(number, kind=float)
-    add("--tolerance", type=tolerance, default=TOLERANCE, metavar="T", help="largest difference (default: %(default)s)")
+    add("--void", type=count_or_0, default=255, metavar="N", help="void in annotations (255)")
+    add("--tolerance", type=amount, default=TOLERANCE, metavar="T", help="largest difference (default: %(default)s)")
     return parser

@@ -15,7 +15,7 @@ OTHERS = ((70, 97), (64, 128))  # at which a file of any size is run as well; so
 
 
 class Compared(NamedTuple):
-    """How far the file's answer is from the network's, in the network's largest output, for images of a shape."""
+    """How far the file's answer is from the network's, relative to that one's largest output, for images of a shape."""
 
     shape: Shape
     difference: float

@@ -46,7 +46,7 @@ def export(
         calibration: makes an int8 file, of onnx or openvino, by these batches of normalised images, of `shape` unless
             `dynamic`; it may differ from the network more than `tolerance`, but not the float32 network of which it is
             made.
-        tolerance: largest difference of a float32 file, in the network's largest output.
+        tolerance: largest difference of a float32 file, relative to the network's largest output.
         measure: called with the file in its runtime, before the file takes its place.
 
     Raises:

@@ -6,8 +6,9 @@ from dla.models.classifier import DLA
 from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
 from dla.models.neighbours import FCN, FPN, UNet
+from dla.models.own import list_models
 from dla.models.variants import VARIANTS, Variant, build
-from dla.models.zoo import create_model, list_models
+from dla.models.zoo import create_model
 
 __all__ = [
     "DECODERS",

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.backbones import FeatureSpec, map_size
+from dla.backbones import Backbone, FeatureSpec, map_size
 from dla.checkpointing import checkpointed
 from dla.models.decoder import Decoder
 from dla.models.depth import groups_within, undecayed_within
@@ -20,11 +20,11 @@ class Aggregated(nn.Module):
     """The maps of a backbone fused into one.
 
     Args:
-        backbone: gives a list of maps, finest first, and has `feature_specs`.
+        backbone: gives the maps.
         decoder: fuses them.
     """
 
-    def __init__(self, backbone: nn.Module, decoder: Decoder) -> None:
+    def __init__(self, backbone: Backbone, decoder: Decoder) -> None:
         super().__init__()
         self.grad_checkpointing = False
         self.memory_efficient: bool | None = None
@@ -74,7 +74,7 @@ class Aggregated(nn.Module):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """See `DLA.set_grad_checkpointing`; the decoder is computed again as a whole."""
         self.grad_checkpointing = enable
-        self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]
+        self.backbone.set_grad_checkpointing(enable)
 
     def set_memory_efficient(self, enable: bool | None = True) -> None:
         """See `DLA.set_memory_efficient`; it holds for decoder and head too, and for backbones that are not ours."""
@@ -87,7 +87,7 @@ class AggregatedClassifier(Classifier, Aggregated):
     """Classes of images from the fused map, pooled.
 
     Args:
-        backbone: gives a list of maps, finest first, and has `feature_specs`.
+        backbone: gives the maps.
         decoder: fuses them.
         num_classes: 0 for pooled features instead of logits.
         global_pool: "avg", "max", or "" for the fused map.
@@ -96,7 +96,7 @@ class AggregatedClassifier(Classifier, Aggregated):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         decoder: Decoder,
         *,
         num_classes: int = 1000,

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from dla.backbones import FeatureSpec, adapt, check_specs, choose, example, is_power_of_two, timm_model
+from dla.backbones import Backbone, FeatureSpec, adapt, check_specs, choose, example, is_power_of_two, timm_model
 from dla.copies import copied
 from dla.models.aggregated import Aggregated, AggregatedClassifier
 from dla.models.classifier import DLA
@@ -16,6 +16,7 @@ from dla.models.features import Features
 from dla.models.heads import Pool
 from dla.models.neighbours import FCN, FPN, UNet
 from dla.models.norms import NormLayer, with_norms
+from dla.models.own import create_own, list_models
 from dla.models.variants import VARIANTS
 from dla.names import parse
 
@@ -50,7 +51,7 @@ def aggregate(
             but "ida" fuses at that stride, which costs more.
         in_chans: channels of the images.
         pretrained: with a name, load the backbone's weights.
-        out_indices: the backbone's maps that are fused; None for all, but for a classifier's at the image's own size,
+        out_indices: the backbone's maps that are fused; None for all, except a classifier's at the image's own size,
             and for plain transformers, of whose last map a pyramid is made.
         norm_layer: of the structure (FCN has no norm), and of a backbone of ours that is given by name: "batchnorm",
             "groupnorm", "syncbatchnorm", or what makes a norm from a channel count. A timm model given by name gets its
@@ -78,8 +79,7 @@ def aggregate(
         backbone = copied(backbone)
     cfg: dict[str, Any] = getattr(backbone, "pretrained_cfg", None) or {}
     features = _features(backbone, in_chans, out_indices, out_stride)
-    specs: Any = features.feature_specs
-    decoder = make_decoder(structure, specs, out_channels, out_stride)
+    decoder = make_decoder(structure, features.feature_specs, out_channels, out_stride)
     with_norms(decoder, norm_layer)
     fused = Aggregated(features, decoder.to(example(features)))
     fused.pretrained_cfg = {key: list(cfg[key]) for key in ("mean", "std") if key in cfg}
@@ -106,15 +106,13 @@ def make_decoder(structure: str, specs: Sequence[FeatureSpec], channels: int, ou
 
 
 def _named(name: str, pretrained: bool, in_chans: int, norm_layer: NormLayer, options: dict[str, Any]) -> nn.Module:
-    from dla.models.zoo import create_model, list_models  # here, since names with "+" come from there to here
-
     base = parse(name).base
     if base not in VARIANTS and base in list_models():
         trunk = max((variant for variant in VARIANTS if base.startswith(variant)), key=len)
         raise ValueError(f"{name} fuses maps itself, and is no backbone: give the one within, {trunk}")
     if base in VARIANTS:
         options = {"norm_layer": norm_layer, **options}
-        return create_model(name, pretrained, num_classes=0, in_chans=in_chans, **options)
+        return create_own(name, pretrained, num_classes=0, in_chans=in_chans, **options)
     model = timm_model(name, pretrained=pretrained, in_chans=in_chans, options=options)
     return _synchronised(model) if norm_layer == "syncbatchnorm" else model
 
@@ -127,7 +125,7 @@ def _synchronised(model: nn.Module) -> nn.Module:
 
 def _features(
     module: nn.Module, in_chans: int, out_indices: int | Sequence[int] | None, out_stride: int | None
-) -> nn.Module:
+) -> Backbone:
     if isinstance(module, Features) and out_indices is None:
         specs = zip(module.out_indices, module.feature_specs, strict=True)
         out_indices, module = [i for i, spec in specs if spec.stride >= (out_stride or 1)], module.body

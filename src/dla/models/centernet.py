@@ -15,7 +15,7 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.backbones import FeatureSpec
+from dla.backbones import Backbone, FeatureSpec
 from dla.models.aggregated import Aggregated
 from dla.models.blocks import conv_norm
 from dla.models.decoder import Decoder, Size
@@ -80,7 +80,7 @@ class CenterNet(Aggregated):
     """Backbone, decoder, and for each task a head of its own: maps at the decoder's stride.
 
     Args:
-        backbone: gives a list of maps, finest first, and has `feature_specs`.
+        backbone: gives the maps.
         decoder: fuses them.
         heads: channels of each map by its name; one whose name holds "hm" is a heatmap.
         head_channels: of the layer between the fused map and a head's output; 0 for none.
@@ -91,7 +91,7 @@ class CenterNet(Aggregated):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         decoder: Decoder,
         heads: Mapping[str, int] = DETECTION,
         *,

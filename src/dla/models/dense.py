@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dla.aggregation import IterativeAggregation, Node
 from dla.aggregation.node import NodeFactory
-from dla.backbones import FeatureSpec
+from dla.backbones import Backbone, FeatureSpec
 from dla.models.aggregated import Aggregated
 from dla.models.blocks import conv_norm, initialise
 from dla.models.decoder import Decoder, Size
@@ -149,12 +149,12 @@ class DensePredictor(Aggregated):
     """Backbone, decoder, head: logits of every pixel at the size of the image, whatever that is.
 
     Args:
-        backbone: gives a list of maps, finest first, and has `feature_specs`.
+        backbone: gives the maps.
         decoder: fuses them.
         num_classes: scores per pixel.
     """
 
-    def __init__(self, backbone: nn.Module, decoder: Decoder, *, num_classes: int) -> None:
+    def __init__(self, backbone: Backbone, decoder: Decoder, *, num_classes: int) -> None:
         super().__init__(backbone, decoder)
         self.num_classes = num_classes
         self.head = DenseHead(self.out_channels, num_classes, self.out_stride)

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from dla.backbones import FeatureSpec
+from dla.backbones import Backbone
 from dla.models.classifier import DLA
 from dla.models.depth import groups_within, undecayed_within
 
 
-class Features(nn.Module):
+class Features(Backbone):
     """The maps of a DLA network at `out_indices`, finest first; stages behind the last of them are dropped.
 
     Has `feature_specs` for our decoders, and `feature_info` with `channels()` and `reduction()` for timm's.
@@ -21,7 +21,7 @@ class Features(nn.Module):
         super().__init__()
         self.out_indices = model.prune_intermediate_layers(out_indices)
         self.body, self.pretrained_cfg = model, model.pretrained_cfg
-        self.feature_specs: list[FeatureSpec] = [model.feature_specs[i] for i in self.out_indices]
+        self.feature_specs = [model.feature_specs[i] for i in self.out_indices]
 
     @property
     def feature_info(self) -> Any:

@@ -1,4 +1,4 @@
-"""Heads that make a map each of the fused one, as detection has them."""
+"""The heads of a detector, each of which makes a map from the fused one."""
 
 from collections.abc import Mapping
 from numbers import Integral

@@ -5,10 +5,10 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from dla.aggregation import HierarchicalAggregation, Node, figure1
+from dla.aggregation import FIGURE1, HierarchicalAggregation, Node, figure1
 from dla.models.blocks import BlockFactory, Pooled, pool
 
-STRUCTURES = ("dla", "plain", "skip", "iterative", "tree", "reentrant", "merged")
+STRUCTURES = ("dla", *FIGURE1)
 """How a network's blocks are aggregated: as in the paper's networks, or as in one of the six pictures of Figure 1."""
 
 

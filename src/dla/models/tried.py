@@ -8,6 +8,7 @@ from torch import Tensor
 from dla.models.aggregated import Aggregated
 from dla.models.any_backbone import aggregate
 from dla.models.counting import parameters
+from dla.tables import markdown
 
 FAMILIES = {
     "ResNet": "resnet18",
@@ -77,22 +78,22 @@ CHECKS: dict[str, Callable[[Aggregated], None]] = {
 }
 
 
-def try_out(family: str, name: str, structure: str) -> str:
-    """One line of the table of backbones: each check is "yes", or what went wrong."""
+def try_out(name: str, structure: str) -> list[str]:
+    """A backbone's cells in the table: what it is, and of each check "yes" or what went wrong."""
     torch.manual_seed(0)
     try:
         model = aggregate(name, structure=structure).eval()
     except Exception as error:  # whatever goes wrong is the result
-        return f"| {family} | {name} | {_reason(error)} |"
-    strides = ", ".join(str(stride) for _, stride in model.backbone.feature_specs)  # type: ignore[union-attr]
-    cells = [family, name, strides, f"{parameters(model.backbone):,}", f"{parameters(model.decoder):,}"]
+        return [_reason(error)]
+    strides = ", ".join(str(stride) for _, stride in model.backbone.feature_specs)
+    cells = [strides, f"{parameters(model.backbone):,}", f"{parameters(model.decoder):,}"]
     for check in CHECKS.values():
         try:
             check(model)
             cells.append("yes")
         except Exception as error:
             cells.append(_reason(error))
-    return f"| {' | '.join(cells)} |"
+    return cells
 
 
 def _reason(error: Exception) -> str:
@@ -106,7 +107,5 @@ def table(families: Mapping[str, str], structure: str) -> Iterator[str]:
 
     yield f"torch {torch.__version__}, timm {timm.__version__}; images of {', '.join(f'{h}x{w}' for h, w in SIZES)}"
     yield ""
-    yield f"| family | backbone | strides | parameters | {structure} adds | {' | '.join(CHECKS)} |"
-    yield "|---" * (5 + len(CHECKS)) + "|"
-    for family, name in families.items():
-        yield try_out(family, name, structure)
+    names = ["family", "backbone", "strides", "parameters", f"{structure} adds", *CHECKS]
+    yield from markdown(names, ([family, name, *try_out(name, structure)] for family, name in families.items()))

@@ -99,11 +99,9 @@ def build_dense(
         variant, num_classes=0, in_chans=in_chans, output_stride=output_stride, drop_path_rate=drop_path_rate
     )
     finest = [spec.stride for spec in network.feature_specs].index(out_stride)
-    if decoder == "up":
-        backbone = Features(network, range(finest, 6))
-        model = DensePredictor(backbone, DLAUp(backbone.feature_specs), num_classes=num_classes)
-    else:
-        backbone = Features(network, range(max(finest, 2), 6))
-        model = DensePredictor(backbone, IDA(backbone.feature_specs, out_stride=out_stride), num_classes=num_classes)
+    backbone = Features(network, range(finest if decoder == "up" else max(finest, 2), 6))
+    specs = backbone.feature_specs
+    fuse = DLAUp(specs) if decoder == "up" else IDA(specs, out_stride=out_stride)
+    model = DensePredictor(backbone, fuse, num_classes=num_classes)
     with_norms(model, norm_layer)
     return model

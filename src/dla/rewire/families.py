@@ -14,7 +14,7 @@ from dla.rewire.stage import RewiredStage, StageSpec
 FAMILIES = "ResNet, ResNeXt, RegNet, ConvNeXt, EfficientNet or MobileNet (2 to 4)"
 
 
-class Chain(NamedTuple):
+class PlainStage(NamedTuple):
     """A stage whose blocks run one after another."""
 
     name: str
@@ -53,7 +53,7 @@ def stage_specs(model: Any, structure: str) -> Iterator[StageSpec]:
         )
 
 
-def _residual(model: Any) -> Iterator[Chain]:
+def _residual(model: Any) -> Iterator[PlainStage]:
     """Stages of ResNet, RegNet and ConvNeXt: one for each of timm's maps."""
     from timm.models import ConvNeXt
 
@@ -61,7 +61,7 @@ def _residual(model: Any) -> Iterator[Chain]:
     for info in model.feature_info[0 if convnext else 1 :]:  # the others begin with the stem
         stage: Any = modules.get(info["module"], nn.Identity())  # timm drops stages that no map needs
         blocks = getattr(stage, "blocks", stage)
-        yield Chain(
+        yield PlainStage(
             name=info["module"],
             blocks=tuple(f"blocks.{name}" if convnext else name for name, _ in blocks.named_children()),
             channels=info["num_chs"],
@@ -70,12 +70,12 @@ def _residual(model: Any) -> Iterator[Chain]:
         )
 
 
-def _inverted(model: Any) -> Iterator[Chain]:
+def _inverted(model: Any) -> Iterator[PlainStage]:
     """Stages of EfficientNet and MobileNet, of which several may have one stride: timm's maps name the last of each."""
     ends = [(info["module"].split("."), info["reduction"]) for info in model.feature_info]
     strides = [(int(module[1]), stride) for module, stride in ends if module[0] == "blocks"]
     for index, (stage, channels) in enumerate(zip(model.blocks, _channels(model), strict=True)):
-        yield Chain(
+        yield PlainStage(
             name=f"blocks.{index}",
             blocks=tuple(name for name, _ in stage.named_children()),
             channels=channels[-1],

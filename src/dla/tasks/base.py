@@ -96,9 +96,9 @@ class Task(LightningModule):
             raise ValueError(f"structure {structure} fuses the maps of a backbone: give one, or leave it out")
         check_rates(batch_base, lr=lr, momentum=momentum, weight_decay=weight_decay)
         self.network = f"{backbone}+{structure}" if backbone else network
-        self.num_classes, self.options = num_classes, completed_options(self.network, options or {})
-        self.optimizer, self.lr, self.batch_base = optimizer, lr, batch_base
-        self.momentum, self.weight_decay, self.decay_norms = momentum, weight_decay, decay_norms
+        self.num_classes, self.options = int(num_classes), completed_options(self.network, options or {})
+        self.optimizer, self.lr, self.batch_base = optimizer, float(lr), batch_base  # NumPy's are no plain values
+        self.momentum, self.weight_decay, self.decay_norms = float(momentum), float(weight_decay), decay_norms
         self.schedule = settings(schedule=schedule, power=power, milestones=milestones, gamma=gamma, warmup=warmup)
         check_options(self.options)
         chosen = {"drop_path_rate": drop_path_rate, "memory_efficient": memory_efficient} | self.options
@@ -161,7 +161,7 @@ class Task(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Set this epoch's learning rate; the last epoch is measured, whatever the epochs between are."""
-        lr = self.full_rate() * rate_factor(self.current_epoch, self.trainer.max_epochs or -1, **self.schedule)
+        lr = self.full_rate() * float(rate_factor(self.current_epoch, self.trainer.max_epochs or -1, **self.schedule))
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = lr
         self.log("train/lr", lr, sync_dist=True)

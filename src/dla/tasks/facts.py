@@ -13,7 +13,7 @@ def data_facts(data: Any) -> dict[str, Any]:
     """What the data says of its classes and of how images are normalised; nothing where it is None."""
     if data is None:
         return {}
-    facts = {"classes": list(data.classes), "mean": list(data.mean), "std": list(data.std)}
+    facts = {"classes": list(data.classes), "mean": [*map(float, data.mean)], "std": [*map(float, data.std)]}
     return facts | ({"colors": [list(color) for color in data.colors]} if hasattr(data, "colors") else {})
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import set_dumper
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
@@ -15,6 +16,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dla.files import atomic_write, check_writable
+from dla.tasks.config_text import config_text
 
 
 def loggers(root: str) -> list[Logger]:
@@ -139,6 +141,7 @@ class SaveConfig(SaveConfigCallback):
         config.ckpt_path = config.weights_only = None  # where a run went on from is not part of its recipe
         root = Path(trainer.default_root_dir)
         root.mkdir(parents=True, exist_ok=True)
+        set_dumper("yaml", config_text)  # which also writes what is nested, and reads it again
         with atomic_write(root / "config.yaml") as partial:
             self.parser.save(config, partial, skip_none=False, multifile=False)
 

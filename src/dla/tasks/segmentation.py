@@ -40,6 +40,8 @@ class SegmentationTask(DenseTask):
         class_weights: list[float] | None = None,
         **settings: Any,
     ) -> None:
+        if num_classes < 2:
+            raise ValueError(f"the data has {num_classes} class: name what is not of it, too, as [background, crack]")
         super().__init__(network=network, num_classes=num_classes, **settings)
         if class_weights is not None and len(class_weights) != num_classes:
             raise ValueError(f"class_weights must name {num_classes} weights, one per class, not {len(class_weights)}")

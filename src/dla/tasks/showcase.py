@@ -112,6 +112,7 @@ class Showcase(Callback):
         if picture is None:
             return
         path = Path(trainer.default_root_dir, "examples.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as partial:
             picture.save(partial)
         say(trainer, f"some validation images and what the network makes of them: {path}")

@@ -12,7 +12,7 @@ from dla.weights.layouts import Layout
 
 
 def biases_before_norms(state: Mapping[str, Tensor], layout: Layout, given: Mapping[str, Any]) -> dict[str, str]:
-    """By the weights' key of each such bias that of the running mean behind it; none where the norm is another one."""
+    """From the key of each such bias to that of the running mean behind it; empty where it is another norm."""
     weights = {ours: key for key, ours in layout.keys.items()}
     found = {}
     for key, ours in layout.keys.items():

@@ -42,12 +42,23 @@ def export_weights(model: nn.Module, layout: str, path: str | os.PathLike[str] |
             f"the layout {layout!r} has no {odd[0]}: it is for the ten classifiers"
             + (", dense predictors such as dla34up, and dla34_centernet" if layout == "official" else "")
         )
+    _expect_published(model, layout)
     state = timm.renamed(model, names)
     if layout == "official":
         state |= _unused_layers(model, network)
     if path is not None:
         _write(state, Path(path))
     return state
+
+
+def _expect_published(model: nn.Module, layout: str) -> None:
+    """Raise a ValueError unless stem and norms are those of the networks that others have."""
+    conv, norm = next(module.stem for module in model.modules() if hasattr(module, "stem"))[0]  # type: ignore[index]
+    if conv.kernel_size != (7, 7) or conv.out_channels != 16 or not hasattr(norm, "running_mean"):
+        raise ValueError(
+            f"the layout {layout!r} is of networks with a stem of 7x7, 16 channels in it, and batch norm: this one has "
+            "another stem_stride, width or norm_layer"
+        )
 
 
 def _unused_layers(model: nn.Module, network: bool) -> dict[str, Tensor]:

@@ -19,8 +19,8 @@ class Layout(NamedTuple):
     Attributes:
         name: whose layout it is.
         part: prefix of the model's part that such weights fill: its backbone for a classifier's, "" for the whole.
-        authors: by each of the weights' keys the authors' own, which tells slices and shapes; none where it is ours.
-        keys: by each of the weights' keys the model's. What is neither here nor unused is unknown.
+        authors: from the weights' keys to the authors' own, which tell slices and shapes; empty for our layout.
+        keys: from the weights' keys to the model's. A key that is neither here nor unused is unknown.
         unused: the weights' keys of what nothing in the model reads.
         head: the weights' keys of the layers that depend on the classes.
         heads: what the model's names of its heads begin with.

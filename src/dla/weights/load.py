@@ -143,4 +143,7 @@ def _difference(given: Any, own: Tensor) -> str:
         return ""  # a counter, of whatever type
     if not given.is_floating_point():
         return f"is in {given.dtype}"
-    return "" if given.isfinite().all() else "holds NaN or infinity"
+    if given.to(own.dtype).isfinite().all():
+        return ""
+    same = given.dtype == own.dtype
+    return "holds NaN or infinity" if same else f"holds NaN, infinity or numbers too large for {own.dtype}"

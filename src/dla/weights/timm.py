@@ -1,4 +1,4 @@
-"""timm's names for the parts of a DLA classifier; the authors' names too, but for their dead projections.
+"""timm's names for the parts of a DLA classifier; the authors' names too, except for their unused projections.
 
 A tree of depth n is nested n times there, tree1 before tree2; a node is the root of the innermost tree whose two blocks
 it closes, and reads `(L_2, L_1, P, R_{n-1}, ..., R_1)` where ours reads `(P, R_{n-1}, ..., R_1, L_1, L_2)`.

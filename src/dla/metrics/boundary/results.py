@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from dla.files import atomic_write, write_csv
+from dla.files import atomic_write
 from dla.metrics.boundary.plot import draw_curves
 from dla.metrics.boundary.scores import Scores, score
+from dla.tables import write_csv
 
 NUMBERS = ("ods", "ois", "ap", "r50", "ods_threshold", "ods_recall", "ods_precision", "ois_recall", "ois_precision")
 
