@@ -251,6 +251,7 @@ def test_options_that_make_no_sense_are_named(options, message):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.timeout(900)  # which it compiles, several times
 def test_a_compiled_network_with_side_outputs_learns_the_same(tmp_path):
     """To rounding, which norms over a few numbers multiply; that there is a difference shows that it compiled."""
     weights = []

@@ -21,6 +21,13 @@ def _lacking(side: int, multiple: int) -> int:
     return (side + multiple - 1) // multiple * multiple - side
 
 
+def _cropped(x: Float[Tensor, "b c _ _"], height: int, width: int) -> Float[Tensor, "b c {height} {width}"]:
+    """The upper left part."""
+    if torch.compiler.is_exporting():  # of a view, whether sizes make it the whole would become a condition
+        return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+    return x[..., :height, :width]
+
+
 class Maps(Backbone):
     """The maps of `body`, a module that returns a list or dictionary of them, finest first.
 
@@ -64,8 +71,7 @@ class Maps(Backbone):
         maps = []
         for i, last, (_, stride) in zip(self.out_indices, self.channels_last, self.feature_specs, strict=True):
             full = given[i].permute(0, 3, 1, 2) if last else given[i]
-            size = map_size(x, stride)
-            maps.append(full[..., : size[0], : size[1]])
+            maps.append(_cropped(full, *map_size(x, stride)))
         return maps
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
