@@ -43,7 +43,7 @@ CUT = [
 # Pages whose commands take more than ten seconds.
 LONG = {"docs/benchmark.md", "docs/boundaries.md", "docs/deploy.md", "docs/imagenet.md"}
 CROP = "--data.crop=32"  # not of digits and CIFAR, whose images are small as they are
-CUT_FIT = ["--trainer.limit_train_batches=2", "--trainer.check_val_every_n_epoch=1"]
+CUT_FIT = ["--trainer.limit_train_batches=2", "--trainer.check_val_every_n_epoch=1", "--model.lr=0.0001"]
 
 
 def blocks(page: str, language: str) -> list[str]:

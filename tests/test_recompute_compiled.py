@@ -21,7 +21,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 import dla
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 BACKEND = "aot_eager_decomp_partition"  # decides what is kept as the usual one does, and generates no code
 OURS = {
@@ -157,12 +157,12 @@ def small() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    return in_own_process(__file__, "small")
+    return in_own_process(__file__, "small", limit=850)
 
 
 @pytest.fixture(scope="module")
 def found_of_ours() -> dict[str, Any]:
-    return in_own_process(__file__, "ours")
+    return in_own_process(__file__, "ours", limit=850)
 
 
 def same(result: dict[str, float]) -> bool:

@@ -9,11 +9,14 @@ from typing import Any
 import torch
 
 
-def in_own_process(file: str, what: str) -> Any:
-    """What the test file `file` prints when it is run with the word `what`: "interpreted", or another of its own."""
+def in_own_process(file: str, what: str, *, limit: int = 280) -> Any:
+    """What the test file `file` prints when it is run with the word `what`: "interpreted", or another of its own.
+
+    It is given `limit` seconds.
+    """
     mode = {"TRITON_INTERPRET": str(int(what == "interpreted"))}
     environment = {**os.environ, **mode, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, file, what], env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run([sys.executable, file, what], env=environment, capture_output=True, text=True, timeout=limit)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -262,3 +262,10 @@ def test_a_compiled_network_with_side_outputs_learns_the_same(tmp_path):
         subprocess.run([sys.executable, "-m", "dla", "fit", *arguments], check=True)
         weights.append(flat(read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]))
     assert 0 < float((weights[0] - weights[1]).norm() / weights[1].norm()) < 1e-2
+
+
+def test_a_network_that_gives_no_numbers_has_diverged(tmp_path):
+    """As after one step that was too long, whose loss was a number still."""
+    task = BoundaryTask(network="dla46_cida", num_classes=2)
+    with pytest.raises(ValueError, match=r"gives no numbers after epoch 1, training has diverged: lower --model.lr"):
+        task._match("watch", torch.full((1, 2, 8, 8), torch.nan), [torch.zeros(1, 8, 8, dtype=torch.uint8)])

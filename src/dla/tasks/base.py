@@ -22,6 +22,9 @@ Batch = dict[str, Any]
 """Tensors by name; what annotators drew of an image comes as a list, since their number differs."""
 
 
+DIVERGED = "training has diverged: lower --model.lr or raise --model.warmup, and start again"
+
+
 class Task(LightningModule):
     """Builds a network and trains all of it with one optimizer; a subclass gives the loss and the metrics.
 
@@ -205,8 +208,7 @@ class Task(LightningModule):
         """
         if self.last_loss is not None and not self.last_loss.isfinite():
             raise ValueError(
-                f"the loss is {float(self.last_loss)} at the end of epoch {self.current_epoch + 1}, training has "
-                "diverged: lower --model.lr or raise --model.warmup, and start again"
+                f"the loss is {float(self.last_loss)} at the end of epoch {self.current_epoch + 1}, {DIVERGED}"
             )
 
     @property
