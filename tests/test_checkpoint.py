@@ -10,6 +10,7 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -247,3 +248,11 @@ def test_classes_that_a_program_declared_safe_are_refused(tmp_path):
     torch.save({"rate": Fraction(1, 3)}, tmp_path / "odd.ckpt")
     with torch.serialization.safe_globals([Fraction]):
         refused(tmp_path / "odd.ckpt", r"holds a fractions.Fraction at checkpoint\['rate'\]")
+
+
+def test_a_file_of_safetensors_is_told(tmp_path):
+    save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"is a file of safetensors, weights alone: load them by dla.load_weights"
+    ):
+        read_checkpoint(tmp_path / "model.safetensors")

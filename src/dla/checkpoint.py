@@ -71,6 +71,10 @@ def _check_file(path: Path) -> None:
         raise CheckpointError(f"{path} is empty, its writing was cut short: {AGAIN}")
     if start.startswith(ZIP_START):
         _check_archive(path)
+    elif start[8:9] == b"{":
+        raise CheckpointError(
+            f"{path} is a file of safetensors, weights alone: load them by dla.load_weights, or by --model.weights"
+        )
     elif start != LEGACY_START:
         raise CheckpointError(f"{path} is not a checkpoint, it starts with {start!r}: name a file from torch.save")
 

@@ -163,3 +163,17 @@ def test_what_is_pruned_runs_in_16_bits():
         if isinstance(layer, nn.Conv2d):
             prune.l1_unstructured(layer, "weight", amount=0.3)
     assert difference([model(x)], [optimize(model, example=x.bfloat16())(x.bfloat16())]) < 5e-2
+
+
+@torch.no_grad()
+def test_padding_by_size_becomes_fixed():
+    """With it, an exporter takes minutes for sizes that are symbols."""
+    model = disturb(dla.create_model("tf_efficientnet_lite0+ida", num_classes=3)).double()
+    fixed = folded(model)
+    assert any(type(module).__name__ == "Conv2dSame" for module in model.modules())
+    assert not any(type(module).__name__ == "Conv2dSame" for module in fixed.modules())
+    for size in ((64, 96), (70, 97), (33, 31)):
+        x = torch.randn(2, 3, *size, dtype=torch.float64)
+        torch.testing.assert_close(fixed(x), model(x), rtol=1e-9, atol=1e-9)
+    alone = timm.create_model("tf_efficientnet_lite0").eval()  # which sees images of any size as they are
+    assert any(type(module).__name__ == "Conv2dSame" for module in folded(alone).modules())

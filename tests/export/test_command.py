@@ -49,7 +49,7 @@ def test_an_interruption_leaves_nothing(stop, tmp_path, monkeypatch, capsys):
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("dla.export.write.sample", interrupted)
     assert main(["dla46_c", "--format", "onnx", "--output", str(tmp_path / "x.onnx")]) == 130
-    assert capsys.readouterr().err == "dla export: interrupted; nothing is written\n"
+    assert capsys.readouterr().err.endswith("\ndla export: interrupted; nothing is written\n")
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -120,3 +120,24 @@ def test_a_disk_with_too_little_room_is_named_first(tmp_path, monkeypatch, capsy
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2**20))
     assert main(["dla46_c", "--format", "openvino", "--output", str(tmp_path / "x.xml")]) == 2
     assert f"5.0 MiB of weights do not fit into the 1.0 MiB that are free in {tmp_path}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["dla46_c", "resnet18+ida"])
+def test_random_weights_are_told(name, tmp_path, capsys):
+    assert main([name, "--format", "torch-export", "--output", str(tmp_path / "a.pt2"), "--size", "64", "64"]) == 0
+    better = "dla46_c.cifar10 or dla46_c.in1k or a checkpoint" if name == "dla46_c" else "a checkpoint"
+    warning = f"warning: {name} names a network alone, so its weights are random: give {better}\n"
+    assert warning in capsys.readouterr().err
+
+
+def test_trained_weights_are_not(tmp_path, capsys):
+    network = checkpoint(tmp_path / "best.ckpt")
+    assert main([network, "--format", "torch-export", "--output", str(tmp_path / "a.pt2"), "--size", "64", "64"]) == 0
+    assert "random" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["dla46_cup.camvid", "tf_efficientnet_lite0+ida.camvid", "dla46_c.cifar10"])
+def test_a_name_with_weights_is_the_trained_network(name):
+    source, trained = load_source(name), dla.create_model(name, pretrained=True)
+    assert source.classes
+    torch.testing.assert_close(source.model.state_dict(), trained.state_dict(), rtol=0, atol=0)

@@ -16,6 +16,7 @@ from dla.images import read_image
 from dla.metrics.boundary import BoundaryMetric
 from dla.predictor import load_predictor
 from dla.tasks import SegmentationTask
+from dla.weights import WeightsError
 from dla.weights.packaged import FOLDER
 
 NAME = "dla46_cup.camvid"
@@ -146,3 +147,8 @@ def test_real_small_images(real_data):
 def digest_of_pixels(path):
     with Image.open(path) as image:
         return sha256(np.asarray(image).transpose(2, 0, 1).tobytes()).digest()
+
+
+def test_a_name_of_the_package_is_no_file():
+    with pytest.raises(WeightsError, match=r"dla46_cup.camvid is no file, but a network with its weights: dla.create"):
+        dla.load_weights(dla.create_model("dla46_cup"), "dla46_cup.camvid")

@@ -10,6 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from dla.aggregation import Node
 from dla.copies import copied
 from dla.deploy.outputs import difference, flat, tolerance_for
+from dla.deploy.padding import fix_padding
 from dla.deploy.replace import hooked, is_chain
 from dla.kernels.image_conv import ImageConv2d
 
@@ -21,9 +22,11 @@ def folded(model: nn.Module) -> nn.Module:
 
     That is in nodes, and wherever both follow each other in an `nn.Sequential` that does nothing else; a norm elsewhere
     stays as it is, and the engines' own optimisers may still fold it. What has hooks stays too. `model` is not changed.
-    Maps from within such a Sequential are others than before, if the network takes some.
+    Maps from within such a Sequential are others than before, if the network takes some. Padding by size becomes fixed
+    where it may, see `dla.deploy.padding`.
     """
     model = copied(model).eval()
+    fix_padding(model)
     for module in list(model.modules()):
         if is_chain(module):
             for (first, conv), (second, norm) in pairwise(list(module._modules.items())):  # shared ones, too

@@ -1,6 +1,7 @@
 """The command `dla export`: a network to a file of another runtime, compared with the network there."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from dla.export.accuracy import accuracy
 from dla.export.pictures import Calibration
 from dla.export.source import load_source, metadata
 from dla.export.write import FORMATS, export
+from dla.models import list_models
 from dla.predictor import Predictor
 
 SIZES = {"classification": (224, 224), "segmentation": (512, 512), "boundaries": (512, 512), "detection": (512, 512)}
@@ -64,6 +66,13 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.int8 != (arguments.calibration is not None):
         raise ValueError("--int8 and --calibration FOLDER belong together: give both or neither")
     predictor = load_source(arguments.model)
+    if not predictor.classes:
+        told = [name for name in list_models(pretrained=True) if name.startswith(f"{arguments.model}.")]
+        better = " or ".join([*told, "a checkpoint"])
+        print(
+            f"warning: {arguments.model} names a network alone, so its weights are random: give {better}",
+            file=sys.stderr,
+        )
     size = tuple(arguments.size) if arguments.size else _size(predictor)
     predictor = _of_size(predictor, size)
     facts = metadata(arguments.model, predictor, size)

@@ -8,6 +8,7 @@ import dla
 from dla.models import DensePredictor
 from dla.models.heads import Classifier
 from dla.predictor import Predictor, load_predictor
+from dla.weights import packaged
 from dla.weights.hub import imagenet_cfg
 
 
@@ -20,8 +21,8 @@ def load_source(name: str) -> Predictor:
         CheckpointError: see `load_predictor`.
         ValueError: there is neither such a name nor such a file.
     """
-    known = name in dla.list_models() or ("+" in name and not name.endswith(".ckpt"))
-    if not known or Path(name).is_file():
+    untrained = name in dla.list_models() or ("+" in name and not name.endswith(".ckpt"))
+    if not untrained or name in packaged() or Path(name).is_file():
         _check_name(name)
         return load_predictor(name)
     model = dla.create_model(name).eval()

@@ -54,7 +54,8 @@ def download(source: str) -> str:
         raise WeightsError(
             f"{repository} is no file here, and of the Hugging Face hub it is neither in the cache nor could it be "
             f"fetched ({reason}). Check the name, the network, and that HF_HUB_OFFLINE is not set; or fetch the file "
-            f"elsewhere by `hf download {name} model.safetensors`, and give its path"
+            f"elsewhere by `hf download {name} model.safetensors`, and give its path to dla.load_weights, or to "
+            "--model.weights"
         ) from error
 
 

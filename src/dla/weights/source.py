@@ -28,7 +28,14 @@ def read_source(source: str | os.PathLike[str]) -> Mapping[str, Any]:
             f"weights are a state dict, a path or a name of the hub, not {type(source).__name__}: of a network, give "
             "its state_dict()"
         )
+    from dla.weights.packaged import packaged  # here, since what is in the package is loaded from here
+
     name = os.fspath(source)
+    if name in packaged() and not Path(name).exists():
+        raise WeightsError(
+            f"{name} is no file, but a network with its weights: dla.create_model({name!r}, pretrained=True), or in "
+            f"`dla fit` --model.network {name}"
+        )
     if is_hub_name(name):
         name = download(name)
     else:
