@@ -223,7 +223,9 @@ def test_workers_share_what_is_cached() -> None:
     try:
         multiprocessing.set_start_method("spawn", force=True)
         assert data.train_dataloader().multiprocessing_context.get_start_method() == "fork"
-        assert small_scenes(workers=1).trainer is None
+        plain = small_scenes(cache=False, workers=1)
+        plain.setup("fit")
+        assert plain.train_dataloader().multiprocessing_context is None
     finally:
         multiprocessing.set_start_method(before, force=True)
     assert len(next(iter(data.train_dataloader()))["index"]) == 4

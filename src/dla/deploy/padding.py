@@ -1,7 +1,8 @@
 """Convolutions that pad as TensorFlow does, by the size of their map, padded by numbers instead."""
 
+from typing import TypeGuard
+
 import torch
-from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from dla.backbones.maps import Maps
@@ -13,12 +14,17 @@ def fix_padding(model: nn.Module) -> None:
 
     There each pads every size alike. Of a size that is a symbol the exporters would take minutes to follow the sums.
     """
-    for maps in model.modules():
-        if isinstance(maps, Maps) and maps.multiple > 1:
-            for parent in list(maps.modules()):
-                for name, conv in list(parent.named_children()):
-                    if type(conv) is Conv2dSame and not hooked(conv):
-                        setattr(parent, name, _fixed(conv))
+    backbones = [maps for maps in model.modules() if isinstance(maps, Maps) and maps.multiple > 1]
+    for parent in [module for maps in backbones for module in maps.modules()]:
+        for name, conv in list(parent.named_children()):
+            if _pads_by_size(conv) and not hooked(conv):
+                setattr(parent, name, _fixed(conv))
+
+
+def _pads_by_size(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    from timm.layers.conv2d_same import Conv2dSame  # here, since timm takes long to import, and may not be needed
+
+    return type(module) is Conv2dSame
 
 
 def _fixed(conv: nn.Conv2d) -> nn.Sequential:

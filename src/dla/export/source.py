@@ -21,8 +21,9 @@ def load_source(name: str) -> Predictor:
         CheckpointError: see `load_predictor`.
         ValueError: there is neither such a name nor such a file.
     """
-    untrained = name in dla.list_models() or ("+" in name and not name.endswith(".ckpt"))
-    if not untrained or name in packaged() or Path(name).is_file():
+    named = name in dla.list_models() or ("+" in name and not name.endswith(".ckpt"))
+    untrained = named and name not in packaged() and not Path(name).is_file()
+    if not untrained:
         _check_name(name)
         return load_predictor(name)
     model = dla.create_model(name).eval()

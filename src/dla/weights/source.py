@@ -31,7 +31,7 @@ def read_source(source: str | os.PathLike[str]) -> Mapping[str, Any]:
     from dla.weights.packaged import packaged  # here, since what is in the package is loaded from here
 
     name = os.fspath(source)
-    if name in packaged() and not Path(name).exists():
+    if not Path(name).exists() and name in packaged():
         raise WeightsError(
             f"{name} is no file, but a network with its weights: dla.create_model({name!r}, pretrained=True), or in "
             f"`dla fit` --model.network {name}"
