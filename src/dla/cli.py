@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from errno import EPIPE
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from dla import __version__
 from dla.commands import INTERRUPTED
 from dla.files import FULL
+from dla.names import meant
 
 HELP = """usage: dla COMMAND ...
 
@@ -89,9 +89,8 @@ def _dispatch(args: list[str]) -> int:
     if command in ("-h", "--help", "help"):
         print(HELP)
         return 0
-    near = get_close_matches(command, [*COMMANDS, *TRAINING], 1, cutoff=0.5)
-    meant = f": did you mean {near[0]}?" if near else "; the commands are listed above"
-    print(f"{HELP}\n\ndla: {command!r} is not a command{meant}", file=sys.stderr)
+    instead = meant(command, [*COMMANDS, *TRAINING], 1) or "; the commands are listed above"
+    print(f"{HELP}\n\ndla: {command!r} is not a command{instead}", file=sys.stderr)
     return 2
 
 

@@ -1,5 +1,7 @@
 """The names of networks: `timm/resnet34.a1_in1k`, `dla46_cup.camvid`, `convnext_tiny.fb_in1k+ida`, `NAME+ida.TAG`."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import NamedTuple
 
 
@@ -53,3 +55,9 @@ def parse(name: str) -> Name:
     library, _, inner = (network if plus else name).rpartition("/")
     base, _, tag = inner.partition(".")
     return Name(library, base, tag, structure, whole)
+
+
+def meant(name: str, names: Iterable[str], count: int = 3) -> str:
+    """What to say behind the complaint that there is no such name: which ones are like it; nothing where none is."""
+    near = get_close_matches(name, list(names), count, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

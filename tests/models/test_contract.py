@@ -227,7 +227,8 @@ def test_names():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: dla.create_model("dla35"), ValueError, "unknown model 'dla35'; choose one of dla34, "),
+        (lambda: dla.create_model("dla35"), ValueError, "unknown model 'dla35'; .*; did you mean dla34 or "),
+        (lambda: dla.create_model("resnet50"), ValueError, "is timm's: timm/resnet50 classifies, resnet50.ida gives"),
         (
             lambda: dla.create_model("dla34", drop_path_rate=2.0),
             ValueError,

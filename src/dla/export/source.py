@@ -1,12 +1,12 @@
 """What `dla export` takes: packaged weights, a checkpoint, or the name of an untrained network."""
 
 import json
-from difflib import get_close_matches
 from pathlib import Path
 
 import dla
 from dla.models import DensePredictor
 from dla.models.heads import Classifier
+from dla.names import meant
 from dla.predictor import Predictor, load_predictor
 from dla.weights import packaged
 from dla.weights.hub import imagenet_cfg
@@ -36,9 +36,9 @@ def load_source(name: str) -> Predictor:
 def _check_name(name: str) -> None:
     names = [*dla.list_models(), *dla.list_models(pretrained=True)]
     if name not in names and not Path(name).exists():
-        near = get_close_matches(name, names, 3, cutoff=0.5)
-        meant = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise ValueError(f"{name} is neither a checkpoint file nor a network's name, which `dla models` lists{meant}")
+        raise ValueError(
+            f"{name} is neither a checkpoint file nor a network's name, which `dla models` lists{meant(name, names)}"
+        )
 
 
 def metadata(name: str, predictor: Predictor, size: tuple[int, int]) -> dict[str, str]:

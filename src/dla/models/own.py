@@ -10,7 +10,7 @@ from torch import nn
 from dla.models.classifier import DLA
 from dla.models.features import Features
 from dla.models.variants import VARIANTS, build, build_centernet, build_dense
-from dla.names import parse
+from dla.names import meant, parse
 from dla.weights import IMAGENET, Packaged, completed_options, load_packaged, on_hub, packaged
 
 ENDINGS = ("up", "ida")  # endings of the names of dense predictors
@@ -65,10 +65,19 @@ def create_own(
 def _parts(base: str) -> tuple[str, str]:
     """The classifier's name and the ending of a dense predictor, or none: of "dla34up", dla34 and up."""
     if base not in list_models():
-        others = "; of others, timm/NAME, torchvision/NAME, or NAME+ida for any backbone of timm"
-        raise ValueError(f"unknown model {base!r}; choose one of {', '.join(list_models())}{others}")
+        raise ValueError(f"unknown model {base!r}{_instead(base)}")
     decoder = next((ending for ending in (*ENDINGS, CENTERNET) if base.endswith(ending)), "")
     return base.removesuffix(decoder), decoder
+
+
+def _instead(base: str) -> str:
+    """What one may have meant by a name that is none of ours."""
+    from timm import is_model
+
+    if is_model(base):
+        return f", which is timm's: timm/{base} classifies, {base}+ida gives logits of every pixel"
+    others = "; `dla models` lists ours, others are timm/NAME, torchvision/NAME, or NAME+ida over a backbone of timm"
+    return others + meant(base, list_models())
 
 
 def _check_dense(name: str, classifier: str, *, pretrained: bool, features_only: bool) -> None:

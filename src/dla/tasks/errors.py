@@ -5,11 +5,11 @@ import inspect
 import re
 import traceback
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 
 import dla.data
 import dla.tasks
+from dla.names import meant
 
 # The last frame, its source, and the message, in what torch makes of an error in a process that loads data.
 LOADING = re.compile(
@@ -45,12 +45,11 @@ def misused(message: str) -> str:
     """One line of what jsonargparse says of a wrong option, with the name that may have been meant."""
     lines = [line.strip(" -") for line in message.splitlines()]
     text = " ".join(line for line in lines if line and not BESIDE.match(line))
-    near: list[str] = []
     if unknown := UNKNOWN.search(text):
-        near = get_close_matches(unknown["name"], _options(unknown["path"]), 1)
-    elif unknown := NO_CLASS.search(text):
-        near = get_close_matches(unknown["name"], [*dla.data.__all__, *dla.tasks.__all__], 1)
-    return text + (f"; did you mean {near[0]}?" if near else "")
+        return text + meant(unknown["name"], _options(unknown["path"]), 1)
+    if unknown := NO_CLASS.search(text):
+        return text + meant(unknown["name"], [*dla.data.__all__, *dla.tasks.__all__], 1)
+    return text
 
 
 def _options(path: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dla.weights.biases import biases_before_norms, without_biases
 from dla.weights.heads import head_name, new_heads
+from dla.weights.image_channels import for_channels, of_other_channels
 from dla.weights.layouts import Layout, find_layout
 from dla.weights.official import check_upsampling
 from dla.weights.report import LoadReport, WeightsError, shortened
@@ -33,7 +34,7 @@ def load_weights(
     and FairMOT (DLA-34), of vis4d (classifiers) and of mmdetection3d (DLA-34 and its decoder). A classifier's weights
     also fit the backbone of a dense predictor and a list of feature maps, and those of a network with a decoder fit
     the classifier that it stands on, and its maps. Those of any timm classifier fit it, it rewired, and a network that
-    fuses its maps.
+    fuses its maps. Those of colour images fit a network of other `in_chans` by timm's rule.
 
     Args:
         model: of `create_model`; also compiled, averaged, or in a wrapper of data-parallel training.
@@ -47,13 +48,15 @@ def load_weights(
         What was loaded, ignored because nothing uses it, and left as it was. Print it.
 
     Raises:
-        TypeError: `source` is something else, such as a network.
+        TypeError: `model` is no network, or `source` something else, such as a network.
         ValueError: `new_head` names a head that neither the model nor the weights have.
         WeightsError: tensors are missing, unknown, of another shape or kind, or hold what is no number, and the message
             names them; a .safetensors file cannot be read; a file is not what the hash in its name says; a repository
             cannot be reached; or the model is on the meta device.
         CheckpointError: a torch file cannot be read, or holds anything but tensors and plain values.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"the model comes first, then its weights: expected a network, not {type(model).__name__}")
     model = unwrapped(model)
     state = model.state_dict()
     if any(value.is_meta for value in state.values()):
@@ -63,8 +66,11 @@ def load_weights(
     given, beside = split_weights(source if isinstance(source, Mapping) else read_source(source), own=state)
     layout = find_layout(model, given)
     means = biases_before_norms(state, layout, given)
-    report = replace(_report(model, layout, new_head), subtracted=tuple(means), beside=beside)
+    colors = of_other_channels(state, layout.keys, given)
+    report = _report(model, layout, new_head)
+    report = replace(report, subtracted=tuple(means), adapted=tuple(colors), beside=beside)
     values = without_biases(_converted(model, layout, given), means)
+    values |= {key: for_channels(values[key], state[layout.keys[key]]) for key in colors}
     _check(model, layout, report, values)
     if "up.weight" in report.ignored:
         check_upsampling(model, given["up.weight"])
@@ -124,6 +130,10 @@ def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[
         of_head = [key for key in (*missing, *differ) if key.startswith(layout.heads)]
         in_head = of_head or not unknown.isdisjoint(layout.head)
         other = "; or, for other classes, give new_head=True" if in_head else ""
+        if layout.part == "" and any(key.startswith("decoder.") for key in missing):
+            other += (
+                "; or, where the decoder is another, give the backbone alone, as in load_weights(model.backbone, ...)"
+            )
         options = "heads, head_channels, decoder and in_chans" if hasattr(model, "heads") else OPTIONS
         raise WeightsError(
             f"these weights do not fit the model ({'; '.join(lines)}). Their layout: {layout.name}. Create the model "

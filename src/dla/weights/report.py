@@ -22,6 +22,7 @@ class LoadReport:
         untouched: the model's names of what a classifier's weights do not hold: a decoder and its head, or the nodes of
             a rewired network.
         subtracted: the weights' names of biases before batch norm, which our networks lack: they are in its mean.
+        adapted: the weights' names of convolutions over colours, which the model has over another number of channels.
         beside: names of what stood beside the network in a training program, and was not taken.
     """
 
@@ -31,6 +32,7 @@ class LoadReport:
     reinitialised: tuple[str, ...] = ()
     untouched: tuple[str, ...] = ()
     subtracted: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -41,6 +43,7 @@ class LoadReport:
             ("left as built because a new head was asked for", self.reinitialised),
             ("untouched because the weights are a classifier's", self.untouched),
             ("biases subtracted from the means of the norms behind them", self.subtracted),
+            ("made for red, green and blue, fitted to the model's channels", self.adapted),
             ("not taken because they stand beside the network", self.beside),
         ]
         return "\n".join(lines + [f"{len(names)} {what}: {shortened(names)}" for what, names in groups if names])
