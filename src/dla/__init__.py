@@ -18,7 +18,7 @@ from dla.aggregation import (
     TokenNode,
     figure1,
 )
-from dla.models import aggregate, create_model, list_models
+from dla.models import aggregate, create_model, list_models, load_model
 from dla.recompute import recomputed, recomputing
 from dla.rewire import rewire
 from dla.weights import export_weights, load_weights
@@ -37,6 +37,7 @@ __all__ = [
     "export_weights",
     "figure1",
     "list_models",
+    "load_model",
     "load_weights",
     "recomputed",
     "recomputing",

@@ -45,11 +45,11 @@ COMMANDS = {
     "aggregate": ("dla.models.aggregate_command", "main"),
     "benchmark": ("dla.benchmark", "main"),
     "compare": ("dla.compare.command", "main"),
-    "evaluate-boundaries": ("dla.evaluate_boundaries", "main"),
+    "evaluate-boundaries": ("dla.metrics.boundary.command", "main"),
     "export": ("dla.export.command", "main"),
     "models": ("dla.models.table", "main"),
-    "plot-boundaries": ("dla.evaluate_boundaries", "plot"),
-    "predict": ("dla.predict", "main"),
+    "plot-boundaries": ("dla.metrics.boundary.command", "plot"),
+    "predict": ("dla.predict.command", "main"),
 }
 """Module and function of each command but those of Lightning; imported when asked for."""
 

@@ -12,6 +12,7 @@ from dla.files import atomic_write
 from dla.models import create_model, list_models
 from dla.models.heads import Classifier
 from dla.names import parse
+from dla.trained import load_trained
 from dla.weights import completed_options, load_weights
 
 DOWNLOAD = ("revision", "cache_dir", "force_download", "local_files_only", "token", "proxies", "resume_download")
@@ -30,6 +31,7 @@ class HubModel(
         model = HubModel("dla34up", num_classes=2, cfg={"classes": ["wall", "crack"]})
         model.save_pretrained("cracks")  # or model.push_to_hub("me/cracks")
         model = HubModel.from_pretrained("cracks")  # or "me/cracks"
+        model = HubModel.from_run("runs/cracks/checkpoints/best.ckpt")  # what `dla fit` has trained, to share it
 
     The folder gets config.json, a card and model.safetensors, which `dla.load_weights` reads as well. Loading is
     strict, unpickles nothing, and gives the network in evaluation mode.
@@ -61,6 +63,20 @@ class HubModel(
             raise TypeError(
                 f"config.json takes plain values alone, in cfg and in the options of {name}: {error}"
             ) from None
+
+    @classmethod
+    def from_run(cls, path: str | Path) -> "HubModel":
+        """The network of a checkpoint that `dla fit` wrote, with all that is known of its classes and images.
+
+        Raises:
+            CheckpointError: the file is no whole checkpoint of a run, or of a network that cannot be built.
+        """
+        network, description = load_trained(Path(path))
+        options = {"num_classes": description["num_classes"], **(description.get("options") or {})}
+        facts = {key: fact for key, fact in description.items() if key not in ("model", "num_classes", "options")}
+        model = cls(description["model"], cfg=facts, **options)
+        model.network.load_state_dict(network.state_dict())
+        return model.eval()
 
     def forward(self, x: Tensor) -> Any:
         """What the network gives for images (b, c, h, w)."""

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -16,6 +17,7 @@ import dla
 from dla.export import command
 from dla.export.command import main
 from dla.export.source import load_source
+from dla.hub import HubModel
 
 FACTS = {"num_classes": 2, "classes": ["a", "b"], "colors": [[0, 0, 0], [9, 9, 9]], "mean": [0.5] * 3, "std": [0.2] * 3}
 
@@ -141,3 +143,58 @@ def test_a_name_with_weights_is_the_trained_network(name):
     source, trained = load_source(name), dla.create_model(name, pretrained=True)
     assert source.classes
     torch.testing.assert_close(source.model.state_dict(), trained.state_dict(), rtol=0, atol=0)
+
+
+def detector(path: Path) -> torch.nn.Module:
+    model = dla.create_model("dla34_centernet", heads={"hm": 2, "wh": 2}, head_channels=8, decoder="plain")
+    torch.save({"epoch": 3, "state_dict": dla.export_weights(model, "official")}, path)
+    return model.eval()
+
+
+def test_a_detectors_file_of_another_program(tmp_path, capsys):
+    """Its heads, which no option names, are those of the file, and so are its answers."""
+    model, path = detector(tmp_path / "ctdet.pth"), tmp_path / "detector.onnx"
+    options = [
+        "--weights",
+        str(tmp_path / "ctdet.pth"),
+        "--format",
+        "onnx",
+        "--output",
+        str(path),
+        "--size",
+        "64",
+        "96",
+    ]
+    facts = ["--mean", "0.408", "0.447", "0.47", "--std", "0.289", "0.274", "0.278"]
+    assert main(["dla34_centernet", *options, *facts]) == 0
+    printed = capsys.readouterr().err
+    assert "tensors loaded, layout: CenterNet" in printed
+    assert "random" not in printed
+    session = onnxruntime.InferenceSession(path)
+    x = torch.randn(1, 3, 64, 96)
+    answers = dict(zip((o.name for o in session.get_outputs()), session.run(None, {"images": x.numpy()}), strict=True))
+    for name, expected in model(x).items():
+        torch.testing.assert_close(torch.from_numpy(answers[name]), expected.detach(), rtol=1e-3, atol=1e-3)
+    found = session.get_modelmeta().custom_metadata_map
+    assert (found["dla.mean"], found["dla.task"]) == ("[0.408, 0.447, 0.47]", '"detection"')
+    assert found["dla.std"] == "[0.289, 0.274, 0.278]"
+
+
+def test_weights_that_do_not_fit_write_nothing(tmp_path, capsys):
+    detector(tmp_path / "ctdet.pth")
+    options = ["--weights", str(tmp_path / "ctdet.pth"), "--format", "onnx", "--output", str(tmp_path / "x.onnx")]
+    assert main(["dla46_cup", *options]) == 2
+    assert "these weights do not fit the model" in capsys.readouterr().err
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_a_deviation_of_zero_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["dla46_c", "--format", "onnx", "--output", "x.onnx", "--std", "0", "1", "1"])
+    assert "'0' is not a positive number" in capsys.readouterr().err
+
+
+def test_a_folder_of_the_hubs_form(tmp_path):
+    HubModel("dla46_cup", num_classes=2, cfg=FACTS).save_pretrained(tmp_path / "cracks")
+    source = load_source(str(tmp_path / "cracks"))
+    assert (source.task, source.classes, source.mean) == ("segmentation", ("a", "b"), (0.5, 0.5, 0.5))

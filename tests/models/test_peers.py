@@ -151,7 +151,7 @@ def test_a_peer_trains_in_the_task_and_is_used_without_it(tmp_path):
     from PIL import Image
 
     from dla.cli import main
-    from dla.predictor import load_predictor
+    from dla.predict import load_predictor
 
     run = tmp_path / "run"
     model = ["--model=ClassificationTask", "--model.network=timm/resnet18", "--model.options={stem_stride: 1}"]

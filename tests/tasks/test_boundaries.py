@@ -16,13 +16,13 @@ from as_one import flat
 from lightning import Trainer
 from PIL import Image
 
-from dla.checkpoint import read_checkpoint
 from dla.cli import main
 from dla.data import BoundaryScenes
 from dla.metrics.boundary import thin_crest
-from dla.predictor import load_predictor
+from dla.predict import load_predictor
 from dla.tasks import BoundaryTask
 from dla.tasks.boundaries import boundary_loss
+from dla.weights.checkpoint import read_checkpoint
 
 TINY = {
     "--model": "BoundaryTask",

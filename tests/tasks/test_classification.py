@@ -14,13 +14,13 @@ from PIL import Image
 from torchvision.ops import StochasticDepth
 
 import dla
-from dla.checkpoint import read_checkpoint
 from dla.cli import main
-from dla.predictor import load_predictor
+from dla.predict import load_predictor
 from dla.tasks import ClassificationTask
 from dla.tasks.class_showcase import class_rows, draw_confusion, sheet, write_classes
 from dla.tasks.classification import class_accuracy
 from dla.tasks.hardest import Hard
+from dla.weights.checkpoint import read_checkpoint
 
 TINY = {
     "--model": "ClassificationTask",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dla.checkpoint import read_checkpoint
+from dla.weights.checkpoint import read_checkpoint
 
 ALIKE = {  # layer and group norms: batch norm would see half of the batch in each process
     "--model": "ClassificationTask",

@@ -10,9 +10,9 @@ import torch
 import yaml
 
 import dla
-from dla.checkpoint import read_checkpoint
 from dla.cli import main
-from dla.predictor import load_predictor
+from dla.predict import load_predictor
+from dla.weights.checkpoint import read_checkpoint
 
 TINY = [
     "--model=ClassificationTask",

@@ -4,12 +4,12 @@ import pytest
 import timm
 import torch
 
-from dla.checkpoint import read_checkpoint
 from dla.cli import main
 from dla.data import CIFARData, DigitsData, ScenesData
-from dla.predictor import load_predictor
+from dla.predict import load_predictor
 from dla.tasks import ClassificationTask, SegmentationTask
 from dla.weights import packaged
+from dla.weights.checkpoint import read_checkpoint
 
 OWN = [0.485, 0.456, 0.406]
 TINY = {

@@ -16,11 +16,11 @@ from filelock import FileLock
 from lightning import Trainer
 from PIL import Image
 
-from dla.checkpoint import read_checkpoint
 from dla.cli import main
 from dla.data import ScenesData
-from dla.predictor import load_predictor
+from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
+from dla.weights.checkpoint import read_checkpoint
 
 SCENES = ["--data=ScenesData", "--data.size=32", "--data.train_images=12", "--data.val_images=5"]
 TASK = ["--model=SegmentationTask", "--model.network=dla46_cida"]

@@ -15,12 +15,12 @@ from as_one import flat
 from lightning import Callback
 from PIL import Image
 
-from dla.checkpoint import read_checkpoint
 from dla.cli import main
-from dla.predictor import load_predictor
+from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
 from dla.tasks.run import AtomicCheckpointIO
 from dla.tasks.segmentation import pixel_loss
+from dla.weights.checkpoint import read_checkpoint
 
 TINY = {
     "--model": "SegmentationTask",

@@ -13,7 +13,7 @@ from PIL import Image
 from test_parity import randomise
 
 import dla
-from dla.predictor import load_predictor
+from dla.predict import load_predictor
 from dla.weights import WeightsError
 from dla.weights.hub import is_hub_name
 

@@ -13,8 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 from torchvision.ops import FrozenBatchNorm2d
 
 import dla
-from dla.checkpoint import CheckpointError
 from dla.weights import WeightsError, packaged
+from dla.weights.checkpoint import CheckpointError
 from dla.weights.packaged import load_packaged, pack
 
 

@@ -14,7 +14,7 @@ from dla.data import CamVid
 from dla.data.bsds import BSDS500
 from dla.images import read_image
 from dla.metrics.boundary import BoundaryMetric
-from dla.predictor import load_predictor
+from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
 from dla.weights import WeightsError
 from dla.weights.packaged import FOLDER

@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as transforms
 from dla.deploy.outputs import Run
 from dla.export.pictures import Size, model_inputs
 from dla.images import read_image
-from dla.predictor import Predictor
+from dla.predict import Predictor
 
 THRESHOLDS = 33  # between these, ODS is interpolated
 

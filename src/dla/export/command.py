@@ -18,7 +18,7 @@ from dla.export.pictures import Calibration
 from dla.export.source import load_source, metadata
 from dla.export.write import FORMATS, export
 from dla.models import list_models
-from dla.predictor import Predictor
+from dla.predict import Predictor
 
 SIZES = {"classification": (224, 224), "segmentation": (512, 512), "boundaries": (512, 512), "detection": (512, 512)}
 
@@ -37,6 +37,9 @@ examples:
     dla export dla46_cup.camvid --format onnx --output street.onnx --size 360 480
   any batch and any size of image
     dla export runs/camvid/checkpoints/best.ckpt --format openvino --output street.xml --dynamic
+  weights of another program, here CenterNet's, whose images are blue, green, red
+    dla export dla34_centernet --weights ctdet_coco_dla_2x.pth --format onnx --output detector.onnx \\
+        --mean 0.408 0.447 0.470 --std 0.289 0.274 0.278
   8 bits, with what they cost in accuracy
     dla export runs/fruit/checkpoints/best.ckpt --format onnx --output fruit.onnx \\
         --int8 --calibration data/fruit/train --test data/fruit
@@ -65,8 +68,10 @@ def main(argv: list[str]) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     if arguments.int8 != (arguments.calibration is not None):
         raise ValueError("--int8 and --calibration FOLDER belong together: give both or neither")
-    predictor = load_source(arguments.model)
-    if not predictor.classes:
+    predictor = load_source(arguments.model, arguments.weights)
+    mean, std = arguments.mean or predictor.mean, arguments.std or predictor.std
+    predictor = replace(predictor, mean=tuple(mean), std=tuple(std))
+    if not predictor.classes and not arguments.weights:
         told = [name for name in list_models(pretrained=True) if name.startswith(f"{arguments.model}.")]
         better = " or ".join([*told, "a checkpoint"])
         print(
@@ -138,7 +143,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="packaged weights, a .ckpt file, or a network's name (`dla models`), untrained")
+    help_model = "packaged weights, a .ckpt file, a folder of dla.hub, or a network's name (`dla models`), untrained"
+    add("model", metavar="MODEL", help=help_model)
+    help_weights = "for a network's name: a file of dla.load_weights, of CenterNet, FairMOT, timm and others"
+    add("--weights", metavar="FILE", help=help_weights)
     add("--format", required=True, choices=FORMATS)
     add("--output", required=True, type=Path, metavar="FILE", help="to write; its folder must exist")
     add("--size", nargs=2, type=count, metavar=("H", "W"), help="of images (default: a classifier's crop, or 512 512)")
@@ -152,6 +160,9 @@ def _parser() -> argparse.ArgumentParser:
         help="measure before and after on the val split of a set: val/CLASS/NAME.jpg, val/NAME.jpg beside "
         "valannot/NAME.png, or as BSDS500",
     )
+    for name, kind in (("mean", float), ("std", amount)):
+        help_facts = f"{name} of the network's images, of pixels from 0 to 1 (default: what it says, or ImageNet's)"
+        add(f"--{name}", nargs=3, type=kind, metavar=("R", "G", "B"), help=help_facts)
     add("--void", type=count_or_0, default=255, metavar="N", help="void in annotations (255)")
     add("--tolerance", type=amount, default=TOLERANCE, metavar="T", help="largest difference (default: %(default)s)")
     return parser

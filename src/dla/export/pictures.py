@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from dla.images import read_image
 from dla.listing import list_images
-from dla.predictor import Predictor
+from dla.predict import Predictor
 
 Size = tuple[int, int]
 

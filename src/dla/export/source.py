@@ -1,33 +1,49 @@
-"""What `dla export` takes: packaged weights, a checkpoint, or the name of an untrained network."""
+"""What `dla export` takes: packaged weights, a checkpoint, or a network by name, alone or with weights of others."""
 
 import json
+import sys
 from pathlib import Path
+
+from torch import nn
 
 import dla
 from dla.models import DensePredictor
 from dla.models.heads import Classifier
 from dla.names import meant
-from dla.predictor import Predictor, load_predictor
+from dla.predict import Predictor, load_predictor
 from dla.weights import packaged
-from dla.weights.hub import imagenet_cfg
+from dla.weights.hub import imagenet_cfg, is_hub_name
 
 
-def load_source(name: str) -> Predictor:
-    """The network of packaged weights or of a checkpoint; or, by a name of `dla.create_model`, an untrained one.
+def load_source(name: str, weights: str | None = None) -> Predictor:
+    """The network of packaged weights, of a checkpoint or of a hub's folder; or by a name of `dla.create_model`.
 
-    A file wins over the name of an untrained network.
+    By a name alone it is untrained. A file wins over such a name.
+
+    Args:
+        name: what `load_predictor` takes, or a network's name.
+        weights: whatever `dla.load_weights` takes, for a network's name; the report goes to standard error.
 
     Raises:
         CheckpointError: see `load_predictor`.
+        WeightsError: see `dla.load_model`.
         ValueError: there is neither such a name nor such a file.
     """
+    if weights is not None:
+        model, report = dla.load_model(name, weights)
+        print(report, file=sys.stderr)
+        return _bare(model)
     named = name in dla.list_models() or ("+" in name and not name.endswith(".ckpt"))
-    untrained = named and name not in packaged() and not Path(name).is_file()
-    if not untrained:
-        _check_name(name)
-        return load_predictor(name)
-    model = dla.create_model(name).eval()
-    cfg = imagenet_cfg()
+    if named and name not in packaged() and not Path(name).exists():
+        return _bare(dla.create_model(name).eval())
+    _check_name(name)
+    return load_predictor(name)
+
+
+def _bare(model: nn.Module) -> Predictor:
+    """A network of which nothing is known, with ImageNet's mean and deviation."""
+    cfg = getattr(model, "pretrained_cfg", None) or {}
+    cfg = imagenet_cfg() | {key: cfg[key] for key in ("mean", "std") if key in cfg}
     kinds = {"classification": Classifier, "segmentation": DensePredictor}
     task = next((task for task, kind in kinds.items() if isinstance(model, kind)), "detection")
     return Predictor(model, task, (), (), tuple(cfg["mean"]), tuple(cfg["std"]))
@@ -35,7 +51,7 @@ def load_source(name: str) -> Predictor:
 
 def _check_name(name: str) -> None:
     names = [*dla.list_models(), *dla.list_models(pretrained=True)]
-    if name not in names and not Path(name).exists():
+    if name not in names and not Path(name).exists() and not is_hub_name(name):
         raise ValueError(
             f"{name} is neither a checkpoint file nor a network's name, which `dla models` lists{meant(name, names)}"
         )

@@ -6,6 +6,7 @@ from dla.models.classifier import DLA
 from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
 from dla.models.neighbours import FCN, FPN, UNet
+from dla.models.of_weights import load_model
 from dla.models.own import list_models
 from dla.models.variants import VARIANTS, Variant, build
 from dla.models.zoo import create_model
@@ -28,4 +29,5 @@ __all__ = [
     "build",
     "create_model",
     "list_models",
+    "load_model",
 ]

@@ -18,13 +18,13 @@ from torch.distributed import is_torchelastic_launched
 
 import dla.data
 import dla.tasks
-from dla.checkpoint import read_checkpoint
 from dla.commands import INTERRUPTED, ended
 from dla.names import parse
 from dla.tasks.errors import misused, said
 from dla.tasks.lock import FolderLock
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
 from dla.weights import completed_options
+from dla.weights.checkpoint import read_checkpoint
 
 for module in dla.data.MODULES:  # importing makes classes known by their bare names, as in `--data CamVidData`
     import_module(f"dla.data.{module}")

@@ -5,6 +5,8 @@ from dla.weights.hub import IMAGENET
 from dla.weights.load import load_weights
 from dla.weights.packaged import Packaged, completed_options, load_packaged, on_hub, pack, packaged
 from dla.weights.report import LoadReport, WeightsError
+from dla.weights.shown import shown_options
+from dla.weights.source import read_source
 
 __all__ = [
     "IMAGENET",
@@ -18,4 +20,6 @@ __all__ = [
     "on_hub",
     "pack",
     "packaged",
+    "read_source",
+    "shown_options",
 ]

@@ -44,7 +44,7 @@ def read_source(source: str | os.PathLike[str]) -> Mapping[str, Any]:
 
 
 def _checkpoint(path: str) -> Mapping[str, Any]:
-    from dla.checkpoint import read_checkpoint
+    from dla.weights.checkpoint import read_checkpoint
 
     if Path(path).is_file():
         check_hash(path)

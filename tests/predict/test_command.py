@@ -15,8 +15,8 @@ from PIL import Image
 
 import dla
 from dla.images import read_image
-from dla.predict import main
-from dla.predictor import Predictor, load_predictor
+from dla.predict import Predictor, load_predictor
+from dla.predict.command import main
 
 CLASSES = ["road", "sky", "tree", "car", "sign", "person"]
 
@@ -312,7 +312,8 @@ def many(folder: Path) -> str:
 
 def test_a_command_that_gets_the_signal_leaves_whole_files(tmp_path, model):
     code = (  # a shell that runs the tests in the background has its children ignore the signal
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from dla.predict import main; "
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from dla.predict.command import main; "
         "assert 'lightning' not in sys.modules; sys.exit(main(sys.argv[1:]))"
     )
     arguments = [many(tmp_path / "in"), "--model", model, "--output", str(tmp_path / "out"), "--device", "cpu"]

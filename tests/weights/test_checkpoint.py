@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from dla.checkpoint import CheckpointError, read_checkpoint
+from dla.weights.checkpoint import CheckpointError, read_checkpoint
 
 
 class Touch:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dla.files import atomic_write
 from dla.images import RGB, ImageError, draw_overlay
-from dla.predictor import Predictor
+from dla.predict.predictor import Predictor
 from dla.tables import write_csv
 
 TOP = 5  # classes that are named unless asked otherwise

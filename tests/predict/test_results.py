@@ -13,8 +13,8 @@ from PIL import Image
 import dla
 from dla.cli import main
 from dla.data.views import center_view
-from dla.predictor import load_predictor
-from dla.results import Classes
+from dla.predict import load_predictor
+from dla.predict.results import Classes
 
 CLASSES = ["apple", "kiwi", "pear", "plum"]
 

@@ -1,7 +1,6 @@
 """A predictor comes from packaged weights or from a run's checkpoint, or its fault is named."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +9,12 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
 import dla
-from dla.checkpoint import CheckpointError
 from dla.data.views import center_view
+from dla.hub import HubModel
 from dla.inference import predict_probabilities
-from dla.predictor import load_predictor
+from dla.predict import load_predictor
+from dla.weights import WeightsError
+from dla.weights.checkpoint import CheckpointError
 
 DESCRIPTION = {
     "model": "dla46_cida",
@@ -73,11 +74,9 @@ def test_pictures_are_normalised_as_in_training(tmp_path, checkpoint, network):
 
 def test_packaged_weights_are_loaded_by_name(monkeypatch, network):
     network.pretrained_cfg = {key: value for key, value in DESCRIPTION.items() if key != "model"}
-    packaged = SimpleNamespace(
-        list_models=lambda *, pretrained: ["dla46_cida.toy"] if pretrained else [],
-        create_model=lambda name, *, pretrained: network if (name, pretrained) == ("dla46_cida.toy", True) else None,
-    )
-    monkeypatch.setattr("dla.predictor.dla", packaged)
+    names = {("dla46_cida.toy", True): network}
+    monkeypatch.setattr("dla.predict.load.list_models", lambda *, pretrained: [name for name, _ in names])
+    monkeypatch.setattr("dla.predict.load.create_model", lambda name, *, pretrained: names[name, pretrained])
     predictor = load_predictor("dla46_cida.toy")
     assert predictor.model is network
     assert predictor.classes == ("road", "sky")
@@ -120,7 +119,7 @@ def test_a_checkpoint_of_something_else_is_named_with_what_to_do(tmp_path, check
     torch.save(checkpoint, tmp_path / "a.ckpt")
     lacks = lacks or '"dla" and "state_dict" of'
     with pytest.raises(
-        CheckpointError, match=rf"a.ckpt lacks {lacks} .*`dla fit`.*dla.load_weights.*dla.export.export"
+        CheckpointError, match=rf"a.ckpt lacks {lacks} .*`dla fit`.*dla.load_weights.*`dla export NETWORK --weights"
     ):
         load_predictor(tmp_path / "a.ckpt")
 
@@ -145,7 +144,8 @@ def test_a_weight_that_is_no_tensor_is_named(tmp_path, checkpoint):
 
 def test_what_is_neither_a_name_nor_a_file_is_named():
     with pytest.raises(
-        ValueError, match=r"nothing.ckpt is neither a checkpoint file nor a model with packaged weights"
+        ValueError,
+        match=r"nothing.ckpt is neither a checkpoint file, nor a folder of dla.hub, nor a model with packaged",
     ):
         load_predictor("nothing.ckpt")
 
@@ -156,3 +156,45 @@ def test_a_classifier_sees_what_was_measured():
     predictor = replace(load_predictor("dla46_c.cifar10"), resize=48, crop=32)
     seen = transforms.pil_to_tensor(predictor.view(transforms.to_pil_image(pixels)))
     assert torch.equal(seen, center_view(crop=32, resize=48)(pixels))
+
+
+FACTS = {key: fact for key, fact in DESCRIPTION.items() if key not in ("model", "num_classes")}
+
+
+@torch.no_grad()
+def test_a_folder_of_the_hub_segments_as_the_network(tmp_path, network):
+    saved = HubModel("dla46_cida", num_classes=2, cfg=FACTS)
+    dla.load_weights(saved.network, network.state_dict())
+    saved.save_pretrained(tmp_path / "mine")
+    predictor = load_predictor(tmp_path / "mine")
+    assert (predictor.task, predictor.classes, predictor.std) == ("segmentation", ("road", "sky"), (0.2, 0.3, 0.25))
+    picture = Image.effect_noise((40, 30), 80).convert("RGB")
+    logits = network.eval()(predictor.inputs(picture))
+    assert np.array_equal(predictor.segment(picture), logits[0].argmax(0).numpy())
+
+
+def test_a_classifier_of_the_hub_is_known_as_one(tmp_path):
+    facts = {key: FACTS[key] for key in ("classes", "mean", "std")}
+    HubModel("dla46_c", num_classes=2, cfg=facts).save_pretrained(tmp_path / "mine")
+    assert load_predictor(tmp_path / "mine").task == "classification"
+
+
+def test_a_folder_that_does_not_say_what_its_classes_are(tmp_path):
+    HubModel("dla46_c", num_classes=2).save_pretrained(tmp_path / "mine")
+    with pytest.raises(CheckpointError, match=r"mine does not say how to use it.*classes"):
+        load_predictor(tmp_path / "mine")
+
+
+def test_a_repository_out_of_reach_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError, match="me/cracks is no file here, and of the Hugging Face hub it is neither"):
+        load_predictor("me/cracks")
+
+
+@torch.no_grad()
+def test_a_run_becomes_a_folder_of_the_hub_and_says_all_it_said(tmp_path, checkpoint):
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    HubModel.from_run(tmp_path / "a.ckpt").save_pretrained(tmp_path / "mine")
+    run, shared = load_predictor(tmp_path / "a.ckpt"), load_predictor(tmp_path / "mine")
+    assert replace(run, model=shared.model) == shared
+    torch.testing.assert_close(run.model.state_dict(), shared.model.state_dict(), rtol=0, atol=0)

@@ -15,8 +15,8 @@ from dla.commands import run_command
 from dla.files import make_folder
 from dla.images import ImageError, read_image
 from dla.listing import find_images
-from dla.predictor import load_predictor
-from dla.results import Results, results
+from dla.predict.load import load_predictor
+from dla.predict.results import Results, results
 
 ALL_WRITTEN, SOME_SKIPPED = 0, 1
 
@@ -160,7 +160,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="a picture, a folder of pictures, or a quoted pattern")
-    add("--model", required=True, metavar="NAME_OR_CHECKPOINT", help="packaged weights (`dla models`) or a .ckpt file")
+    help_model = "packaged weights (`dla models`), a .ckpt file, or a folder or name of the Hugging Face hub"
+    add("--model", required=True, metavar="NAME_OR_CHECKPOINT", help=help_model)
     add("--output", required=True, type=Path, metavar="DIR", help="folder to write to; made where it is missing")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto, the default: cuda where there is one")
     add("--scales", nargs="+", type=amount, default=[1.0], metavar="S", help="average over these sizes (default: 1)")

@@ -1,0 +1,92 @@
+"""A predictor by name: of packaged weights, of a run's checkpoint, or of a folder or repository of the hub."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dla.images import RGB
+from dla.models import create_model, list_models
+from dla.models.heads import Classifier
+from dla.predict.predictor import TASKS, Predictor
+from dla.trained import load_trained
+from dla.weights.checkpoint import CheckpointError
+from dla.weights.hub import PREFIX, download, is_hub_name
+
+
+def load_predictor(name_or_path: str | Path, device: torch.device | str = "cpu") -> Predictor:
+    """Load the network that a name or a path stands for, with what is needed to use it.
+
+    That is the name of packaged weights (`dla.list_models(pretrained=True)`), the path of a checkpoint of `dla fit`, or
+    what `dla.hub.HubModel` has saved: a folder, or a repository of the Hugging Face hub such as "me/cracks". A packaged
+    name wins over a file of the same name, for which one writes `./name`.
+
+    Raises:
+        CheckpointError: the file is no whole, safe checkpoint, or holds no network that this library can build; or what
+            was found does not say how to use it.
+        ValueError: there is nothing of that name.
+        WeightsError: a repository cannot be reached, or a folder's weights do not fit its network.
+    """
+    name, path = str(name_or_path), Path(name_or_path)
+    if name in list_models(pretrained=True):
+        model: Any = create_model(name, pretrained=True)
+        return _predictor(model, model.pretrained_cfg, device, source=f"the model {name}")
+    if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):  # of a folder, to say what is in it
+        return _predictor(*load_trained(path), device, source=name)
+    if path.is_dir() or is_hub_name(name):
+        return _from_hub(name, device)
+    raise ValueError(
+        f"{name} is neither a checkpoint file, nor a folder of dla.hub, nor a model with packaged weights: check the "
+        f"path, or use one of {', '.join(list_models(pretrained=True))}"
+    )
+
+
+def _from_hub(name: str, device: torch.device | str) -> Predictor:
+    """What `HubModel` has saved in a folder, or in a repository of the hub."""
+    from dla.hub import HubModel
+
+    if not Path(name).is_dir():
+        download(name)  # which says what to do where it is out of reach; the next line then finds it in the cache
+    model: Any = HubModel.from_pretrained(name.removeprefix(PREFIX)).network
+    return _predictor(model, model.pretrained_cfg, device, source=name)
+
+
+def _predictor(
+    model: nn.Module, description: Mapping[str, Any], device: torch.device | str, *, source: str
+) -> Predictor:
+    """Check what is said about the model, and put both together."""
+    task = description.get("task", "classification" if isinstance(model, Classifier) else "segmentation")
+    try:
+        classes = tuple(str(name) for name in description["classes"])
+        colors = tuple(_rgb(color) for color in description["colors"]) if task != "classification" else ()
+        mean, std = _three_floats(description["mean"]), _three_floats(description["std"])
+        resize, crop = (int(description.get(key) or 0) or None for key in ("resize", "crop"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f'{source} does not say how to use it ({error!r}): "classes", "colors" (3 integers from 0 to 255 each; not '
+            'in classification), "mean" and "std" (3 numbers each) are needed; give a model or checkpoint of a task'
+        ) from error
+    num_classes = description.get("num_classes", len(classes))
+    coloured = {num_classes} if task == "segmentation" else {num_classes, 0}
+    fits = len(classes) == num_classes and len(colors) in coloured and (task != "boundaries" or num_classes == 2)
+    if task not in TASKS or not fits or min(std) <= 0:
+        raise CheckpointError(
+            f"{source} contradicts itself: {task}, {num_classes} outputs, {len(classes)} class names, {len(colors)} "
+            f"colours, std {std}; the task must be one of {', '.join(TASKS)}, the next three agree (of boundaries "
+            "2, of classification no colours), and std be positive: write it again"
+        )
+    return Predictor(model.to(device).eval(), task, classes, colors, mean, std, resize, crop)
+
+
+def _rgb(values: Any) -> RGB:
+    red, green, blue = (int(value) for value in values)
+    if not all(0 <= value <= 255 for value in (red, green, blue)):
+        raise ValueError(f"{[red, green, blue]} is not a colour")
+    return red, green, blue
+
+
+def _three_floats(values: Any) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third

@@ -1,0 +1,81 @@
+"""A network with all that is needed to use it on pictures: how they are prepared, and what its answers mean."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as transforms
+
+from dla.images import RGB
+from dla.inference import predict_probabilities
+
+TASKS = {"segmentation": "segment", "boundaries": "boundaries", "classification": "classify"}
+"""What a network may be for, and the call of `Predictor` for it."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network in evaluation mode and what is needed to feed it and to draw its results.
+
+    A call that is for another task than the network's raises a ValueError.
+
+    Attributes:
+        model: maps normalised images (b, 3, h, w) to logits, (b, classes, h, w) or in classification (b, classes).
+        task: "segmentation", "boundaries" or "classification"; "detection" in exports, whose maps nothing here decodes.
+        classes: a name per class.
+        colors: red, green and blue from 0 to 255 per class; none in classification.
+        mean: per channel, of images from 0 to 1.
+        std: per channel, of images from 0 to 1.
+        resize: in classification, what the shorter side becomes, in pixels; None keeps the size.
+        crop: in classification, the side of the square cut out of the middle; None takes all.
+    """
+
+    model: nn.Module
+    task: str
+    classes: tuple[str, ...]
+    colors: tuple[RGB, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: int | None = None
+    crop: int | None = None
+
+    def segment(self, image: Image.Image, **view: Any) -> UInt8[np.ndarray, "h w"]:
+        """Class index of each pixel of an RGB picture; the keywords are those of `predict_probabilities`."""
+        self._expect("segmentation")
+        probabilities = predict_probabilities(self.model, self.inputs(image), **view)
+        return probabilities[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+    def boundaries(self, image: Image.Image, **view: Any) -> Float32[np.ndarray, "h w"]:
+        """Probability of a boundary at each pixel of an RGB picture; keywords as for `segment`."""
+        self._expect("boundaries")
+        return predict_probabilities(self.model, self.inputs(image), **view)[0, 1].float().cpu().numpy()
+
+    @torch.inference_mode()
+    def classify(self, image: Image.Image, *, flip: bool = False) -> Float32[np.ndarray, " classes"]:
+        """Probability of each class for an RGB picture, averaged with its mirror image where `flip` is set."""
+        self._expect("classification")
+        inputs = self.inputs(self.view(image))
+        views = torch.cat([inputs, inputs.flip(-1)]) if flip else inputs
+        return self.model(views).float().softmax(dim=1).mean(dim=0).cpu().numpy()
+
+    def _expect(self, task: str) -> None:
+        if self.task != task:
+            way = f": call .{TASKS[self.task]}" if self.task in TASKS else ""
+            raise ValueError(f"this network is one of {self.task}, and this call for {task}{way}")
+
+    def view(self, image: Image.Image) -> Image.Image:
+        """What the network is to see of a picture: in classification the resized centre, otherwise all of it."""
+        pixels = transforms.pil_to_tensor(image)  # whose resizing is the one that was measured; Pillow rounds otherwise
+        if self.resize:
+            pixels = transforms.resize(pixels, [self.resize], antialias=True)
+        return transforms.to_pil_image(transforms.center_crop(pixels, [self.crop]) if self.crop else pixels)
+
+    def inputs(self, image: Image.Image) -> Float[Tensor, "1 3 h w"]:
+        """A picture as the network takes it: normalised, on its device, in its precision."""
+        own = next(self.model.parameters())
+        pixels = transforms.to_dtype(transforms.pil_to_tensor(image).to(own.device), torch.float32, scale=True)
+        return transforms.normalize(pixels, list(self.mean), list(self.std))[None].to(own.dtype)  # (1, 3, h, w)
