@@ -38,7 +38,6 @@ def test_a_row_overrides_a_shared_option(content, write):
         (lambda c: c.update(classes=0), "classes is 0; expected a whole number"),
         (lambda c: c["trainer"].pop("max_epochs"), "trainer.max_epochs is None"),
         (lambda c: c.update(trainer=3), "trainer is 3; expected a mapping"),
-        (lambda c: c["model"]["init_args"].update(backbone="resnet10t"), "init_args has backbone, which all rows"),
         (lambda c: c["model"]["init_args"].update(network="dla34"), "init_args has network, which all rows"),
         (lambda c: c["data"].update(class_path=5), r"data\.class_path is 5; expected a class such as dla\.data"),
         (lambda c: c["trainer"].update(limit_val_batches=0), "no run would be measured"),

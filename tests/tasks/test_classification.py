@@ -261,7 +261,7 @@ def test_ten_crops_have_the_mean_of_their_probabilities(task):
 
 
 def test_a_backbone_with_a_structure_classifies(tmp_path):
-    options = {"--model.backbone": "test_resnet", "--model.structure": "ida", "--model.options": "{out_channels: 16}"}
+    options = {"--model.network": "test_resnet+ida", "--model.options": "{out_channels: 16}"}
     changes = {**SHORT, "--trainer.max_epochs": "1", "--data.size": "32"}
     assert fit(tmp_path, **(changes | options)) == 0
     facts = last(tmp_path)["dla"]

@@ -12,7 +12,7 @@ from dla.weights.checkpoint import read_checkpoint
 
 ALIKE = {  # layer and group norms: batch norm would see half of the batch in each process
     "--model": "ClassificationTask",
-    "--model.backbone": "test_convnext",
+    "--model.network": "test_convnext+ida",
     "--model.options": "{norm_layer: groupnorm, out_channels: 64}",
     "--model.optimizer": "sgd",
     "--model.lr": "0.05",

@@ -130,7 +130,7 @@ def test_a_network_named_with_its_weights_is_built_without_them(tmp_path, monkey
 @pytest.mark.slow
 def test_a_backbone_named_with_its_weights_keeps_their_stem(tmp_path):
     within = "--model.options={backbone_options: {drop_path_rate: 0.1}}"
-    assert fit(tmp_path, "--model.backbone=dla46_c.cifar10", within, "--data.size=32") == 0
+    assert fit(tmp_path, "--model.network=dla46_c.cifar10+ida", within, "--data.size=32") == 0
     assert main(["fit", f"--config={tmp_path}/config.yaml", "--ckpt_path=last", "--trainer.max_epochs=2"]) == 0
     assert last(tmp_path)["epoch"] == 1
     options = last(tmp_path)["dla"]["options"]

@@ -14,7 +14,7 @@ from dla.weights.checkpoint import read_checkpoint
 OWN = [0.485, 0.456, 0.406]
 TINY = {
     "--model": "SegmentationTask",
-    "--model.backbone": "test_resnet",  # whose weights are made for the mean 0.5
+    "--model.network": "test_resnet+ida",  # whose weights are made for the mean 0.5
     "--model.options": "{out_channels: 8, out_stride: 8}",
     "--data": "ScenesData",
     "--data.size": "64",

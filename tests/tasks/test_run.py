@@ -293,12 +293,6 @@ def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, capsys, m
     assert main(["fit", *options, "--trainer.max_epochs=2"]) == 0  # the first let go
 
 
-def test_a_structure_needs_a_backbone(tmp_path, capsys):
-    options = ["--model.structure=unet", f"--trainer.default_root_dir={tmp_path}"]
-    assert main(["fit", *RUN, *options]) == 1
-    assert "structure unet fuses the maps of a backbone: give one, or leave it out" in capsys.readouterr().err
-
-
 OWN = """
 import torch
 from timm.models import build_model_with_cfg, register_model

@@ -121,9 +121,9 @@ def test_fit_measures_the_image_as_it_is(tmp_path):
 
 
 def test_any_backbone_by_name_trains_and_predicts(tmp_path):
-    backbone = ("--model.backbone=test_efficientnet", "--model.structure=fpn")
+    network = "--model.network=test_efficientnet+fpn"
     options = ("--model.options={out_channels: 8, out_stride: 4}", "--trainer.max_epochs=1")
-    assert fit(tmp_path, *backbone, *options) == 0
+    assert fit(tmp_path, network, *options) == 0
     assert last(tmp_path)["dla"]["model"] == "test_efficientnet+fpn"
     predictor = load_predictor(tmp_path / "checkpoints" / "last.ckpt")
     assert predictor.model.decoder.out_channels == 8

@@ -14,7 +14,7 @@ from dla.files import read_text
 REQUIRED = {"title", "image_size", "classes", "seeds", "model", "data", "trainer", "rows"}
 OPTIONAL = {"target", "match"}
 TOLERANCE = 0.03
-OF_ROWS = ("network", "backbone", "structure", "num_classes")  # arguments of a task that rows or the data give
+OF_ROWS = ("network", "num_classes")  # arguments of a task that rows or the data give
 
 
 class Row(NamedTuple):

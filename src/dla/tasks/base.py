@@ -29,9 +29,8 @@ class Task(LightningModule):
     """Builds a network and trains all of it with one optimizer; a subclass gives the loss and the metrics.
 
     Args:
-        network: Name of a network (`dla models` lists them); with a dot and a tag it starts from those weights.
-        backbone: Name of a timm model or of one of ours, whose maps `structure` fuses; takes the place of `network`.
-        structure: What fuses the maps of `backbone`: ida, dla_up, fcn, fpn or unet.
+        network: Name of a network: `dla models` lists ours; BACKBONE+STRUCTURE is any backbone of timm or ours with its
+            maps fused by ida, dla_up, fcn, fpn or unet. With a dot and a tag it starts from those weights.
         options: Further options of the network, such as out_stride or out_channels, as `create_model` takes them; they
             win over arguments of the same name.
         num_classes: Given by the data.
@@ -72,8 +71,6 @@ class Task(LightningModule):
         self,
         *,
         network: str,
-        backbone: str | None = None,
-        structure: str = "ida",
         options: dict[str, Any] | None = None,
         num_classes: int,
         weights: str | None = None,
@@ -95,10 +92,8 @@ class Task(LightningModule):
         warmup: int = 0,
     ) -> None:
         super().__init__()
-        if structure != "ida" and not backbone:
-            raise ValueError(f"structure {structure} fuses the maps of a backbone: give one, or leave it out")
         check_rates(batch_base, lr=lr, momentum=momentum, weight_decay=weight_decay)
-        self.network = f"{backbone}+{structure}" if backbone else network
+        self.network = network
         self.num_classes, self.options = int(num_classes), completed_options(self.network, options or {})
         self.optimizer, self.lr, self.batch_base = optimizer, float(lr), batch_base  # NumPy's are no plain values
         self.momentum, self.weight_decay, self.decay_norms = float(momentum), float(weight_decay), decay_norms

@@ -10,6 +10,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from dla.data.labelled import NO_CLASS
 from dla.models import DensePredictor
+from dla.names import parse
 from dla.tasks.base import Batch, Task
 from dla.tasks.class_loss import Loss, class_loss, mixing
 from dla.tasks.class_showcase import ClassShowcase
@@ -32,7 +33,7 @@ class ClassificationTask(Task):
     """Trains a classifier; measures top-1 and top-5 accuracy, and that of each class.
 
     Args:
-        network: Name of a classifier, such as dla34.
+        network: Name of a classifier, such as dla34, or BACKBONE+STRUCTURE.
         num_classes: Given by the data.
         loss: Cross-entropy, or bce, the binary cross-entropy of each class by itself, averaged over the classes; that
             is small, and meant for adamw and lamb, which do not mind the scale.
@@ -62,7 +63,7 @@ class ClassificationTask(Task):
     ) -> None:
         if num_classes < 2:
             raise ValueError(f"the data has {num_classes} class; a classifier tells at least 2 apart")
-        if settings.get("backbone"):
+        if parse(network).structure:
             settings["options"] = {"head": "classifier", **(settings.get("options") or {})}
         super().__init__(network=network, num_classes=num_classes, **settings)
         if isinstance(self.model, DensePredictor):

@@ -181,11 +181,10 @@ def _as_launched(trainer: Namespace) -> dict[str, Any]:
 def _start_from_nothing(task: Namespace) -> None:
     """Leave out the weights that a run began with: a checkpoint of it has all, and their file may be gone."""
     task.weights = None
-    named = f"{task.backbone}+{task.structure}" if task.backbone else task.network
-    task.options = completed_options(named, task.options or {})
-    task.network, task.backbone = (name and parse(name).untagged for name in (task.network, task.backbone))
+    task.options = completed_options(task.network, task.options or {})
+    task.network = parse(task.network).untagged
 
 
 def _require_weights(task: Namespace) -> None:
-    if not task.get("weights") and not parse(task.get("backbone") or task.get("network", "")).weighted:
+    if not task.get("weights") and not parse(task.get("network", "")).weighted:
         raise ValueError("there is nothing to measure in untrained weights: give --ckpt_path or --model.weights")

@@ -15,7 +15,7 @@ class DenseTask(Task):
     """Trains a dense predictor; a subclass gives the loss and the metrics.
 
     Args:
-        network: Name of a dense predictor, such as dla34up.
+        network: Name of a dense predictor, such as dla34up, or BACKBONE+STRUCTURE.
         num_classes: Given by the data.
         test_scales: Sizes of the image over which `validate` and `test` average.
         test_flip: Average over mirrored images as well, in `validate` and `test`.
