@@ -2,11 +2,12 @@
 
 import errno
 import os
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
+
+from dla.names import repeated
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # what writing meets where a disk, or a user's share of it, is full
 
@@ -40,7 +41,7 @@ def read_names(path: Path, of: str) -> list[str]:
     names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{path} lists no {of}; expected one name a line")
-    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
+    if twice := repeated(names):
         raise ValueError(f"{path} lists {twice[0]} more than once: keep one line of it")
     return names
 

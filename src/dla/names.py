@@ -1,5 +1,6 @@
 """The names of networks: `timm/resnet34.a1_in1k`, `dla46_cup.camvid`, `convnext_tiny.fb_in1k+ida`, `NAME+ida.TAG`."""
 
+from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -61,3 +62,8 @@ def meant(name: str, names: Iterable[str], count: int = 3) -> str:
     """What to say behind the complaint that there is no such name: which ones are like it; nothing where none is."""
     near = get_close_matches(name, list(names), count, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Those that stand more than once, sorted."""
+    return sorted(name for name, times in Counter(names).items() if times > 1)

@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from dla.arguments import check_options
 from dla.compare.measure import CLASSES, Measure, imported, measure_of
 from dla.files import read_text
+from dla.names import repeated
 
 REQUIRED = {"title", "image_size", "classes", "seeds", "model", "data", "trainer", "rows"}
 OPTIONAL = {"target", "match"}
@@ -175,8 +176,7 @@ def _rows(rows: Any, shared: dict[str, Any]) -> tuple[Row, ...]:
         if not isinstance(row["network"], str):
             raise ValueError(f"row {name}: network is {row['network']!r}; expected a name such as dla34")
         check_options({**shared, **(row.get("options") or {})}, f"row {name}: options")
-    labels = [str(row.get("label", name)) for name, row in rows.items()]
-    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+    if twice := repeated(str(row.get("label", name)) for name, row in rows.items()):
         raise ValueError(
             f"two rows have the label {twice[0]!r}, by which the table tells them apart: give each its own"
         )

@@ -10,6 +10,7 @@ from dla.data.scene_data import SceneData
 from dla.data.scenes import Scenes
 from dla.data.segmentation import SegmentationData
 from dla.images import RGB
+from dla.names import repeated
 
 
 class ScenesData(SceneData):
@@ -82,7 +83,7 @@ class FolderData(StoredData):
         self, root: str, *, classes: list[str], colors: list[RGB] | None = None, void: int = 255, **settings: Any
     ) -> None:
         super().__init__(root, **settings)
-        if twice := sorted({name for name in classes if classes.count(name) > 1}):
+        if twice := repeated(classes):
             raise ValueError(f"classes names {twice[0]} more than once; expected a name of its own for each index")
         self.classes, self.void = tuple(classes), void
         self.colors = class_colors(len(classes), colors)

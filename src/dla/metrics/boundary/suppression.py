@@ -72,7 +72,7 @@ def check_range(edges: Real[np.ndarray, "h w"]) -> None:
         raise ValueError(f"the map holds {edges.min():g} to {edges.max():g}: expected values in [0, 1]; scale it")
 
 
-def thin_crest(edges: Real[np.ndarray, "h w"], how: Suppression = PRESETS["hed"]) -> UInt8[np.ndarray, "h w"]:
+def thin_crest(edges: Real[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
     """What `suppress` leaves, one pixel wide throughout, to be looked at.
 
     Suppression keeps a level ridge at its whole width, and places where the map is flat. The benchmark does not mind,
@@ -81,7 +81,7 @@ def thin_crest(edges: Real[np.ndarray, "h w"], how: Suppression = PRESETS["hed"]
     Raises:
         ValueError: the map is narrower or lower than 2 pixels, or holds values outside [0, 1] or NaN.
     """
-    crest = suppress(edges, how)
+    crest = suppress(edges)
     return np.where(thin(crest > 0), crest, np.uint8(0))
 
 
