@@ -9,19 +9,24 @@ from pathlib import Path
 import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
-from onnxscript._framework_apis import torch_2_5
 
 # What our modules import is imported first: under the hook it would not come from its bytecode, and take seconds more.
-for name in ("lightning.pytorch", "scipy.optimize", "timm", "torchmetrics", "torchvision.transforms.v2"):
-    import_module(name)
+FIRST = ("lightning.pytorch", "onnxscript", "scipy.optimize", "timm", "torchmetrics", "torchvision.transforms.v2")
 
-# Only modules that state shapes: to check the types of all others, as of each entry of a checkpoint, takes long.
-SOURCE = Path(__file__).parents[1] / "src"
-STATING = [path.relative_to(SOURCE) for path in sorted(SOURCE.rglob("*.py")) if "jaxtyping" in path.read_text()]
-install_import_hook([".".join(path.with_suffix("").parts) for path in STATING], "typeguard.typechecked")
 
-# The functions of which ONNX files are made are read from their source once, not at each of some hundred exports.
-torch_2_5.get_torchlib_ops = cache(torch_2_5.get_torchlib_ops)
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare a process that runs tests; with --numprocesses the first one only hands them out: it starts at once."""
+    if config.getoption("numprocesses", None):
+        return
+    for name in FIRST:
+        import_module(name)
+    # Only modules that state shapes: to check the types of all others, as of each entry of a checkpoint, takes long.
+    source = Path(__file__).parents[1] / "src"
+    stating = [path.relative_to(source) for path in sorted(source.rglob("*.py")) if "jaxtyping" in path.read_text()]
+    install_import_hook([".".join(path.with_suffix("").parts) for path in stating], "typeguard.typechecked")
+    # The functions of which ONNX files are made are read from their source once, not at each of some hundred exports.
+    torchlib = import_module("onnxscript._framework_apis.torch_2_5")
+    torchlib.get_torchlib_ops = cache(torchlib.get_torchlib_ops)
 
 
 @pytest.fixture(scope="session")
