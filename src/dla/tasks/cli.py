@@ -47,7 +47,15 @@ NOISE = (  # warnings about which the reader can do nothing
 
 
 class CLI(LightningCLI):
-    """Lightning's command line, with a run's folder at `trainer.default_root_dir` and checked checkpoints."""
+    """Lightning's command line of one word, a run's folder at `trainer.default_root_dir`, and checked checkpoints."""
+
+    def __init__(self, word: str, **options: Any) -> None:
+        self.word = word
+        super().__init__(**options)
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """The word alone: a parser of each, which lists what all tasks and data take, would cost most of the start."""
+        return {self.word: super().subcommands()[self.word]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the data tell the task how many classes there are."""
@@ -141,8 +149,9 @@ def _quiet() -> None:
 
 def _run(args: list[str]) -> None:
     CLI(
-        LightningModule,
-        LightningDataModule,
+        args[0],
+        model_class=LightningModule,
+        datamodule_class=LightningDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_callback=SaveConfig,
