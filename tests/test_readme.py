@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -114,15 +115,13 @@ def hub(tmp_path_factory):
     return cache
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch, hub):
-    """A folder in which the paths of all pages are there."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+@pytest.fixture(scope="module")
+def pages_folder(tmp_path_factory):
+    """A folder in which the paths of all pages are there, which no test may change."""
+    root = tmp_path_factory.mktemp("pages")
     for part in ("recipes", "studies"):
-        (tmp_path / part).symlink_to(ROOT / part)
-    data = tmp_path / "data"
+        (root / part).symlink_to(ROOT / part)
+    data = root / "data"
     make_data(data / "camvid", 12)
     make_data(data / "cracks", 2)
     make_classes(data / "fruit", "train", classes=2, count=4)
@@ -130,21 +129,33 @@ def folder(tmp_path, monkeypatch, hub):
     make_classes(data / "imagenet", "train", classes=2, count=4)
     make_classes(data / "imagenet", "val", classes=2, count=1)
     make_cub(data / "cub")
-    make_shards()
     make_classes(data / "cifar10", "train", classes=10, count=10)
     for split, names in (("train", ["a", "b"]), ("val", ["c"])):
         make_boundaries(data / f"bsds500/data/images/{split}", data / f"bsds500/data/groundTruth/{split}", names)
         make_boundaries(data / "outlines/images", data / "outlines/truths", names)
         (data / f"outlines/{split}.txt").write_text("\n".join(names))
-    for run in ("soft", "thin"):  # boundary maps, and what was measured of them
-        picture = np.random.default_rng(2).integers(0, 256, (36, 48), dtype=np.uint8)
-        save(tmp_path / "out" / run / "c.png", picture)
-        truths, results = str(data / "bsds500/data/groundTruth/val"), str(tmp_path / "runs" / run)
-        assert main(["evaluate-boundaries", f"out/{run}", truths, "--output", results, "--thresholds", "3"]) == 0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(root)
+        make_shards()
+        for run in ("soft", "thin"):  # boundary maps, and what was measured of them
+            picture = np.random.default_rng(2).integers(0, 256, (36, 48), dtype=np.uint8)
+            save(root / "out" / run / "c.png", picture)
+            words = [f"out/{run}", "data/bsds500/data/groundTruth/val", "--output", f"runs/{run}", "--thresholds", "3"]
+            assert main(["evaluate-boundaries", *words]) == 0
     picture = np.random.default_rng(1).integers(0, 256, (45, 61, 3), dtype=np.uint8)
-    save(tmp_path / "photo.jpg", picture)
-    save(tmp_path / "frames" / "one.png", picture)
-    return tmp_path
+    save(root / "photo.jpg", picture)
+    save(root / "frames" / "one.png", picture)
+    return root
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, hub, pages_folder):
+    """A copy of that folder, in which the pages' commands and Python run."""
+    root = shutil.copytree(pages_folder, tmp_path / "pages", symlinks=True)
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return root
 
 
 def run(command: str) -> int:
