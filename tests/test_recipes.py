@@ -42,25 +42,26 @@ def save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
 
 
-@pytest.fixture
-def data_root(tmp_path):
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
     """A folder that is every set at once, each split with one image; of classes, one or as many as a recipe wants."""
+    root = tmp_path_factory.mktemp("data")
     image, labels = np.zeros((16, 32, 3), np.uint8), np.zeros((16, 32), np.uint8)
     for split in ("train", "val"):
-        save(tmp_path / split / "0.png", image)
-        save(tmp_path / f"{split}annot" / "0.png", labels)
-        save(tmp_path / "leftImg8bit" / split / "ulm" / "ulm_0_0_leftImg8bit.png", image)
-        save(tmp_path / "gtFine" / split / "ulm" / "ulm_0_0_gtFine_labelIds.png", labels)
-        save(tmp_path / "images" / split / "0.jpg", image)
-        (tmp_path / "groundTruth" / split).mkdir(parents=True)
-        savemat(tmp_path / "groundTruth" / split / "0.mat", {"groundTruth": [{"Boundaries": labels}]})
+        save(root / split / "0.png", image)
+        save(root / f"{split}annot" / "0.png", labels)
+        save(root / "leftImg8bit" / split / "ulm" / "ulm_0_0_leftImg8bit.png", image)
+        save(root / "gtFine" / split / "ulm" / "ulm_0_0_gtFine_labelIds.png", labels)
+        save(root / "images" / split / "0.jpg", image)
+        (root / "groundTruth" / split).mkdir(parents=True)
+        savemat(root / "groundTruth" / split / "0.mat", {"groundTruth": [{"Boundaries": labels}]})
         for number in range(10):
-            save(tmp_path / split / f"class{number}" / "0.png", np.zeros((32, 32, 3), np.uint8))
-            save(tmp_path / split / "class0" / f"{number}.png", np.zeros((32, 32, 3), np.uint8))  # one is held out
-        with TarWriter(f"{tmp_path}/{split}-0.tar") as shard:
+            save(root / split / f"class{number}" / "0.png", np.zeros((32, 32, 3), np.uint8))
+            save(root / split / "class0" / f"{number}.png", np.zeros((32, 32, 3), np.uint8))  # one is held out
+        with TarWriter(f"{root}/{split}-0.tar") as shard:
             shard.write({"__key__": "0", "png": image, "cls": 7})
-    make_fine_grained(tmp_path, image)
-    return tmp_path
+    make_fine_grained(root, image)
+    return root
 
 
 def make_fine_grained(root: Path, image: np.ndarray) -> None:
