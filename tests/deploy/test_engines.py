@@ -116,10 +116,16 @@ def test_an_output_with_the_inputs_name_is_refused(engine):
         optimize(Named(), engine=engine, example=torch.randn(1, 3, 33, 33))
 
 
+class NamedAsOperations(nn.Conv2d):
+    """Gives outputs by the names of what computes them."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        maps = super().forward(x)
+        return {"relu": maps.relu().mean(1), "conv2d": maps}
+
+
 def test_an_output_may_have_the_name_of_an_operation():
-    assert_same(
-        network("dla34_centernet", heads={"relu": 2, "conv2d": 1}, decoder="plain"), (1, 3, 33, 47), "onnxruntime"
-    )
+    assert_same(NamedAsOperations(3, 5, 3), (1, 3, 33, 47), "onnxruntime")
 
 
 def test_an_output_may_have_the_name_of_a_weight():
@@ -257,7 +263,7 @@ def test_images_in_16_bits_make_the_network_so(dtype, tolerance):
 
 
 def test_a_network_in_16_bits_becomes_what_its_images_are():
-    model, images = network("dla46_c", num_classes=5).bfloat16(), torch.randn(1, 3, 65, 47)
+    model, images = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)).bfloat16().eval(), torch.randn(1, 3, 65, 47)
     for engine in ("eager", "onnxruntime"):
         assert optimize(model, engine=engine, example=images)(images).dtype == torch.float32
 
@@ -323,7 +329,8 @@ def test_a_network_that_changes_its_images_leaves_the_example(engine):
 
 @pytest.mark.parametrize("engine", RUNTIMES)
 def test_answers_can_be_changed_and_trained_on(engine):
-    model, example = network("dla46_c", num_classes=5), torch.randn(1, 3, 32, 32)
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    example = torch.randn(1, 3, 32, 32)
     run = optimize(model, engine=engine, example=example, threads=1)
     last = nn.Linear(5, 2)
     last(run(example).sigmoid_()).sum().backward()
