@@ -2,11 +2,13 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -172,18 +174,25 @@ def test_a_wrong_option_is_one_line(option, message, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_full_disk_is_named_and_the_checkpoint_before_stays(run, tmp_path):
+@pytest.fixture
+def almost_full_disk() -> Iterator[None]:
     """What the limit for a file's size refuses, torch reports as it does a full disk."""
-    code = (
-        "import resource, sys; from dla.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20)); sys.exit(main(sys.argv[1:]))"
-    )
-    command = [sys.executable, "-c", code, "fit", *RUN, f"--trainer.default_root_dir={tmp_path}"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
-    assert result.returncode == 1
-    assert "ckpt could not be written (" in result.stderr
-    assert result.stderr.rstrip().endswith("MiB are free there: make room.")
-    assert not list(tmp_path.rglob("*.ckpt"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_named_and_the_checkpoint_before_stays(run, tmp_path, request, capsys):
+    root = shutil.copytree(run, tmp_path / "run")
+    before = contents(root / "checkpoints")
+    request.getfixturevalue("almost_full_disk")
+    assert main([*going_on(root), f"--trainer.default_root_dir={root}", "--trainer.max_epochs=2"]) == 1
+    said = capsys.readouterr().err
+    assert "ckpt could not be written (" in said
+    assert "MiB are free there: make room." in said
+    assert said.rstrip().endswith(f"--ckpt_path {root}/checkpoints/last.ckpt`.")
+    assert contents(root / "checkpoints") == before
 
 
 @pytest.mark.parametrize(
@@ -334,7 +343,8 @@ def test_the_way_to_go_on_can_be_pasted(run, tmp_path, capsys):
     assert f"--config '{other}/config.yaml' --ckpt_path '{other}/checkpoints/last.ckpt'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("bar", ["true", "false"])
+# Without the bar it is the same: what nobody reads, rich writes either way.
+@pytest.mark.parametrize("bar", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_a_run_whose_output_nobody_reads_ends_like_other_commands(bar, tmp_path):
     read, write = os.pipe()
     os.close(read)
