@@ -6,6 +6,7 @@ import dla
 from dla.compare.costs import costs, matched, matched_width
 from dla.compare.study import read_study
 from dla.memory import training_memory
+from dla.tasks import ClassificationTask
 
 
 @pytest.fixture
@@ -51,6 +52,17 @@ def test_options_that_a_task_has_too_are_counted(content, write):
     kept, again = costs(lavish.rows[1], lavish), costs(frugal.rows[1], frugal)
     assert kept.memory > again.memory
     assert (kept.recomputes, again.recomputes) == (False, True)
+
+
+@pytest.mark.parametrize("argument", [{"memory_efficient": False}, {"grad_checkpointing": True}])
+def test_memory_is_that_of_what_the_task_trains(content, write, argument):
+    plain = read_study(write(content))
+    content["model"]["init_args"] |= argument
+    study = read_study(write(content))
+    task = ClassificationTask(network="dla34", num_classes=10, options=study.rows[1].options, **argument)
+    counted = costs(study.rows[1], study).memory
+    assert counted == pytest.approx(training_memory(lambda: task.model, (16, 16)), rel=1e-3)
+    assert counted != costs(plain.rows[1], plain).memory
 
 
 @pytest.mark.parametrize(("network", "recomputes"), [("timm/test_resnet", False), ("test_resnet+ida", True)])

@@ -36,6 +36,23 @@ def test_image_and_mask_stay_aligned(scale: tuple[float, float] | None, rotate: 
         assert agreement(image, mask) > 0.99
 
 
+@pytest.mark.parametrize("factor", [0.55, 0.8, 1.0, 1.7, 1.95])
+def test_scaled_masks_lie_where_their_images_do(factor: float) -> None:
+    """A mask that lies half a pixel off still agrees with its image away from edges, so its centre is measured."""
+    rows, columns = torch.meshgrid(torch.arange(200), torch.arange(200), indexing="ij")
+    disc = ((rows - 90) ** 2 + (columns - 110) ** 2 < 40**2).to(torch.uint8)
+    image, mask = RandomScale((factor, factor))(*make_sample((disc * 255).expand(3, -1, -1), disc))
+    assert isinstance(mask, tv_tensors.Mask)
+    offset = centre(mask) - centre(image[0])
+    assert offset.abs().max() < 0.2  # what is left is rounding; from corner to corner it would be 0.4 or more
+
+
+def centre(map: Tensor) -> Tensor:
+    weights = map.as_subclass(Tensor).double()
+    lines = [weights.sum(1 - axis) for axis in (0, 1)]
+    return torch.stack([(line * torch.arange(len(line))).sum() / line.sum() for line in lines])
+
+
 def test_plain_tensors_are_moved_alike() -> None:
     transform = joint_transforms(crop=64)
     plain = [part.as_subclass(Tensor) for part in labelled()]

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -42,11 +42,11 @@ def costs(row: Row, study: Study) -> Costs:
     """
     size = (study.image_size, study.image_size)
     with torch.device("meta"):  # counted, not computed
-        model = _build(row, study.classes)
+        model = _build(row, study)
         _expect_logits(row, model, study)
         model.eval()
         parameters, macs = counting.parameters(model), counting.macs(model, size)
-    return Costs(parameters, macs, training_memory(partial(_build, row, study.classes), size), recomputes(model))
+    return Costs(parameters, macs, training_memory(partial(_build, row, study), size), recomputes(model))
 
 
 def _expect_logits(row: Row, model: nn.Module, study: Study) -> None:
@@ -79,7 +79,7 @@ def matched(study: Study) -> Study:
     if study.match is None:
         return study
     (reference,) = [row for row in study.rows if row.name == study.match.row]
-    target, start = _count(reference, study.classes), reference.options.get("width", 1.0)
+    target, start = _count(reference, study), reference.options.get("width", 1.0)
     rows = []
     for row in study.rows:
         if row.name != reference.name:
@@ -89,9 +89,9 @@ def matched(study: Study) -> Study:
                     f"row {row.name}: {row.network} has no width to search, by which match fits classifiers of ours "
                     "alone, such as dla34: leave out the row, or match"
                 )
-            width = matched_width(lambda width, row=row: _count(_wide(row, width), study.classes), target, start)  # type: ignore[misc]
+            width = matched_width(lambda width, row=row: _count(_wide(row, width), study), target, start)  # type: ignore[misc]
             row = _wide(row, width)
-        off = _count(row, study.classes) / target - 1
+        off = _count(row, study) / target - 1
         if abs(off) > study.match.tolerance:
             raise ValueError(
                 f"row {row.name} has {off:+.1%} of the parameters of {reference.name} at best, at width "
@@ -119,13 +119,19 @@ def _wide(row: Row, width: float) -> Row:
     return row._replace(options={**row.options, "width": width})
 
 
-def _count(row: Row, classes: int) -> int:
+def _count(row: Row, study: Study) -> int:
     with torch.device("meta"):
-        return counting.parameters(_build(row, classes))
+        return counting.parameters(_build(row, study))
 
 
-def _build(row: Row, classes: int) -> nn.Module:
+def _build(row: Row, study: Study) -> Any:
+    """The row's network, with what the task says of its memory, as the task builds it."""
+    task = study.model["init_args"]
+    options = {"memory_efficient": task.get("memory_efficient"), **row.options}
     try:
-        return create_model(row.network, num_classes=classes, **row.options)
+        model: Any = create_model(row.network, num_classes=study.classes, **options)
     except (ValueError, TypeError) as error:
         raise ValueError(f"row {row.name}: {error}") from error
+    if task.get("grad_checkpointing") and hasattr(model, "set_grad_checkpointing"):  # of others, the run says it cannot
+        model.set_grad_checkpointing()
+    return model

@@ -26,6 +26,8 @@ class AsSample(nn.Module):
 class RandomScale(v2.Transform):
     """Resize by a factor drawn uniformly from `scale`, keeping the aspect; images antialiased, masks nearest.
 
+    Pixels of both have the same centres.
+
     v2's own random resizes aim at sizes in pixels; this one takes any image by a factor of its own size.
 
     Args:
@@ -44,7 +46,16 @@ class RandomScale(v2.Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Resize one of the inputs."""
+        if isinstance(inpt, tv_tensors.Mask):
+            return _resized_mask(inpt, params["size"])
         return F.resize(inpt, size=params["size"], antialias=True)
+
+
+def _resized_mask(mask: tv_tensors.Mask, size: list[int]) -> tv_tensors.Mask:
+    """Each pixel takes the class at its centre; torchvision takes the one at its corner, half a pixel up and left."""
+    image = mask.as_subclass(Tensor)[None]
+    resized = F.resize_image(image, size, interpolation=InterpolationMode.NEAREST_EXACT)[0]
+    return tv_tensors.wrap(resized, like=mask)
 
 
 def check_ranges(*, crop: int, scale: tuple[float, float] | None, rotate: float, color: float) -> None:
