@@ -221,7 +221,7 @@ def test_a_missing_input_is_named(tmp_path, model, capsys):
 
 def test_a_missing_model_is_named(tmp_path, capsys):
     assert predict(picture(tmp_path / "a.png"), model="dla99.camvid", output=tmp_path / "out") == 2
-    assert "dla99.camvid is neither a checkpoint file nor" in error(capsys, tmp_path / "out")
+    assert "dla99.camvid is neither a checkpoint file, nor" in error(capsys, tmp_path / "out")
 
 
 def test_a_broken_checkpoint_is_named(tmp_path, capsys):
