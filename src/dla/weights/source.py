@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from dla.weights.checkpoint import read_checkpoint
 from dla.weights.hub import check_path, download, is_hub_name
 from dla.weights.report import WeightsError
 
@@ -44,8 +45,6 @@ def read_source(source: str | os.PathLike[str]) -> Mapping[str, Any]:
 
 
 def _checkpoint(path: str) -> Mapping[str, Any]:
-    from dla.weights.checkpoint import read_checkpoint
-
     if Path(path).is_file():
         check_hash(path)
     return read_checkpoint(path)
