@@ -198,3 +198,14 @@ def test_a_run_becomes_a_folder_of_the_hub_and_says_all_it_said(tmp_path, checkp
     run, shared = load_predictor(tmp_path / "a.ckpt"), load_predictor(tmp_path / "mine")
     assert replace(run, model=shared.model) == shared
     torch.testing.assert_close(run.model.state_dict(), shared.model.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["me/cracks", "me/cracks@main", "hf-hub:me/cracks"])
+def test_a_repository_in_the_cache_is_found_at_its_revision(tmp_path, monkeypatch, name):
+    entry, revision = tmp_path / "models--me--cracks", "0" * 40
+    HubModel("dla46_cida", num_classes=2, cfg=FACTS).save_pretrained(entry / "snapshots" / revision)
+    (entry / "refs").mkdir()
+    (entry / "refs" / "main").write_text(revision)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert load_predictor(name).classes == ("road", "sky")

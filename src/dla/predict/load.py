@@ -47,9 +47,11 @@ def _from_hub(name: str, device: torch.device | str) -> Predictor:
     """What `HubModel` has saved in a folder, or in a repository of the hub."""
     from dla.hub import HubModel
 
+    repository, revision = name, ""
     if not Path(name).is_dir():
         download(name)  # which says what to do where it is out of reach; the next line then finds it in the cache
-    model: Any = HubModel.from_pretrained(name.removeprefix(PREFIX)).network
+        repository, _, revision = name.removeprefix(PREFIX).partition("@")
+    model: Any = HubModel.from_pretrained(repository, revision=revision or None).network
     return _predictor(model, model.pretrained_cfg, device, source=name)
 
 
