@@ -121,7 +121,7 @@ def test_a_network_named_with_its_weights_is_built_without_them(tmp_path, monkey
     """The stem of the weights in the package is another one, which the checkpoint's network must have too."""
     start = ["--model.network=dla46_c.cifar10", "--model.options=null", "--data.size=32"]
     assert fit(tmp_path, *start) == 0
-    monkeypatch.setattr("dla.models.own.load_packaged", lambda *_: pytest.fail("the weights were loaded once more"))
+    monkeypatch.setattr("dla.models.own.load_weights", lambda *_: pytest.fail("the weights were loaded once more"))
     assert main(["validate", f"--config={tmp_path}/config.yaml", "--ckpt_path=best"]) == 0
     assert main(["fit", f"--config={tmp_path}/config.yaml", "--ckpt_path=last", "--trainer.max_epochs=2"]) == 0
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]["init_args"]["network"] == "dla46_c.cifar10"

@@ -13,9 +13,10 @@ from torch.optim.swa_utils import AveragedModel
 from torchvision.ops import FrozenBatchNorm2d
 
 import dla
+from dla.models.own import load_named
 from dla.weights import WeightsError, packaged
 from dla.weights.checkpoint import CheckpointError
-from dla.weights.packaged import load_packaged, pack
+from dla.weights.packaged import pack
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_packed_weights_come_back_with_their_facts(tmp_path):
     found = packaged(tmp_path)
     assert list(found) == ["dla46_cida.toy"]
     copy = dla.create_model("dla46_cida", num_classes=2).eval()
-    load_packaged(copy, found["dla46_cida.toy"])
+    load_named(copy, found["dla46_cida.toy"], pretrained=True, num_classes=None)
     assert copy.pretrained_cfg == cfg
     x = torch.randn(1, 3, 70, 65)
     assert (copy(x) - model(x)).abs().max() < 2e-2 * model(x).abs().max()  # what float16 costs

@@ -11,7 +11,7 @@ from dla.models.classifier import DLA
 from dla.models.features import Features
 from dla.models.variants import VARIANTS, build, build_centernet, build_dense
 from dla.names import meant, parse
-from dla.weights import IMAGENET, Packaged, completed_options, load_packaged, on_hub, packaged
+from dla.weights import IMAGENET, Packaged, completed_options, load_weights, on_hub, packaged
 
 ENDINGS = ("up", "ida")  # endings of the names of dense predictors
 CENTERNET = "_centernet"  # behind dla34 alone, as its authors have it
@@ -107,7 +107,8 @@ def expect_options(name: str, options: Iterable[str], *builders: Callable[..., A
 def load_named(model: Any, weights: Packaged, pretrained: bool, num_classes: int | None, **pooling: Any) -> None:
     """Load the weights that a name names, if asked to, and give a model that was built for them its own classes."""
     if pretrained:
-        load_packaged(model, weights)
+        load_weights(model, weights.path)
+        model.pretrained_cfg = dict(weights.cfg)
     if num_classes not in (None, weights.cfg["num_classes"]):
         model.reset_classifier(num_classes, **pooling)
 

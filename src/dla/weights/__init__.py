@@ -3,7 +3,7 @@
 from dla.weights.export import export_weights
 from dla.weights.hub import IMAGENET
 from dla.weights.load import load_weights
-from dla.weights.packaged import Packaged, completed_options, load_packaged, on_hub, pack, packaged
+from dla.weights.packaged import Packaged, completed_options, on_hub, pack, packaged
 from dla.weights.report import LoadReport, WeightsError
 from dla.weights.shown import shown_options
 from dla.weights.source import read_source
@@ -15,7 +15,6 @@ __all__ = [
     "WeightsError",
     "completed_options",
     "export_weights",
-    "load_packaged",
     "load_weights",
     "on_hub",
     "pack",

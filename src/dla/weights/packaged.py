@@ -11,7 +11,6 @@ from torch import nn
 
 from dla.names import parse
 from dla.weights.hub import PREFIX, imagenet_cfg
-from dla.weights.load import load_weights
 
 FOLDER = Path(__file__).with_name("packaged")
 
@@ -50,12 +49,6 @@ def completed_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def on_hub(repository: str) -> Packaged:
     """The authors' ImageNet weights of one network, in a repository such as "timm/dla34.in1k"."""
     return Packaged(f"{PREFIX}{repository}", {**imagenet_cfg(), "hf_hub_id": repository})
-
-
-def load_packaged(model: nn.Module, weights: Packaged) -> None:
-    """Load weights of the package or the hub and set the model's `pretrained_cfg`."""
-    load_weights(model, weights.path)
-    model.pretrained_cfg = dict(weights.cfg)  # type: ignore[assignment]
 
 
 def pack(model: nn.Module, cfg: dict[str, Any], path: str | os.PathLike[str]) -> None:

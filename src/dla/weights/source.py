@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dla.weights.checkpoint import read_checkpoint
 from dla.weights.hub import check_path, download, is_hub_name
+from dla.weights.packaged import packaged
 from dla.weights.report import WeightsError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # in what training programs call a network's weights
@@ -29,8 +30,6 @@ def read_source(source: str | os.PathLike[str]) -> Mapping[str, Any]:
             f"weights are a state dict, a path or a name of the hub, not {type(source).__name__}: of a network, give "
             "its state_dict()"
         )
-    from dla.weights.packaged import packaged  # here, since what is in the package is loaded from here
-
     name = os.fspath(source)
     if not Path(name).exists() and name in packaged():
         raise WeightsError(
