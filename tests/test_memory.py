@@ -8,7 +8,7 @@ from torch import nn
 from torch.torch_version import TorchVersion
 
 import dla
-from dla.memory import training_memory
+from dla.costs import training_memory
 
 MIB = 2**20
 SIDES = (12, 20)

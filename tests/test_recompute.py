@@ -304,8 +304,12 @@ def test_a_tensor_twice_in_one_operation():
 def test_by_default_a_gpu_keeps_all():
     with FakeTensorMode():
         gpu = torch.empty(1, 3, 8, 8, device="cuda")
-    assert [dla.recompute.efficient(choice, gpu) for choice in (None, True, False)] == [False, True, False]
-    assert [dla.recompute.efficient(choice, torch.empty(1)) for choice in (None, True, False)] == [True, True, False]
+    assert [dla.recompute.recomputes_on(choice, gpu) for choice in (None, True, False)] == [False, True, False]
+    assert [dla.recompute.recomputes_on(choice, torch.empty(1)) for choice in (None, True, False)] == [
+        True,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.usefixtures("unchecked_shapes")

@@ -2,8 +2,10 @@
 
 import argparse
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 GIVEN = {
     "num_classes": "the data says how many classes there are",
@@ -12,7 +14,10 @@ GIVEN = {
 """What is no option of a network that is trained, and why."""
 
 
-def number(text: str, kind: type[float] | type[int], *, zero: bool = False) -> float:
+Kind = TypeVar("Kind", int, float)
+
+
+def number(text: str, kind: Callable[[str], Kind], *, zero: bool = False) -> Kind:
     """The positive number that `text` says, whole where `kind` is int; or 0 where `zero` allows it.
 
     For argparse, whose own complaint about a text that is none would name a function of ours.
@@ -20,14 +25,12 @@ def number(text: str, kind: type[float] | type[int], *, zero: bool = False) -> f
     Raises:
         ArgumentTypeError: it says none.
     """
-    try:
+    with suppress(ValueError):
         value = kind(text)
-    except ValueError:
-        value = math.nan
-    if not (0 < value < math.inf or (zero and value == 0)):
-        what = f"{'' if zero else 'positive '}{'whole ' if kind is int else ''}number{' of at least 0' if zero else ''}"
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {what}")
-    return value
+        if 0 < value < math.inf or (zero and value == 0):
+            return value
+    what = f"{'' if zero else 'positive '}{'whole ' if kind is int else ''}number{' of at least 0' if zero else ''}"
+    raise argparse.ArgumentTypeError(f"{text!r} is not a {what}")
 
 
 count, count_or_0 = partial(number, kind=int), partial(number, kind=int, zero=True)

@@ -43,7 +43,7 @@ dla COMMAND --help lists a command's options; those of the task and of the data 
 
 COMMANDS = {
     "aggregate": ("dla.models.aggregate_command", "main"),
-    "benchmark": ("dla.benchmark", "main"),
+    "benchmark": ("dla.benchmark.command", "main"),
     "compare": ("dla.compare.command", "main"),
     "evaluate-boundaries": ("dla.metrics.boundary.command", "main"),
     "export": ("dla.export.command", "main"),

@@ -87,6 +87,12 @@ def _unwritable(folder: Path, error: OSError) -> OSError:
     return OSError(f"{folder} cannot be written to ({error.strerror}): choose another folder")
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all; what may be raised says `atomic_write`."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Give a temporary path of the same name and suffix, which replaces `path` once the block has succeeded.

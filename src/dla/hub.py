@@ -8,7 +8,7 @@ from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from torch import Tensor, nn
 
-from dla.files import atomic_write
+from dla.files import atomic_write, write_text
 from dla.models import create_model, list_models
 from dla.models.heads import Classifier
 from dla.names import parse
@@ -16,7 +16,7 @@ from dla.trained import load_trained
 from dla.weights import completed_options, load_weights
 
 DOWNLOAD = ("revision", "cache_dir", "force_download", "local_files_only", "token", "proxies", "resume_download")
-"""What `from_pretrained` is asked of the hub; the rest makes the network. The last two before huggingface_hub 1.0."""
+"""Options of `from_pretrained` that are for the hub; all others make the network. The last two are old ones."""
 
 
 class HubModel(
@@ -96,8 +96,7 @@ class HubModel(
         state = {key: value.contiguous() for key, value in self.network.state_dict().items()}
         with atomic_write(save_directory / SAFETENSORS_SINGLE_FILE) as partial:
             save_file(state, partial, metadata={"format": "pt"})
-        with atomic_write(save_directory / CONFIG_NAME) as partial:
-            partial.write_text(self.config(), encoding="utf-8")
+        write_text(save_directory / CONFIG_NAME, self.config())
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, map_location: str = "cpu", **options: Any) -> "HubModel":

@@ -51,9 +51,9 @@ class Name(NamedTuple):
 
 def parse(name: str) -> Name:
     """The parts of a name, whether or not there is such a network."""
-    network, plus, behind = name.rpartition("+")
-    structure, _, whole = behind.partition(".") if plus else ("", "", "")
-    library, _, inner = (network if plus else name).rpartition("/")
+    network, _, behind = name.partition("+")
+    structure, _, whole = behind.partition(".")
+    library, _, inner = network.rpartition("/")
     base, _, tag = inner.partition(".")
     return Name(library, base, tag, structure, whole)
 

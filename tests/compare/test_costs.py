@@ -5,7 +5,7 @@ import pytest
 import dla
 from dla.compare.costs import costs, matched, matched_width
 from dla.compare.study import read_study
-from dla.memory import training_memory
+from dla.costs import training_memory
 from dla.tasks import ClassificationTask
 
 
@@ -58,6 +58,7 @@ def test_options_that_a_task_has_too_are_counted(content, write):
 def test_memory_is_that_of_what_the_task_trains(content, write, argument):
     plain = read_study(write(content))
     content["model"]["init_args"] |= argument
+    content["rows"]["dla"]["options"]["memory_efficient"] = None  # which is as if it were not given
     study = read_study(write(content))
     task = ClassificationTask(network="dla34", num_classes=10, options=study.rows[1].options, **argument)
     counted = costs(study.rows[1], study).memory

@@ -53,6 +53,12 @@ def test_a_folder_is_enough_to_build_it_again(name, options, tmp_path):
     torch.testing.assert_close(own(x), model(x), rtol=0, atol=0)
 
 
+def test_an_option_of_none_is_not_given(tmp_path):
+    """The weights' stem is another one than the default, and None leaves it to them."""
+    HubModel("dla46_c.cifar10", stem_stride=None).save_pretrained(tmp_path)
+    assert HubModel.from_pretrained(tmp_path).options["stem_stride"] == 1
+
+
 def test_what_older_libraries_pass_on_is_no_option_of_the_network(tmp_path):
     """huggingface_hub before 1.0 calls with `proxies` and `resume_download`, whatever was asked for."""
     model = HubModel("dla46_c", num_classes=2)

@@ -143,6 +143,14 @@ def test_reset_classifier(name):
     assert 3 in model.get_classifier().weight.shape
 
 
+def test_a_head_that_is_refused_leaves_the_old_one():
+    model = dla.create_model("dla46_c", num_classes=5)
+    before = (model.num_classes, model.global_pool, model.head)
+    with pytest.raises(ValueError, match="global_pool"):
+        model.reset_classifier(10, "")
+    assert (model.num_classes, model.global_pool, model.head) == before
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_a_new_head_is_in_the_networks_mode(training):
     model = dla.create_model("dla46_c", drop_rate=0.5).train(training)

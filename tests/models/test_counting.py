@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import dla
-from dla.models.counting import macs
+from dla.costs import macs
 from dla.models.deformable import DeformableConv
 
 

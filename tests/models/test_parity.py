@@ -5,8 +5,8 @@ import timm
 import torch
 
 import dla
+from dla.costs import macs
 from dla.models import VARIANTS
-from dla.models.counting import macs
 
 PARAMETERS_AND_MACS = {
     "dla34": (15_742_104, 3.060),

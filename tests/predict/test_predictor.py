@@ -154,7 +154,7 @@ def test_a_classifier_sees_what_was_measured():
     """To the bit: Pillow's resizing, which rounds otherwise, would give other logits than `dla validate`."""
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 90, 70), dtype=np.uint8))
     predictor = replace(load_predictor("dla46_c.cifar10"), resize=48, crop=32)
-    seen = transforms.pil_to_tensor(predictor.view(transforms.to_pil_image(pixels)))
+    seen = transforms.pil_to_tensor(predictor.framed(transforms.to_pil_image(pixels)))
     assert torch.equal(seen, center_view(crop=32, resize=48)(pixels))
 
 

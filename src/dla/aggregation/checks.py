@@ -44,16 +44,16 @@ def expect_maps(inputs: Sequence[Any], channels: Sequence[int]) -> None:
         raise ValueError(f"a node's inputs have {list(channels)} channels in this order, not {found}: swap them")
 
 
-def keeping(blocks: Sequence[Block], *, first: bool = False) -> list[Block]:
+def guarded(blocks: Sequence[Block], *, first_too: bool = False) -> list[Block]:
     """`blocks`, each of which raises a RuntimeError if it overwrites an input that a node reads later.
 
-    The first may overwrite the stage's input, unless a node reads that, too (`first`). Nothing is noticed under
+    The first may overwrite the stage's input, unless a node reads that, too (`first_too`). Nothing is noticed under
     `torch.inference_mode`, where tensors do not count changes, nor in compiled or exported graphs.
     """
-    return list(map(_keeping, blocks)) if first else [*blocks[:1], *map(_keeping, blocks[1:])]
+    return [*map(_guarded, blocks)] if first_too else [*blocks[:1], *map(_guarded, blocks[1:])]
 
 
-def _keeping(block: Block) -> Block:
+def _guarded(block: Block) -> Block:
     def run(x: Any) -> Any:
         before = _changes(x)
         out = block(x)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from dla.aggregation.checks import keeping
+from dla.aggregation.checks import guarded
 from dla.aggregation.hierarchical import STRUCTURES, HierarchicalAggregation
 from dla.aggregation.iterative import IterativeAggregation
 from dla.aggregation.node import Node, NodeFactory, Value
@@ -34,12 +34,15 @@ class Chain(nn.Module):
 
     def forward(self, x: Value) -> Value:
         """Run the blocks over `x`."""
+        if self.fuse is None:
+            for block in self.blocks:
+                x = block(x)
+            return x
         outputs = []
-        blocks = list(self.blocks)
-        for block in keeping(blocks) if self.fuse else blocks:
-            x = block(x)
+        for run in guarded(list(self.blocks)):
+            x = run(x)
             outputs.append(x)
-        return self.fuse(outputs) if self.fuse else x
+        return self.fuse(outputs)
 
 
 def figure1(

@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import nn
 
-from dla.aggregation.checks import Block, keeping
+from dla.aggregation.checks import Block, guarded
 from dla.aggregation.node import Node, NodeFactory, Value
 
 Fuse = Callable[[Sequence[Any]], Any]
@@ -133,6 +133,6 @@ class HierarchicalAggregation(nn.Module):
             raise ValueError(
                 f"join_channels={self.join_channels} and joined={joined if joined is None else 'a map'} disagree"
             )
-        blocks = keeping(list(self.blocks), first=joined is x)
+        blocks = guarded(list(self.blocks), first_too=joined is x)
         nodes: list[Fuse] = list(self.nodes)
         return STRUCTURES[self.structure](x, blocks, nodes if joined is None else joining(joined, nodes))

@@ -28,10 +28,9 @@ class IterativeAggregation(nn.Module):
     def __init__(self, in_channels: Sequence[int], out_channels: int, *, node: NodeFactory = Node) -> None:
         super().__init__()
         expect_some(in_channels)
-        fused = [in_channels[0]] + [out_channels] * (len(in_channels) - 2)
-        self.nodes = nn.ModuleList(
-            node([shallow, deep], out_channels) for shallow, deep in zip(fused, in_channels[1:], strict=False)
-        )
+        first, *deeper = in_channels
+        fused = [first, *[out_channels] * len(deeper)]  # channels before each node, and behind the last
+        self.nodes = nn.ModuleList(node([x, deep], out_channels) for x, deep in zip(fused[:-1], deeper, strict=True))
 
     def forward(self, maps: Sequence[Value]) -> Value:
         """Fuse `maps`, each (b, c_i, h, w), finest first, into one."""

@@ -44,7 +44,8 @@ def _first_that_fits(module: nn.Module, in_chans: int) -> tuple[tuple[int, int],
             return size, _confirmed(module, in_chans, size, maps, [_expect_map(x, size) for x in maps])
         except ValueError as error:
             refusals.append(error)
-    raise next((error for error in refusals if error.__cause__ is None), refusals[0])  # rather of a size that it takes
+    of_taken = [error for error in refusals if error.__cause__ is None]  # of a size that it takes: they tell more
+    raise (of_taken or refusals)[0]
 
 
 def _run(module: nn.Module, size: tuple[int, int], in_chans: int) -> Any:

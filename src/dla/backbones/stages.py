@@ -1,6 +1,7 @@
 """Classifiers that give no maps, such as torchvision's: the last map of each stride is found and taken out."""
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -62,15 +63,14 @@ def _expect_same(model: nn.Module, body: nn.Module, names: list[str], in_chans: 
     """
     # As the part gave it, each time that it ran, and as what came behind the part left it.
     given: dict[str, list[Tensor]] = {name: [] for name in names}
-    hooks = [
-        model.get_submodule(name).register_forward_hook(lambda _, __, out, maps=maps: maps.extend((out.clone(), out)))
-        for name, maps in given.items()
-    ]
-    try:
-        run_once(model, SIZES[0], in_chans)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    _run_hooked(
+        model,
+        {
+            model.get_submodule(name): lambda _, __, out, maps=maps: maps.extend((out.clone(), out))
+            for name, maps in given.items()
+        },
+        in_chans,
+    )
     taken = run_once(body, SIZES[0], in_chans)
     for name, maps in given.items():
         if not any(_alike(x, taken[name]) for x in maps):
@@ -97,13 +97,18 @@ def _ran(model: nn.Module, in_chans: int) -> Ran:
         if found is not None:
             ran[names[part].rpartition(".")[0]].append((names[part], found.spec.stride))
 
-    hooks = [part.register_forward_hook(note) for part in names]
+    _run_hooked(model, dict.fromkeys(names, note), in_chans)
+    return ran
+
+
+def _run_hooked(model: nn.Module, hooks: Mapping[nn.Module, Callable[..., None]], in_chans: int) -> None:
+    """Run the model once, on a small image, with a forward hook on each of these parts."""
+    handles = [part.register_forward_hook(hook) for part, hook in hooks.items()]
     try:
         run_once(model, SIZES[0], in_chans)
     finally:
-        for hook in hooks:
-            hook.remove()
-    return ran
+        for handle in handles:
+            handle.remove()
 
 
 def _ends(whole: str, stride: int, ran: Ran) -> dict[int, str]:

@@ -21,6 +21,7 @@ from dla.commands import DONE, run_command
 from dla.machine import cores, device_name, gpu_libraries, versions
 from dla.recompute.recording import MACS
 
+CURVE_BATCH = 8  # images a step of a curve, unless --training says otherwise
 PACKAGES = (
     "torch",
     "torchvision",
@@ -100,13 +101,16 @@ def _jobs(arguments: argparse.Namespace, counted: Mapping[str, Costs]) -> list[J
         for name, engines in arguments.models
         for engine in (arguments.engines if engines is None else engines)
     ]
-    for batch in arguments.training or ([8] if arguments.curve else []):
-        for name, _ in arguments.models if arguments.training else []:
+    trained = [name for name, _ in arguments.models] if arguments.training else []
+    for batch in arguments.training or [CURVE_BATCH]:
+        train = partial(job, TRAINING, batch=batch)
+        for name in trained:
             ways = (None, MACS) if counted[name].recomputes else (None,)
-            as_it_is = () if name in arguments.curve else (False,)  # which measures that, too
-            compiled = (*as_it_is, True) if arguments.compile else as_it_is
-            jobs += [job(TRAINING, name, batch=batch, recompute=ways, compiled=through) for through in compiled]
-        jobs += [job(TRAINING, name, batch=batch, recompute=CURVE) for name in arguments.curve]
+            if name not in arguments.curve:  # which goes through both ways, too
+                jobs.append(train(model=name, recompute=ways))
+            if arguments.compile:
+                jobs.append(train(model=name, recompute=ways, compiled=True))
+        jobs += [train(model=name, recompute=CURVE) for name in arguments.curve]
     return list(dict.fromkeys(jobs))
 
 

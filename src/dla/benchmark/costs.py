@@ -5,9 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from dla.memory import recomputes
+from dla.costs import macs, parameters, recomputes
 from dla.models import create_model
-from dla.models.counting import macs, parameters
 
 
 class Costs(NamedTuple):
@@ -18,7 +17,7 @@ class Costs(NamedTuple):
         macs: multiply-accumulates.
         weights: numbers that convolutions and linear layers read once a call, however many images it has.
         maps: numbers that they read and write for each image.
-        recomputes: the network has `set_memory_efficient`.
+        recomputes: it computes cheap results again in training, unless told otherwise.
     """
 
     parameters: int

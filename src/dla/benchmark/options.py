@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(count(part)) for part in text.split(",")]
+    return [count(part) for part in text.split(",")]
 
 
 def _names(text: str) -> list[str]:
@@ -87,7 +87,7 @@ def _names(text: str) -> list[str]:
 
 def _size(text: str) -> tuple[int, int]:
     """One number for both sides, or HEIGHTxWIDTH."""
-    sides = [int(count(part)) for part in text.split("x")]
+    sides = [count(part) for part in text.split("x")]
     if len(sides) > 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH")
     return sides[0], sides[-1]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from dla.benchmark.costs import Costs
 from dla.benchmark.job import INFERENCE, TRAINING, Job
 from dla.benchmark.rounds import Measured, Peak
-from dla.files import atomic_write, make_folder, refuse_folder
+from dla.files import make_folder, refuse_folder, write_text
 from dla.tables import markdown, write_csv
 
 TABLE, RESULTS, PICTURE = "table.md", "results.csv", "picture.png"
@@ -81,8 +81,7 @@ def prepare(folder: Path) -> None:
 
 def write_report(folder: Path, session: Session) -> None:
     """Write both files into `folder`, which must exist, each whole or not at all."""
-    with atomic_write(folder / TABLE) as temporary:
-        temporary.write_text("\n".join([*heading(session), "", *tables(session), ""]), encoding="utf-8")
+    write_text(folder / TABLE, "\n".join([*heading(session), "", *tables(session), ""]))
     write_csv(folder / RESULTS, _results(session))
 
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dla.benchmark.job import AUTOTUNED, INFERENCE, PLAIN, TRAINING, Job
+from dla.costs import training_memory
 from dla.deploy import DeployError, optimize
 from dla.deploy.engines import TORCH
 from dla.deploy.outputs import difference, flat
 from dla.machine import now
-from dla.memory import training_memory
 from dla.models import create_model
 from dla.recompute import recomputed
 

@@ -67,7 +67,7 @@ def _compare(arguments: argparse.Namespace, command: str) -> int:
 
 
 def _counted(study: Study) -> dict[str, Costs]:
-    """What each row costs, with its progress."""
+    """What each row costs; progress goes to standard error."""
     rows = track(study.rows, "counting what rows cost", console=Console(stderr=True), transient=True)
     return {row.name: costs(row, study) for row in rows}
 

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dla import costs as counting
 from dla.backbones.probe import FAILURES
 from dla.compare.study import Row, Study
-from dla.memory import recomputes, training_memory
-from dla.models import counting, create_model
+from dla.costs import recomputes, training_memory
+from dla.models import create_model
 from dla.names import parse
 
 STEP = 1e-4  # widths are multiples of it
@@ -127,7 +128,8 @@ def _count(row: Row, study: Study) -> int:
 def _build(row: Row, study: Study) -> Any:
     """The row's network, with what the task says of its memory, as the task builds it."""
     task = study.model["init_args"]
-    options = {"memory_efficient": task.get("memory_efficient"), **row.options}
+    given = {key: value for key, value in row.options.items() if value is not None}
+    options = {"memory_efficient": task.get("memory_efficient"), **given}
     try:
         model: Any = create_model(row.network, num_classes=study.classes, **options)
     except (ValueError, TypeError) as error:

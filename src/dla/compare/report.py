@@ -8,7 +8,7 @@ from dla.compare.logged import read_machines
 from dla.compare.outcome import Outcome
 from dla.compare.runs import Run
 from dla.compare.study import Study
-from dla.files import atomic_write
+from dla.files import write_text
 from dla.tables import markdown, write_csv
 
 NOT_RUN = "not run"
@@ -36,8 +36,7 @@ def write_report(folder: Path, study: Study, rows: Sequence[Outcome], runs: Sequ
         command: that was given.
     """
     head = [f"# {study.title}", "", *heading(study, [run for run in runs if run.finished.exists()], command), ""]
-    with atomic_write(folder / "table.md") as temporary:
-        temporary.write_text("\n".join([*head, *table(study, rows), ""]), encoding="utf-8")
+    write_text(folder / "table.md", "\n".join([*head, *table(study, rows), ""]))
     write_csv(folder / "results.csv", _results(study, rows))
     write_csv(folder / "curves.csv", _curves(study, rows))
 
@@ -112,9 +111,7 @@ def _seeds(study: Study, row: Outcome) -> str:
 
 def _results(study: Study, rows: Sequence[Outcome]) -> list[list[Any]]:
     """As the table, with plain numbers; of several seeds the epochs to the target stand side by side."""
-    lines: list[list[Any]] = [
-        [*COUNTED, *MEASURED],
-    ]
+    lines: list[list[Any]] = [[*COUNTED, *MEASURED]]
     for row in rows:
         costs = [row.costs.parameters, row.costs.macs, f"{row.costs.memory / 2**20:.3f}", row.costs.recomputes]
         counted = [row.row.name, row.row.label, row.row.network, row.row.options.get("width", ""), *costs]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import yaml  # type: ignore[import-untyped]
 
 from dla.compare.study import Row, Study
-from dla.files import atomic_write
+from dla.files import write_text
 
 STOPWATCH = "dla.compare.stopwatch.Stopwatch"
 PLACES = ("root", "default_root_dir")  # where things lie is not what is compared
@@ -112,8 +112,7 @@ def _config(study: Study, row: Row, seed: int, folder: Path, data_root: str | No
 def write_config(run: Run) -> None:
     """Write the run's configuration for `dla fit`."""
     run.config_file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(run.config_file) as temporary:
-        temporary.write_text(yaml.safe_dump(run.config, sort_keys=False), encoding="utf-8")
+    write_text(run.config_file, yaml.safe_dump(run.config, sort_keys=False))
 
 
 def refuse_changed(run: Run) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from dla.files import atomic_write
+from dla.files import write_text
 from dla.machine import device_name, now, versions
 
 
@@ -42,9 +42,7 @@ class Stopwatch(Callback):
         if trainer.is_global_zero:
             path, machine = Path(trainer.default_root_dir, "machines.json"), _machine(trainer)
             before = json.loads(path.read_text(encoding="utf-8")) if trainer.current_epoch and path.exists() else []
-            with atomic_write(path) as temporary:
-                found = before if machine in before else [*before, machine]
-                temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
+            write_text(path, json.dumps(before if machine in before else [*before, machine], indent=1))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 from dla.data.loading import Cached, Item, collate
 from dla.data.sample import Split
 from dla.data.sampling import SeededSampler, global_seed
+from dla.data.transforms import Triple
 
-Triple = tuple[float, float, float]
 Set = TypeVar("Set")
 STAGES: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 
@@ -30,7 +30,7 @@ class SetData(LightningDataModule, Generic[Set]):
         repeat: How often one epoch goes through the training images, augmented differently each time.
 
     Raises:
-        ValueError: a number is below its least, 1, or 0 of `workers` and `seed`; it is named.
+        ValueError: a number is too small, and named: `workers` and `seed` are at least 0, the others at least 1.
     """
 
     tasks: ClassVar[tuple[str, ...]]  # the kinds of task that its batches are for

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from dla.data.sample import IGNORE_INDEX
-from dla.data.transforms import FILL, check_ranges
+from dla.data.transforms import FILL, check_ranges, per_channel
 
 COVER = 0.25  # the part of a pixel that a thin line has to cover
 PADDINGS = {"constant": "zeros", "reflect": "reflection"}  # our names, and those of grid_sample
@@ -125,11 +125,6 @@ class BatchAugment:
         return torch.stack(
             [(cos * right - sin * down) * (2 / width), (sin * right + cos * down) * (2 / height)], dim=-1
         )
-
-
-def per_channel(values: tuple[float, float, float], device: torch.device) -> Float[Tensor, "3 1 1"]:
-    """Three constants on a device, filled in there: a copy from the host would wait until the device is idle."""
-    return torch.stack([torch.full((1, 1), float(value), device=device, dtype=torch.float32) for value in values])
 
 
 def _antialiased(images: Float[Tensor, "b k h w"], scale: Float[Tensor, " b"]) -> Float[Tensor, "b k h w"]:

@@ -7,7 +7,7 @@ import torch
 
 from dla.data.annotators import CLASSES, COLORS, Annotated
 from dla.data.boundary_truth import list_truths, read_truth
-from dla.data.sample import check_sizes, read_image
+from dla.data.sample import check_sizes, read_pixels
 from dla.files import read_names
 from dla.images import RGB
 from dla.listing import PICTURES, list_by_stem
@@ -55,6 +55,6 @@ class BoundaryFolders:
     def __getitem__(self, index: int) -> Annotated:
         """Image and truths number `index`."""
         image_path, truth_path = self.files[index]
-        image, truths = read_image(image_path), torch.from_numpy(read_truth(truth_path))
+        image, truths = read_pixels(image_path), torch.from_numpy(read_truth(truth_path))
         check_sizes(image, truths[0], image_path, truth_path)
         return Annotated(image, truths)

@@ -36,4 +36,4 @@ class CamVid(PairedFolders):
     colors = tuple(PALETTE.values())
 
     def __init__(self, root: str | Path, split: Split = "train") -> None:
-        super().__init__(root, split, classes=tuple(PALETTE), colors=tuple(PALETTE.values()), void=VOID)
+        super().__init__(root, split, classes=self.classes, colors=self.colors, void=VOID)

@@ -10,16 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from dla.data.image_folder import LabelledFolder, class_folders
-from dla.data.labelled import ImageArrays
+from dla.data.labelled import ImageArrays, held_out
 from dla.data.loading import read_all
 from dla.data.sample import Split
 from dla.files import read_text
 
-HELD_OUT = 10  # every tenth image of a class validates
 PIXELS = 3 * 32 * 32
 URL = "https://www.cs.toronto.edu/~kriz/"
 
@@ -96,23 +95,6 @@ def _order(images: UInt8[Tensor, "n 3 32 32"]) -> Int64[Tensor, " n"]:
     """An order of the images that does not depend on the one in which files hold them: by digests of their pixels."""
     digests = [hashlib.sha256(image.tobytes()).digest() for image in images.numpy()]
     return torch.tensor(sorted(range(len(digests)), key=digests.__getitem__))
-
-
-def held_out(labels: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Which images validate: of each class, counted in the order given, the 10th, the 20th and so on.
-
-    Raises:
-        ValueError: there is none.
-    """
-    chosen = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        chosen[(labels == label).nonzero()[HELD_OUT - 1 :: HELD_OUT]] = True
-    if not chosen.any():
-        raise ValueError(
-            f"no class has {HELD_OUT} training images, of which one would be held out to validate; give more, or "
-            "--data.hold_out false where the data has that"
-        )
-    return chosen
 
 
 def _binary_folder(root: str | Path, count: int) -> Path | None:

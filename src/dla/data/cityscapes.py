@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torchvision import datasets
 
-from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_image, read_labels
+from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_labels, read_pixels
 from dla.images import RGB
 from dla.listing import is_hidden
 
@@ -72,6 +72,6 @@ class Cityscapes:
     def __getitem__(self, index: int) -> Sample:
         """Image and mask number `index`, in the order of the cities and file names."""
         image_path, mask_path = self.files[index]
-        image, labels = read_image(image_path), read_labels(mask_path)
+        image, labels = read_pixels(image_path), read_labels(mask_path)
         check_sizes(image, labels, image_path, mask_path)
         return make_sample(image, self.training_ids[labels.long()])

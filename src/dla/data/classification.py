@@ -3,14 +3,13 @@
 from collections.abc import Sized
 from typing import Any, ClassVar
 
-from dla.data.base import SetData, Triple
+from dla.data.base import SetData
 from dla.data.labelled import LabelledSet, SeededImages
 from dla.data.loading import Item
 from dla.data.sample import Split
 from dla.data.sampling import RepeatedSampler, SeededSampler
-from dla.data.segmentation import normalized
 from dla.data.shift import Shift
-from dla.data.transforms import MEAN, STD
+from dla.data.transforms import MEAN, STD, Triple, normalized
 from dla.data.views import Policy, center_view, random_view, ten_views
 
 

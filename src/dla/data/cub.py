@@ -9,8 +9,7 @@ from typing import Literal
 from torchvision import tv_tensors
 
 from dla.data.labelled import Labelled
-from dla.data.labelled_files import LabelledFiles, checked_files
-from dla.files import read_text
+from dla.data.labelled_files import LabelledFiles, checked_files, read_lines
 
 FOLDER = "CUB_200_2011"
 PARTS = {"train": "1", "test": "0"}  # in train_test_split.txt
@@ -89,7 +88,7 @@ def read_cub(root: str | Path, part: Literal["train", "test"], *, boxes: bool = 
 
     Raises:
         FileNotFoundError: a file is missing, or an image that is named.
-        ValueError: a line is malformed or missing, or gives a class that there is not; or no image is of the split.
+        ValueError: a line is malformed or missing, or gives a class that does not exist; or no image is of the split.
     """
     classes, folder = cub_classes(root), Path(root) / FOLDER
     images = _values(folder / "images.txt")
@@ -101,21 +100,6 @@ def read_cub(root: str | Path, part: Literal["train", "test"], *, boxes: bool = 
         return LabelledFiles(files)
     drawn = _values(folder / "bounding_boxes.txt", of=images)
     return BoxedFiles(files, [_box(drawn[number]) for number in chosen])
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a publisher's text file.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is empty, or is not UTF-8.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}: unpack the whole archive")
-    lines = read_text(path).splitlines()
-    if not lines:
-        raise ValueError(f"{path} is empty: unpack it again")
-    return lines
 
 
 def _chosen(path: Path, images: Iterable[int], part: Literal["train", "test"]) -> list[int]:

@@ -1,21 +1,20 @@
 """Handwritten digits that scikit-learn brings along (UCI optdigits, its test part): 1,797 real images of 8x8 pixels."""
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 
 from dla.data.labelled import ImageArrays
+from dla.data.sample import Split
 
 CLASSES = tuple(str(digit) for digit in range(10))
 HELD_OUT = 5  # every fifth image validates
 
 
-def read_digits(split: Literal["train", "val"], *, size: int = 16) -> ImageArrays:
+def read_digits(split: Split, *, size: int = 16) -> ImageArrays:
     """One split of the digits: of every five images, in the order of the file, the last is of val (359), else of train.
 
     Args:
-        split: Either of the two; all writers are in both.
+        split: train or val; all writers are in both.
         size: Side to which the images are enlarged (bilinear), in pixels.
 
     Raises:

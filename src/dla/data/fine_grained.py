@@ -8,12 +8,11 @@ import torch
 from torch.utils.data import Subset
 from torchvision.datasets import Food101, StanfordCars
 
-from dla.data.cifar import held_out
 from dla.data.classification import StoredImagesData
-from dla.data.cub import cub_classes, read_cub, read_lines
+from dla.data.cub import cub_classes, read_cub
 from dla.data.image_folder import folder_classes
-from dla.data.labelled import LabelledSet
-from dla.data.labelled_files import LabelledFiles, WithoutBanner, checked_files
+from dla.data.labelled import LabelledSet, held_out
+from dla.data.labelled_files import LabelledFiles, WithoutBanner, checked_files, read_lines
 from dla.data.sample import Split
 
 Part = Literal["train", "val", "trainval", "test"]  # all publishers have the first and the last

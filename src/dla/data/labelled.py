@@ -3,12 +3,13 @@
 from typing import NamedTuple, Protocol
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 from torchvision import tv_tensors
 
 from dla.data.loading import Seeded
 
+HELD_OUT = 10  # every tenth image of a class validates, where a publisher has no val split
 NO_CLASS = -1  # label of what only fills up a batch, and must not be counted
 
 
@@ -63,3 +64,20 @@ class SeededImages(Seeded):
     def blank(self, truth: Tensor) -> Tensor:
         """No class."""
         return torch.full_like(truth, NO_CLASS)
+
+
+def held_out(labels: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Which images validate: of each class, counted in the order given, the 10th, the 20th and so on.
+
+    Raises:
+        ValueError: there is none.
+    """
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        chosen[(labels == label).nonzero()[HELD_OUT - 1 :: HELD_OUT]] = True
+    if not chosen.any():
+        raise ValueError(
+            f"no class has {HELD_OUT} training images, of which one would be held out to validate; give more, or "
+            "--data.hold_out false where the data has that"
+        )
+    return chosen

@@ -7,7 +7,8 @@ import torch
 from torchvision import tv_tensors
 
 from dla.data.labelled import Labelled
-from dla.data.sample import read_image
+from dla.data.sample import read_pixels
+from dla.files import read_text
 
 
 class LabelledFiles:
@@ -27,7 +28,7 @@ class LabelledFiles:
     def __getitem__(self, index: int) -> Labelled:
         """Image number `index`, in the order of the list."""
         path, label = self.files[index]
-        return Labelled(tv_tensors.Image(read_image(Path(path))), torch.tensor(label))
+        return Labelled(tv_tensors.Image(read_pixels(Path(path))), torch.tensor(label))
 
 
 class WithoutBanner(LabelledFiles):
@@ -71,3 +72,18 @@ def checked_files(files: Sequence[tuple[str, int]], classes: Sequence[str], list
         if not Path(path).is_file():
             raise FileNotFoundError(f"no image {path}, which {listing} names: unpack the whole archive")
     return list(files)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a publisher's text file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is empty, or is not UTF-8.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}: unpack the whole archive")
+    lines = read_text(path).splitlines()
+    if not lines:
+        raise ValueError(f"{path} is empty: unpack it again")
+    return lines

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_image, read_labels
+from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_labels, read_pixels
 from dla.images import RGB
 from dla.listing import PICTURES, list_by_stem
 
@@ -57,7 +57,7 @@ class PairedFolders:
     def __getitem__(self, index: int) -> Sample:
         """Image and mask number `index`, in the order of the stems."""
         image_path, mask_path = self.files[index]
-        image, mask = read_image(image_path), read_labels(mask_path)
+        image, mask = read_pixels(image_path), read_labels(mask_path)
         check_sizes(image, mask, image_path, mask_path)
         known = mask[mask != self.void]
         if known.numel() and int(known.max()) >= len(self.classes):

@@ -57,7 +57,7 @@ def make_sample(image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h w"]) -> Sa
     return Sample(tv_tensors.Image(image), tv_tensors.Mask(mask))
 
 
-def read_image(path: Path | str, content: bytes | None = None) -> UInt8[Tensor, "3 h w"]:
+def read_pixels(path: Path | str, content: bytes | None = None) -> UInt8[Tensor, "3 h w"]:
     """An image file as `dla predict` reads it, upright and RGB; an unreadable one raises a ValueError that names it.
 
     Args:

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float
 from torch import Tensor
 
-from dla.data.base import STAGES, SetData, Triple
-from dla.data.batch_augment import BatchAugment, per_channel
+from dla.data.base import STAGES, SetData
+from dla.data.batch_augment import BatchAugment
 from dla.data.loading import ONE_BY_ONE, Seeded
 from dla.data.sample import PixelSet, Split
-from dla.data.transforms import MEAN, STD, joint_transforms
+from dla.data.transforms import MEAN, STD, Triple, joint_transforms, normalized
 from dla.images import RGB
 
 
@@ -122,8 +121,3 @@ class SegmentationData(SetData[PixelSet[Any]]):
             image, mask = self.batch_augment(image, mask, batch["parameters"])
         rest = {key: value for key, value in batch.items() if key != "parameters"}
         return rest | {"image": normalized(image, self.mean, self.std), "mask": mask.long()}
-
-
-def normalized(image: Tensor, mean: Triple, std: Triple) -> Float[Tensor, "b 3 h w"]:
-    """Images between 0 and 255, of any type, over 255, less `mean` and over `std`, in float32."""
-    return (image.float() / 255 - per_channel(mean, image.device)) / per_channel(std, image.device)

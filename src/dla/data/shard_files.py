@@ -18,7 +18,7 @@ import torch
 from torchvision import tv_tensors
 
 from dla.data.labelled import Labelled
-from dla.data.sample import read_image
+from dla.data.sample import read_pixels
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 LABEL = "cls"
@@ -43,7 +43,7 @@ class Stored(NamedTuple):
 
     def decode(self, content: bytes) -> Labelled:
         """The image that `content` is; a broken one raises a ValueError that names shard and file."""
-        image = read_image(f"{self.image.key}.{self.image.suffix} in {self.shard}", content)
+        image = read_pixels(f"{self.image.key}.{self.image.suffix} in {self.shard}", content)
         return Labelled(tv_tensors.Image(image), torch.tensor(self.label))
 
 

@@ -78,6 +78,10 @@ def engine(
 
     Args:
         name: "onnxruntime", "openvino", "ncnn" or "tensorrt".
+        model: in evaluation mode, on the CPU.
+        example: images (b, c, h, w), float32; the file is made for this shape.
+        threads: of the runtime, which decides for None.
+        calibration: batches for 8 bits; None for float32.
 
     Raises:
         DeployError: it is not installed, or cannot take the network.
@@ -85,6 +89,8 @@ def engine(
     """
     key = "onnx" if name in ("onnxruntime", "tensorrt") else name
     runtime = module_of(key, int8=calibration is not None)
+    own: dict[str, dict[str, Any]] = {"tensorrt": {"provider": onnx.TENSORRT}, "ncnn": {"batch": len(example)}}
+    options = own.get(name, {})  # of `load`, beside the threads
     if name == "tensorrt":
         onnx.check_provider(onnx.TENSORRT)  # before the export, which may take minutes
     with TemporaryDirectory() as folder, explained(name):
@@ -93,11 +99,7 @@ def engine(
         if calibration is not None:
             whole, path = path, path.with_stem("int8")
             runtime.quantize(whole, Batches(calibration, example.shape), path)
-        if name == "tensorrt":
-            return onnx.load(path, threads=threads, provider=onnx.TENSORRT)
-        if name == "ncnn":
-            return runtime.load(path, threads=threads, batch=len(example))
-        return runtime.load(path, threads=threads)
+        return runtime.load(path, threads=threads, **options)
 
 
 class Batches:

@@ -43,11 +43,12 @@ def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
 
 def _laid_out(model: nn.Module, example: Tensor) -> tuple[nn.Module, torch.memory_format]:
     """The network and how its images lie: channels last, unless on a CPU it fails so, as where `view` flattens maps."""
-    try:
-        with torch.inference_mode():
-            example.is_cuda or model(example.clone(memory_format=torch.channels_last))
-    except RuntimeError:
-        return model, torch.contiguous_format
+    if not example.is_cuda:
+        try:
+            with torch.inference_mode():
+                model(example.clone(memory_format=torch.channels_last))
+        except RuntimeError:
+            return model, torch.contiguous_format
     for parameter in model.parameters():
         if parameter.ndim == 4:  # `nn.Module.to` would fail where there are some of 3D convolutions
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -63,19 +63,19 @@ def sample(model: nn.Module, shape: Shape) -> Sample:
     return Sample(images, flat(answer))
 
 
-def compare(found: Run, sample: Sample, format: str) -> Compared:
+def compare(found: Run, expected: Sample, format: str) -> Compared:
     """Run the file.
 
     Raises:
         DeployError: it fails.
     """
-    batch, channels, height, width = sample.images.shape
+    batch, channels, height, width = expected.images.shape
     shape = (batch, channels, height, width)
     try:
-        outputs = found(sample.images.clone())
+        outputs = found(expected.images.clone())
     except Exception as error:  # each runtime has its own
         raise DeployError(
             f"the {format} file fails on images of {shape} ({brief(error)}): give another --format, or a --size "
             "without --dynamic"
         ) from error
-    return Compared(shape, difference(sample.answer, outputs))
+    return Compared(shape, difference(expected.answer, outputs))

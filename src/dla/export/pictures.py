@@ -15,15 +15,16 @@ from dla.listing import list_images
 from dla.predict import Predictor
 
 Size = tuple[int, int]
+MOST = 300  # pictures from which ranges are learned; some hundred are enough
 
 
 def model_inputs(predictor: Predictor, image: Image.Image, size: Size) -> Float32[Tensor, "1 3 h w"]:
     """A picture as the network takes it, resized to (h, w)."""
-    return predictor.inputs(transforms.resize(predictor.view(image), list(size)))
+    return predictor.inputs(transforms.resize(predictor.framed(image), list(size)))
 
 
 class Calibration:
-    """The pictures of a folder as batches of one for the network, at most `count`, evenly chosen by name.
+    """The pictures of a folder as batches of one for the network, at most `MOST`, evenly chosen by name.
 
     Standard error shows the progress of going through them for the first time; OpenVINO, which goes through them
     again, shows its own then.
@@ -32,19 +33,15 @@ class Calibration:
         FileNotFoundError: there is no such folder, or no picture in it.
     """
 
-    def __init__(self, predictor: Predictor, folder: str | Path, size: Size, *, count: int = 300) -> None:
+    def __init__(self, predictor: Predictor, folder: str | Path, size: Size) -> None:
         root = Path(folder)
         if not root.is_dir():
             raise FileNotFoundError(f"{folder} is no folder: name one that holds pictures like those to come")
         paths = list_images(root, deep=True)
         if not paths:
             raise FileNotFoundError(f"no pictures in the folder {folder}, nor in those within: name one that has some")
-        self.paths = paths[:: -(-len(paths) // count)]
+        self.paths = paths[:: -(-len(paths) // MOST)]
         self.predictor, self.size, self.seen = predictor, size, False
-
-    def __len__(self) -> int:
-        """The number of pictures."""
-        return len(self.paths)
 
     def __iter__(self) -> Iterator[Tensor]:
         """One picture after another."""

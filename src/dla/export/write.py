@@ -72,7 +72,7 @@ def export(
         with explained(format):
             runtime.write(ready, example, file, dynamic=dynamic, metadata=metadata or {})
             if calibration is not None:
-                file = _quantized(runtime, file, Batches(calibration, None if dynamic else shape))
+                _quantize(runtime, file, Batches(calibration, None if dynamic else shape))
             run = runtime.load(file, threads=None)
         compared = [compare(run, one, format) for one in samples]
         if calibration is None:  # what 8 bits compute differs; what they are made of was compared when it was folded
@@ -117,11 +117,10 @@ def _written(path: Path, companion: str | None) -> Iterator[Path]:
             temporary.with_suffix(companion).replace(path.with_suffix(companion))
 
 
-def _quantized(runtime: Any, file: Path, calibration: Iterable[Tensor]) -> Path:
-    """Turn the files at `file` into int8 ones."""
+def _quantize(runtime: Any, file: Path, calibration: Iterable[Tensor]) -> None:
+    """Put int8 files in the place of the one at `file` and of its companion."""
     folder = file.parent / "int8"
     folder.mkdir()
     runtime.quantize(file, calibration, folder / file.name)
     for written in folder.iterdir():
         written.replace(file.parent / written.name)
-    return file

@@ -95,9 +95,9 @@ def image_convolution_weight_gradient(image: Tensor, gradient: Tensor, window: i
     from dla.kernels import rows
 
     gradient = gradient.contiguous(memory_format=torch.channels_last)
-    packed = rows.weight_gradient(filled(image, CHANNELS), gradient, window=window, pixels=PIXELS)
+    of_packed = rows.weight_gradient(filled(image, CHANNELS), gradient, window=window, pixels=PIXELS)
     shape = (gradient.shape[1], image.shape[1], window, window)
-    return unpacked(packed, shape, CHANNELS, PIXELS).to(image.dtype).contiguous()
+    return unpacked(of_packed, shape, CHANNELS, PIXELS).to(image.dtype).contiguous()
 
 
 @image_convolution.register_fake

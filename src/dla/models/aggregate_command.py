@@ -9,8 +9,8 @@ import torch
 
 from dla.arguments import count
 from dla.commands import DONE, run_command
+from dla.costs import macs, parameters
 from dla.models.any_backbone import DECODERS, aggregate
-from dla.models.counting import macs, parameters
 from dla.models.tried import FAMILIES, table
 
 

@@ -42,9 +42,9 @@ def aggregate(
     says what they are. The structure takes the device and dtype of a module that is given.
 
     Args:
-        backbone: the name of a timm model or of one of our classifiers; a classifier of timm, torchvision or ours, from
-            whose copy is dropped what no map needs; or a module that returns a list or dictionary of maps, finest
-            first, of which also a copy is taken.
+        backbone: the name of a timm model or of one of our classifiers; a classifier of timm, torchvision or ours;
+            or a module that returns a list or dictionary of maps, finest first. A module is copied, and the copy loses
+            what no map needs.
         structure: "ida" or "dla_up", as in the paper; "fcn", "fpn" or "unet".
         out_channels: of all fused maps.
         out_stride: of the result, the backbone's finest for None. Finer maps are left out; a finer result is upsampled,

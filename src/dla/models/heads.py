@@ -65,10 +65,15 @@ class Classifier(nn.Module):
         return self.head.fc
 
     def reset_classifier(self, num_classes: int, global_pool: Pool | None = None) -> None:
-        """Put a new, untrained head on the network; the pooling stays where None is given."""
-        self.global_pool = self.global_pool if global_pool is None else global_pool
-        head = ClassifierHead(self.num_features, num_classes, global_pool=self.global_pool, drop_rate=self.drop_rate)
-        self.num_classes, self.head = num_classes, head.to(next(self.parameters())).train(self.training)
+        """Put a new, untrained head on the network; the pooling stays where None is given.
+
+        Raises:
+            ValueError: there is no such pooling, or no such number of classes; the network stays as it was.
+        """
+        pool = self.global_pool if global_pool is None else global_pool
+        head = ClassifierHead(self.num_features, num_classes, global_pool=pool, drop_rate=self.drop_rate)
+        self.num_classes, self.global_pool = num_classes, pool
+        self.head = head.to(next(self.parameters())).train(self.training)
         self.pretrained_cfg = facts_for(num_classes, self.pretrained_cfg)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from dla.models.counting import macs, parameters
+from dla.costs import macs, parameters
 from dla.models.variants import VARIANTS, build
 from dla.weights import packaged
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from dla.costs import parameters
 from dla.models.aggregated import Aggregated
 from dla.models.any_backbone import aggregate
-from dla.models.counting import parameters
 from dla.tables import markdown
 
 FAMILIES = {

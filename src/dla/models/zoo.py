@@ -25,11 +25,11 @@ def create_model(
 ) -> nn.Module:
     """Build a network by name: "dla34" classifies; "dla34up" and "dla34ida" give logits of every pixel.
 
-    "dla34_centernet" gives a dictionary of maps for detection, at 1/4 of the image's size.
+    "convnext_tiny+ida" gives logits of every pixel, too, over any backbone of timm or ours, fused by any structure that
+    `aggregate` knows; its options are those of `dla.models.any_backbone.create_aggregated`. A dot before the plus names
+    weights of the backbone, one behind it those of the whole.
 
-    "convnext_tiny+ida" does that with any backbone of timm or ours, fused by any structure that `aggregate` knows; its
-    options are those of `dla.models.any_backbone.create_aggregated`. A dot before the plus names weights of the
-    backbone, one behind it those of the whole.
+    "dla34_centernet" gives a dictionary of maps for detection, at 1/4 of the image's size.
 
     "timm/resnet34" and "torchvision/squeezenet1_1" are classifiers of these libraries, to be compared with ours, and
     "torchvision/deeplabv3_resnet50" a dense predictor; their options are those of `dla.models.peers.create_peer`.
@@ -55,17 +55,15 @@ def create_model(
         WeightsError: weights of the hub are neither in its cache nor within reach.
         TypeError: an option is unknown.
     """
-    model: Any = _create(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
+    options = {"out_indices": out_indices, **options}
+    given = {key: value for key, value in options.items() if value is not None}  # as in timm, None is the default
+    model: Any = _create(name, pretrained, features_only=features_only, **given)
     if memory_efficient is not None and hasattr(model, "set_memory_efficient"):
         model.set_memory_efficient(memory_efficient)
     return model
 
 
-def _create(
-    name: str, pretrained: bool, *, features_only: bool, out_indices: int | Sequence[int] | None, **options: Any
-) -> nn.Module:
-    # As timm has it, None stands for the default.
-    options = {key: value for key, value in options.items() if value is not None}
+def _create(name: str, pretrained: bool, *, features_only: bool, **options: Any) -> nn.Module:
     if not isinstance(num_classes := options.get("num_classes", 1), Integral):
         raise ValueError(f"num_classes is {num_classes!r}; expected a whole number")
     if name.endswith(FILES):
@@ -75,7 +73,7 @@ def _create(
         )
     named = parse(name)
     make = _aggregated if named.structure else _peer if named.library else create_own
-    return make(name, pretrained, features_only=features_only, out_indices=out_indices, **options)
+    return make(name, pretrained, features_only=features_only, **options)
 
 
 def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: Any) -> nn.Module:
@@ -84,18 +82,15 @@ def _aggregated(name: str, pretrained: bool, *, features_only: bool, **options: 
     expect_options(name, options, create_aggregated, aggregate, said={"structure", "pretrained"})
     if not parse(name).whole:
         return create_aggregated(name, pretrained, **options)
-    weights, num_classes = named_weights(name), options.get("num_classes")
-    given = {key: value for key, value in options.items() if value is not None}
-    options = completed_options(name, given) | {"num_classes": weights.cfg["num_classes"]}
-    model = create_aggregated(parse(name).untagged, **options)
-    load_named(model, weights, pretrained, num_classes)
+    weights = named_weights(name)
+    built = completed_options(name, options) | {"num_classes": weights.cfg["num_classes"]}
+    model = create_aggregated(parse(name).untagged, **built)
+    load_named(model, weights, pretrained, options.get("num_classes"))
     return model
 
 
-def _peer(
-    name: str, pretrained: bool, *, features_only: bool, out_indices: int | Sequence[int] | None, **options: Any
-) -> nn.Module:
-    if features_only or out_indices is not None:
+def _peer(name: str, pretrained: bool, *, features_only: bool, **options: Any) -> nn.Module:
+    if features_only or "out_indices" in options:
         raise ValueError(
             f"{name} gives logits alone; its maps are those of dla.aggregate({parse(name).inner!r}).backbone"
         )

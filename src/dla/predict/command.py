@@ -73,8 +73,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.output.is_file():
         raise ValueError(f"--output {arguments.output} is a file: name a folder")
     predictor = load_predictor(arguments.model, _device(arguments.device))
-    view = {name: getattr(arguments, name) for name in ("scales", "flip", "window", "top")}
-    writer = results(predictor, arguments.output, **view)
+    asked = {name: getattr(arguments, name) for name in ("scales", "flip", "window", "top")}
+    writer = results(predictor, arguments.output, **asked)
     _check_targets(paths, writer)
     make_folder(arguments.output)
     return _predict_all(paths, writer)
@@ -140,9 +140,9 @@ def _predict_one(path: Path, writer: Results) -> str | None:
 
 
 def _remedy(writer: Results) -> str:
-    if "window" not in writer.view:  # in classification, where the network sees one small square
+    if "window" not in writer.inference:  # in classification, where the network sees one small square
         return ""
-    return ": try a smaller --window" if writer.view["window"] else ": try --window 512"
+    return ": try a smaller --window" if writer.inference["window"] else ": try --window 512"
 
 
 def _say(line: str) -> None:

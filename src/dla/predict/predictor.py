@@ -43,22 +43,22 @@ class Predictor:
     resize: int | None = None
     crop: int | None = None
 
-    def segment(self, image: Image.Image, **view: Any) -> UInt8[np.ndarray, "h w"]:
+    def segment(self, image: Image.Image, **options: Any) -> UInt8[np.ndarray, "h w"]:
         """Class index of each pixel of an RGB picture; the keywords are those of `predict_probabilities`."""
         self._expect("segmentation")
-        probabilities = predict_probabilities(self.model, self.inputs(image), **view)
+        probabilities = predict_probabilities(self.model, self.inputs(image), **options)
         return probabilities[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
 
-    def boundaries(self, image: Image.Image, **view: Any) -> Float32[np.ndarray, "h w"]:
+    def boundaries(self, image: Image.Image, **options: Any) -> Float32[np.ndarray, "h w"]:
         """Probability of a boundary at each pixel of an RGB picture; keywords as for `segment`."""
         self._expect("boundaries")
-        return predict_probabilities(self.model, self.inputs(image), **view)[0, 1].float().cpu().numpy()
+        return predict_probabilities(self.model, self.inputs(image), **options)[0, 1].float().cpu().numpy()
 
     @torch.inference_mode()
     def classify(self, image: Image.Image, *, flip: bool = False) -> Float32[np.ndarray, " classes"]:
         """Probability of each class for an RGB picture, averaged with its mirror image where `flip` is set."""
         self._expect("classification")
-        inputs = self.inputs(self.view(image))
+        inputs = self.inputs(self.framed(image))
         views = torch.cat([inputs, inputs.flip(-1)]) if flip else inputs
         return self.model(views).float().softmax(dim=1).mean(dim=0).cpu().numpy()
 
@@ -67,7 +67,7 @@ class Predictor:
             way = f": call .{TASKS[self.task]}" if self.task in TASKS else ""
             raise ValueError(f"this network is one of {self.task}, and this call for {task}{way}")
 
-    def view(self, image: Image.Image) -> Image.Image:
+    def framed(self, image: Image.Image) -> Image.Image:
         """What the network is to see of a picture: in classification the resized centre, otherwise all of it."""
         pixels = transforms.pil_to_tensor(image)  # whose resizing is the one that was measured; Pillow rounds otherwise
         if self.resize:

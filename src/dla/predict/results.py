@@ -24,14 +24,14 @@ class Results:
     Args:
         predictor: of that task.
         folder: where to write.
-        view: keywords of the predictor's method, such as scales and flip.
+        inference: keywords of the predictor's method, such as scales and flip.
     """
 
     noun: str  # what was written, in the command's last line
     endings: tuple[str, ...] = ()  # what follows the picture's stem in the names of its own files
 
-    def __init__(self, predictor: Predictor, folder: Path, view: dict[str, Any]) -> None:
-        self.predictor, self.folder, self.view = predictor, folder, view
+    def __init__(self, predictor: Predictor, folder: Path, inference: dict[str, Any]) -> None:
+        self.predictor, self.folder, self.inference = predictor, folder, inference
 
     def targets(self, path: Path) -> tuple[Path, ...]:
         """The files that belong to the picture `path` alone."""
@@ -53,7 +53,7 @@ class Masks(Results):
 
     def write(self, path: Path, image: Image.Image) -> None:
         """Segment the picture."""
-        mask = self.predictor.segment(image, **self.view)
+        mask = self.predictor.segment(image, **self.inference)
         overlay = draw_overlay(image, mask, self.predictor.classes, self.predictor.colors)
         for picture, target in zip((Image.fromarray(mask), overlay), self.targets(path), strict=True):
             save(picture, target)
@@ -77,7 +77,7 @@ class Boundaries(Results):
             raise ImageError(
                 f"{path} is {image.width} x {image.height}: to have boundaries, it needs 2 pixels or more on each side"
             )
-        probabilities = self.predictor.boundaries(image, **self.view)
+        probabilities = self.predictor.boundaries(image, **self.inference)
         crest = thin_crest(probabilities)
         full = Image.fromarray((255 * probabilities).round().astype(np.uint8))
         pictures = (full, Image.fromarray(crest), draw_boundaries(image, crest))
@@ -91,20 +91,20 @@ class Classes(Results):
     Args:
         predictor: of classification.
         folder: where to write predictions.csv.
-        view: keywords of `Predictor.classify`.
+        inference: keywords of `Predictor.classify`.
         top: how many classes to name.
     """
 
     noun = "lines of predictions.csv"
 
-    def __init__(self, predictor: Predictor, folder: Path, view: dict[str, Any], *, top: int) -> None:
-        super().__init__(predictor, folder, view)
+    def __init__(self, predictor: Predictor, folder: Path, inference: dict[str, Any], *, top: int) -> None:
+        super().__init__(predictor, folder, inference)
         self.top = min(top, len(predictor.classes))
         self.rows: list[list[str]] = []
 
     def write(self, path: Path, image: Image.Image) -> str:
         """Classify the picture."""
-        probabilities = self.predictor.classify(image, **self.view)
+        probabilities = self.predictor.classify(image, **self.inference)
         best = np.argsort(-probabilities, kind="stable")[: self.top]
         self.rows.append(
             [str(path), *(text for i in best for text in (self.predictor.classes[i], f"{probabilities[i]:.4f}"))]
@@ -129,8 +129,8 @@ def results(
     if predictor.task != "classification":
         if top is not None:
             raise ValueError(f"--top is for classification; this model is one of {predictor.task}: leave it out")
-        view = {"scales": scales, "flip": flip, "window": window}
-        return (Masks if predictor.task == "segmentation" else Boundaries)(predictor, folder, view)
+        inference = {"scales": scales, "flip": flip, "window": window}
+        return (Masks if predictor.task == "segmentation" else Boundaries)(predictor, folder, inference)
     if list(scales) != [1.0] or window is not None:
         raise ValueError("--scales and --window are for dense prediction; this model classifies: leave them out")
     return Classes(predictor, folder, {"flip": flip}, top=TOP if top is None else top)

@@ -42,7 +42,7 @@ def recomputed(function: Callable[..., T], enable: bool = True, *, macs: int = M
 
 
 def memory_efficient(forward: Forward[P, T]) -> Forward[P, T]:
-    """Make a network's method recompute, as its attribute `memory_efficient` says and `efficient` explains.
+    """Make a network's method recompute, as its attribute `memory_efficient` says and `recomputes_on` explains.
 
     Not compiled with gradient checkpointing, from which the compiler would take what it keeps, nor where nothing is
     trained and the program may be exported.
@@ -50,7 +50,7 @@ def memory_efficient(forward: Forward[P, T]) -> Forward[P, T]:
 
     @wraps(forward)
     def within(self: Any, x: Tensor, *args: P.args, **kwargs: P.kwargs) -> T:
-        enable = efficient(self.memory_efficient, x)
+        enable = recomputes_on(self.memory_efficient, x)
         if torch.compiler.is_dynamo_compiling():
             enable = enable and self.training and not self.grad_checkpointing
         return recomputed(partial(forward, self), enable)(x, *args, **kwargs)
@@ -58,7 +58,7 @@ def memory_efficient(forward: Forward[P, T]) -> Forward[P, T]:
     return within
 
 
-def efficient(choice: bool | None, images: Tensor) -> bool:
+def recomputes_on(choice: bool | None, images: Tensor) -> bool:
     """Whether a network of ours recomputes in training on these images: None leaves it to where they are.
 
     On a GPU it keeps all unless compiled, because noting recipes takes the processor longer than the GPU takes for

@@ -13,7 +13,7 @@ from dla.names import parse
 from dla.tasks.facts import check_data, check_facts, check_precision, data_facts
 from dla.tasks.normalization import adopt, stated
 from dla.tasks.optimizers import Optimizer, check_rates, images_a_step, make_optimizer, scaled_rate
-from dla.tasks.schedules import Schedule, rate_factor, settings
+from dla.tasks.schedules import Schedule, make_schedule
 from dla.tasks.showcase import say
 from dla.tasks.start import start
 from dla.weights import completed_options
@@ -97,7 +97,9 @@ class Task(LightningModule):
         self.num_classes, self.options = int(num_classes), completed_options(self.network, options or {})
         self.optimizer, self.lr, self.batch_base = optimizer, float(lr), batch_base  # NumPy's are no plain values
         self.momentum, self.weight_decay, self.decay_norms = float(momentum), float(weight_decay), decay_norms
-        self.schedule = settings(schedule=schedule, power=power, milestones=milestones, gamma=gamma, warmup=warmup)
+        self.rate_factor = make_schedule(
+            schedule=schedule, power=power, milestones=milestones, gamma=gamma, warmup=warmup
+        )
         check_options(self.options)
         chosen = {"drop_path_rate": drop_path_rate, "memory_efficient": memory_efficient} | self.options
         begun = start(self.network, num_classes=num_classes, options=chosen, weights=weights, new_head=new_head)
@@ -159,7 +161,7 @@ class Task(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Set this epoch's learning rate; the last epoch is measured, whatever the epochs between are."""
-        lr = self.full_rate() * float(rate_factor(self.current_epoch, self.trainer.max_epochs or -1, **self.schedule))
+        lr = self.full_rate() * self.rate_factor(self.current_epoch, self.trainer.max_epochs or -1)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = lr
         self.log("train/lr", lr, sync_dist=True)

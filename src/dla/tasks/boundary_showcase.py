@@ -28,7 +28,7 @@ class BoundaryShowcase(Showcase):
         """Rows of input, truth (what the annotators merged into) and probability, black for 1."""
         rows = [
             (denormalised(item["image"], data), _grey(item["mask"] == 1), _grey(logits.float().softmax(0)[1]))
-            for item, logits in shown(data, model, self.images)
+            for item, logits in shown(data, model)
         ]
         return grid(rows, ("input", "truth", "probability"))
 

@@ -69,4 +69,4 @@ def _said_by_worker(text: str) -> str | None:
 def _is_ours(error: BaseException) -> bool:
     """Whether our own code raised the error, which then speaks to the user; any other needs its traceback."""
     frames = list(traceback.walk_tb(error.__traceback__))
-    return bool(frames) and frames[-1][0].f_globals["__name__"].split(".")[0] == "dla"
+    return bool(frames) and frames[-1][0].f_globals.get("__name__", "").split(".")[0] == "dla"

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from dla.data.base import SetData, Triple
+from dla.data.base import SetData
+from dla.data.transforms import Triple
 
 Normalization = tuple[Triple, Triple]
 """Mean and standard deviation of each channel, of images from 0 to 1."""

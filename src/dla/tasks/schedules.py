@@ -1,16 +1,17 @@
 """Learning rate schedules as functions of the epoch alone, so that a resumed run has the right rate at once."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
 
 Schedule = Literal["poly", "cosine", "step", "constant"]
 
 
-def settings(
+def make_schedule(
     *, schedule: Schedule, power: float, milestones: Sequence[int] | None, gamma: float, warmup: int
-) -> dict[str, Any]:
-    """Keywords of `rate_factor`, checked.
+) -> Callable[[int, int], float]:
+    """`rate_factor` of an epoch and the number of epochs, for settings that fit each other.
 
     Raises:
         ValueError: the step schedule has no milestones, another has some, or the warm-up is negative.
@@ -22,7 +23,7 @@ def settings(
         )
     if warmup < 0:
         raise ValueError(f"warmup is {warmup}; expected a number of epochs, 0 for none")
-    return {"schedule": schedule, "power": power, "milestones": milestones or [], "gamma": gamma, "warmup": warmup}
+    return partial(rate_factor, schedule=schedule, power=power, milestones=milestones or (), gamma=gamma, warmup=warmup)
 
 
 def rate_factor(

@@ -38,7 +38,7 @@ class SegmentationShowcase(Showcase):
                 _paint(item["mask"], data.colors),
                 _paint(logits.argmax(0), data.colors),
             )
-            for item, logits in shown(data, model, self.images)
+            for item, logits in shown(data, model)
         ]
         names = [*zip(data.classes, data.colors, strict=True), ("void", (0, 0, 0))]
         return grid(rows, ("input", "truth", "prediction"), names)

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from dla.costs import parameters
 from dla.data.base import SetData
 from dla.data.sampling import Draw
 from dla.files import atomic_write
 from dla.images import RGB, draw_legend
-from dla.models.counting import parameters
 
+SHOWN = 4  # validation images in the picture
 GAP = 4  # pixels between pictures
 LEGIBLE = 200  # smaller pictures are enlarged towards this width
 CAPTION = 14  # height of the column titles
@@ -29,13 +30,10 @@ class Showcase(Callback):
     """Prints a table whenever measuring ends; after training, writes `examples.png` to the run's folder.
 
     A subclass says how the table and the picture are made. One that finds nothing to print or draw returns None.
-
-    Args:
-        images: How many validation images to show.
     """
 
-    def __init__(self, images: int = 4) -> None:
-        self.images, self.began = images, False
+    def __init__(self) -> None:
+        self.began = False
         self.measured: int | None = None  # the epoch, counted from 0, after which `fit` last measured
 
     def table(self, trainer: Trainer, values: dict[str, float], title: str) -> Table | None:
@@ -71,7 +69,7 @@ class Showcase(Callback):
                 where = callback.best_model_path  # type: ignore[attr-defined]
                 say(trainer, f"best: {100 * float(best):.1f} % {pl_module.headline}, {where}")
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if trainer.is_global_zero and data and not trainer.fast_dev_run and self.images:  # type: ignore[attr-defined]
+        if trainer.is_global_zero and data and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._draw(trainer, data, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -118,13 +116,13 @@ class Showcase(Callback):
         say(trainer, f"some validation images and what the network makes of them: {path}")
 
 
-def shown(data: Any, model: LightningModule, images: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """That many validation items of a data module, evenly spread over the split, and the logits of each.
+def shown(data: Any, model: LightningModule) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """Up to `SHOWN` validation items of a data module, evenly spread over the split, and the logits of each.
 
     Of an item, `image` is (3, h, w), and so on without the batch's dimension; logits are (classes, h, w).
     """
     dataset = data.whole("val")  # and no loader, which in a run of several processes has a part of it
-    for index in np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round().astype(int).tolist():
+    for index in np.linspace(0, len(dataset) - 1, min(SHOWN, len(dataset))).round().astype(int).tolist():
         batch = data.on_after_batch_transfer(data.collate([dataset[Draw(0, index)]]), 0)
         item = {key: values[0] for key, values in batch.items()}
         yield item, model(batch["image"].to(model.device))[0].float().cpu()

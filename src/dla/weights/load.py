@@ -1,7 +1,7 @@
 """Weights from a file, the hub or a state dict into a model: strictly, so that nothing stays untrained unnoticed."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from dla.weights.source import WRAPPERS, read_source, split_weights
 from dla.weights.timm import to_ours
 from dla.wrappers import unwrapped
 
+MISSING, UNKNOWN, DIFFERENT = "missing", "unknown", "of another shape or kind"
 OPTIONS = "num_classes, in_chans and out_stride"
 COUNTER = "num_batches_tracked"  # of batch norms; files from before torch 0.4.1 have none
 
@@ -112,33 +113,45 @@ def _converted(model: nn.Module, layout: Layout, given: Mapping[str, Any]) -> di
 
 
 def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[str, Any]) -> None:
-    state = model.state_dict()
-    counted = any(key.endswith(COUNTER) for key in given)
-    filled = {*report.mapped, *report.reinitialised, *report.untouched}
-    missing = [key for key in state if key not in filled and (counted or not key.endswith(COUNTER))]
-    unknown = given.keys() - {*report.mapped.values(), *report.ignored, *report.subtracted}
-    pairs = {ours: (given[key], state[ours]) for ours, key in report.mapped.items()}
-    differ = [f"{ours} {found}" for ours, pair in pairs.items() if (found := _difference(*pair))]
-    faults = [("missing", missing), ("unknown", unknown), ("of another shape or kind", differ)]
-    lines = [f"{len(names)} {what}: {shortened(sorted(names))}" for what, names in faults if names]
+    """Refuse weights that leave a part of the model untrained, or are not all used, and say what would help."""
     if not report.mapped and not layout.authors:
         raise WeightsError(
             f"the model has none of these names, nor has any layout known here: {shortened(list(given)) or '(none)'}. "
             f"Give the state dict of a network, alone or as {', '.join(WRAPPERS)} in a dictionary"
         )
+    faults = _faults(model.state_dict(), report, given)
+    lines = [f"{len(names)} {what}: {shortened(sorted(names))}" for what, names in faults.items() if names]
     if lines:
-        of_head = [key for key in (*missing, *differ) if key.startswith(layout.heads)]
-        in_head = of_head or not unknown.isdisjoint(layout.head)
-        other = "; or, for other classes, give new_head=True" if in_head else ""
-        if layout.part == "" and any(key.startswith("decoder.") for key in missing):
-            other += (
-                "; or, where the decoder is another, give the backbone alone, as in load_weights(model.backbone, ...)"
-            )
         options = "heads, head_channels, decoder and in_chans" if hasattr(model, "heads") else OPTIONS
         raise WeightsError(
             f"these weights do not fit the model ({'; '.join(lines)}). Their layout: {layout.name}. Create the model "
-            f"that the weights are of, with its {options}{other}"
+            f"that the weights are of, with its {options}{_alternatives(layout, faults)}"
         )
+
+
+def _faults(state: Mapping[str, Tensor], report: LoadReport, given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """By kind: the model's names that get no weight, the weights' that have no place, and pairs that do not match."""
+    counted = any(key.endswith(COUNTER) for key in given)
+    filled = {*report.mapped, *report.reinitialised, *report.untouched}
+    taken = {*report.mapped.values(), *report.ignored, *report.subtracted}
+    pairs = {ours: (given[key], state[ours]) for ours, key in report.mapped.items()}
+    return {
+        MISSING: [key for key in state if key not in filled and (counted or not key.endswith(COUNTER))],
+        UNKNOWN: [key for key in given if key not in taken],
+        DIFFERENT: [f"{ours} {found}" for ours, pair in pairs.items() if (found := _difference(*pair))],
+    }
+
+
+def _alternatives(layout: Layout, faults: Mapping[str, Sequence[str]]) -> str:
+    """What may help in place of another model: a new head, or the backbone's weights alone."""
+    of_head = any(name.startswith(layout.heads) for name in (*faults[MISSING], *faults[DIFFERENT]))
+    new_head = of_head or not set(layout.head).isdisjoint(faults[UNKNOWN])
+    backbone = layout.part == "" and any(name.startswith("decoder.") for name in faults[MISSING])
+    return ("; or, for other classes, give new_head=True" if new_head else "") + (
+        "; or, where the decoder is another, give the backbone alone, as in load_weights(model.backbone, ...)"
+        if backbone
+        else ""
+    )
 
 
 def _difference(given: Any, own: Tensor) -> str:

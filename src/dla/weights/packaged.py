@@ -37,13 +37,15 @@ def packaged(folder: Path = FOLDER) -> dict[str, Packaged]:
 def completed_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """`options`, with those that the weights of this name were trained with, such as stem_stride, where it says none.
 
-    Of a name such as "dla46_c.cifar10+ida" they are options of its backbone.
+    None stands for an option that is not given, as for `create_model`. Of a name such as "dla46_c.cifar10+ida" they are
+    options of its backbone.
     """
     named = parse(name)
+    given = {key: value for key, value in options.items() if value is not None}
     if named.structure and not named.whole:
-        within = completed_options(named.backbone, options.get("backbone_options") or {})
-        return {**options, "backbone_options": within} if within else {**options}
-    return {**(packaged()[name].cfg.get("options", {}) if name in packaged() else {}), **options}
+        within = completed_options(named.backbone, given.get("backbone_options") or {})
+        return {**given, "backbone_options": within} if within else given
+    return {**(packaged()[name].cfg.get("options", {}) if name in packaged() else {}), **given}
 
 
 def on_hub(repository: str) -> Packaged:

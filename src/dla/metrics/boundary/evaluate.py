@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from dla.data.boundary_truth import list_truths, read_truth
-from dla.files import atomic_write, make_folder
+from dla.files import make_folder, write_text
 from dla.listing import list_by_stem
 from dla.metrics.boundary.counts import MAX_DIST, count_matches, spread_thresholds
 from dla.metrics.boundary.predictions import SUFFIXES, read_prediction
@@ -165,8 +165,7 @@ def _count_all(tasks: Mapping[str, Task], workers: int) -> Iterator[tuple[str, I
             yield name, counts
     for name, counts in in_processes(count_task, {name: task for name, (task, _) in todo.items()}, workers):
         task, origin = todo[name]
-        with atomic_write(task.finished) as temporary:
-            temporary.write_text(json.dumps({"origin": origin, "counts": counts.tolist()}), encoding="utf-8")
+        write_text(task.finished, json.dumps({"origin": origin, "counts": counts.tolist()}))
         yield name, counts
 
 

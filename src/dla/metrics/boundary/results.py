@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from dla.files import atomic_write
+from dla.files import write_text
 from dla.metrics.boundary.plot import draw_curves
 from dla.metrics.boundary.scores import Scores, score
 from dla.tables import write_csv
@@ -27,8 +27,7 @@ def write_results(
     table = {name: getattr(scores, name) for name in NUMBERS}
     table |= {"settings": settings, "thresholds": scores.curve.thresholds.tolist()}
     table |= {"images": {name: {"counts": rows.tolist()} for name, rows in counts.items()}}
-    with atomic_write(output / "results.json") as temporary:
-        temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_text(output / "results.json", json.dumps(table, indent=1) + "\n")
     points = zip(*(part.tolist() for part in vars(scores.curve).values()), strict=True)
     write_csv(output / "curve.csv", [["threshold", "recall", "precision", "f"], *points])
     draw_curves({output.resolve().name: scores}, output / "curve.png")

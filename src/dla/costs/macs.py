@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from dla.models.deformable import DeformableConv
-
 
 def parameters(module: nn.Module) -> int:
     """How many numbers are learned."""
@@ -30,7 +28,7 @@ def macs(module: nn.Module, size: tuple[int, int] = (224, 224)) -> int:
     # The counter asks outputs that can be learned from for gradients, which without gradients they do not have.
     learned = [parameter.requires_grad_(False) for parameter in module.parameters() if parameter.requires_grad]
     try:
-        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_unknown_to_pytorch(module)) as counter:
+        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_unknown_to_pytorch()) as counter:
             module(image)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -39,11 +37,10 @@ def macs(module: nn.Module, size: tuple[int, int] = (224, 224)) -> int:
     return counter.get_total_flops() // 2
 
 
-def _unknown_to_pytorch(module: nn.Module) -> dict[Any, Any]:
-    """Operations of which it does not know how much they multiply, where the network may have them."""
-    if not any(isinstance(part, DeformableConv) for part in module.modules()):
-        return {}
-    return {torch.ops.torchvision.deform_conv2d: _deformable}
+def _unknown_to_pytorch() -> dict[Any, Any]:
+    """Operations of which it does not know how much they multiply; torchvision's is there once a network imports it."""
+    deformable = getattr(torch.ops.torchvision, "deform_conv2d", None)
+    return {} if deformable is None else {deformable: _deformable}
 
 
 def _deformable(x: torch.Size, weight: torch.Size, *_: Any, out_shape: torch.Size, **__: Any) -> int:
