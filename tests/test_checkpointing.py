@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import dla
-from dla.checkpointing import checkpointed
+from dla.recompute.checkpointing import checkpointed
 
 NETWORKS = {
     "classifier": ("dla46_c", {}),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dla.files.listing import find_images, list_images
 from dla.images import ImageError, draw_overlay, read_image
-from dla.listing import find_images, list_images
 
 RED, WHITE, GREY = (255, 0, 0), (255, 255, 255), (128, 128, 128)
 

@@ -16,7 +16,7 @@ EVERYTHING = {path.stem for path in SOURCE.iterdir() if path.stem[0] != "_"} | {
 FORBIDDEN = {
     "compare": {"dla", "cli", "predict"},
     "aggregation": EVERYTHING - {"aggregation"},
-    "backbones": EVERYTHING - {"backbones", "checkpointing", "weights"},
+    "backbones": EVERYTHING - {"backbones", "recompute", "weights"},
     "data": {"compare", "dla", "models", "weights", "tasks", "cli", "predict"},
     "metrics": {"compare", "dla", "models", "weights", "tasks", "cli", "predict"},
     "models": {"compare", "dla", "tasks", "data", "cli", "predict"},

@@ -1,18 +1,11 @@
-"""What users give: numbers on command lines, and options of networks in recipes and studies."""
+"""Numbers on command lines."""
 
 import argparse
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
-
-GIVEN = {
-    "num_classes": "the data says how many classes there are",
-    "pretrained": "weights are named after a dot, as in dla34.in1k",
-}
-"""What is no option of a network that is trained, and why."""
-
 
 Kind = TypeVar("Kind", int, float)
 
@@ -23,7 +16,7 @@ def number(text: str, kind: Callable[[str], Kind], *, zero: bool = False) -> Kin
     For argparse, whose own complaint about a text that is none would name a function of ours.
 
     Raises:
-        ArgumentTypeError: it says none.
+        ArgumentTypeError: it says no such number.
     """
     with suppress(ValueError):
         value = kind(text)
@@ -36,14 +29,3 @@ def number(text: str, kind: Callable[[str], Kind], *, zero: bool = False) -> Kin
 count, count_or_0 = partial(number, kind=int), partial(number, kind=int, zero=True)
 amount, amount_or_0 = partial(number, kind=float), partial(number, kind=float, zero=True)
 """What `type` of an argument may be: whole numbers from 1 or 0 on, numbers above 0 or from 0 on."""
-
-
-def check_options(options: Collection[str], where: str = "options") -> None:
-    """Refuse options of a network that come from elsewhere.
-
-    Raises:
-        ValueError: it names the option, and says `where` it stands.
-    """
-    for name, instead in GIVEN.items():
-        if name in options:
-            raise ValueError(f"{where} has {name}: leave it out, since {instead}")

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from dla.files import atomic_write, write_text
 from dla.models import create_model, list_models
+from dla.models.from_run import load_trained
 from dla.models.heads import Classifier
 from dla.names import parse
-from dla.trained import load_trained
 from dla.weights import completed_options, load_weights
 
 DOWNLOAD = ("revision", "cache_dir", "force_download", "local_files_only", "token", "proxies", "resume_download")
-"""Options of `from_pretrained` that are for the hub; all others make the network. The last two are old ones."""
+"""Options of `from_pretrained` for the hub; all others make the network. huggingface_hub 1.0 has not the last two."""
 
 
 class HubModel(

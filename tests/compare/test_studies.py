@@ -84,7 +84,7 @@ def test_configurations_are_what_fit_takes(path, tmp_path, monkeypatch):
     from lightning import LightningDataModule, LightningModule, Trainer
     from lightning.pytorch.cli import LightningArgumentParser
 
-    import dla.data.class_modules
+    import dla.data.classification.modules
     import dla.tasks  # noqa: F401
 
     parser = LightningArgumentParser()

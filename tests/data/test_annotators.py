@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dla.data import BatchAugment, Cached, Draw
-from dla.data.annotators import CLASSES, COLORS, Annotated, Merger, SeededTruths, collate_truths
+from dla.data.boundaries.annotators import CLASSES, COLORS, Annotated, Merger, SeededTruths, collate_truths
 from dla.images import RGB
 
 # Ten annotators; in row k, the first k of them see a boundary.

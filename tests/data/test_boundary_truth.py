@@ -6,7 +6,7 @@ from PIL import Image
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
-from dla.data.boundary_truth import list_truths, read_truth
+from dla.data.boundaries.truth import list_truths, read_truth
 
 
 def drawn(seed: int, shape: tuple[int, int] = (7, 9)) -> np.ndarray:

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from dla.data import CIFARData
-from dla.data.cifar import read_cifar
-from dla.data.labelled import held_out
+from dla.data.classification.cifar import read_cifar
+from dla.data.classification.labelled import held_out
 
 NAMES = tuple(f"class{i}" for i in range(10))
 

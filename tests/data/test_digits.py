@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dla.data import DigitsData
-from dla.data.digits import read_digits
+from dla.data.classification.digits import read_digits
 
 
 def test_the_splits_are_all_digits_once():

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from dla.data import AircraftData, CUBData, Food101Data, StanfordCarsData
-from dla.data.cub import read_cub
+from dla.data.classification.cub import read_cub
 
 SMALL = {"crop": 24, "batch_size": 4, "val_batch_size": 3, "workers": 0}
 KINDS = ("cub", "cars", "aircraft", "food")

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from dla.data import Cityscapes
-from dla.data.boundary_folders import BoundaryFolders
-from dla.data.image_folder import LabelledFolder
-from dla.data.paired import PairedFolders
+from dla.data.boundaries.folders import BoundaryFolders
+from dla.data.classification.folders import LabelledFolder
+from dla.data.segmentation.folders import PairedFolders
 
 
 def picture(path: Path, *shape: int) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from dla.cli import main
 from dla.data import Draw, ImageFolderData
-from dla.data.image_folder import LabelledFolder, folder_classes
+from dla.data.classification.folders import LabelledFolder, folder_classes
 
 
 def put(folder: Path, count: int = 2, size: tuple[int, int] = (40, 30)) -> None:

@@ -7,7 +7,7 @@ from PIL import Image, ImageEnhance
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from dla.data.lighting import COMPONENTS, SPREAD, Lighting, RandomSharpness, jittered
+from dla.data.classification.lighting import COMPONENTS, SPREAD, Lighting, RandomSharpness, jittered
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from webdataset import TarWriter
 
 from dla.cli import main
 from dla.data import Draw, SeededSampler, ShardsData
-from dla.data.shard_files import ShardImages, class_index, expanded_shards, streamed_shard
-from dla.data.shard_stream import ShardStream, key_number
+from dla.data.classification.shard_files import ShardImages, class_index, expanded_shards, streamed_shard
+from dla.data.classification.shard_stream import ShardStream, key_number
 
 CLASSES = ("ant", "bee", "cat")
 TRAIN, VAL = (7, 5, 6, 4), (5, 3)  # images of the shards

@@ -5,9 +5,9 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from dla.data.lighting import Lighting
+from dla.data.classification.lighting import Lighting
+from dla.data.classification.views import center_view, random_view, ten_views
 from dla.data.transforms import FILL
-from dla.data.views import center_view, random_view, ten_views
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from rich.console import Console
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
-from dla.data.boundary_truth import list_truths, read_truth
+from dla.data.boundaries.truth import list_truths, read_truth
 from dla.metrics.boundary import (
     PRESETS,
     Protocol,

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
 import dla
-from dla.data.views import center_view
+from dla.data.classification.views import center_view
 from dla.hub import HubModel
 from dla.inference import predict_probabilities
 from dla.predict import load_predictor

@@ -12,7 +12,7 @@ from PIL import Image
 
 import dla
 from dla.cli import main
-from dla.data.views import center_view
+from dla.data.classification.views import center_view
 from dla.predict import load_predictor
 from dla.predict.results import Classes
 

@@ -128,7 +128,7 @@ def test_the_checkpoint_predicts_without_lightning(run):
     assert facts["classes"] == [str(digit) for digit in range(10)]
     model = dla.create_model(facts["model"], num_classes=facts["num_classes"], **facts["options"])
     dla.load_weights(model, checkpoint)
-    from dla.data.digits import read_digits
+    from dla.data.classification.digits import read_digits
 
     val = read_digits("val", size=8)
     with torch.no_grad():

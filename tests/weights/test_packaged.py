@@ -11,7 +11,7 @@ from torchvision.transforms.functional import to_pil_image
 import dla
 from dla.cli import main
 from dla.data import CamVid
-from dla.data.bsds import BSDS500
+from dla.data.boundaries.bsds import BSDS500
 from dla.images import read_image
 from dla.metrics.boundary import BoundaryMetric
 from dla.predict import load_predictor

@@ -13,7 +13,7 @@ from dla.backbones.backbone import Backbone
 from dla.backbones.find import find_maps
 from dla.backbones.probe import as_maps
 from dla.backbones.specs import choose, map_size
-from dla.checkpointing import checkpointed
+from dla.recompute.checkpointing import checkpointed
 
 
 def _lacking(side: int, multiple: int) -> int:

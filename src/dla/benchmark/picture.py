@@ -8,7 +8,7 @@ from typing import Any
 from dla.benchmark.job import CURVE, INFERENCE, TRAINING
 from dla.benchmark.report import Session, figures, known_fact
 from dla.benchmark.rounds import Measured
-from dla.figures import drawing
+from dla.files.figures import drawing
 
 NEAR = 0.04  # of the panel: labels of points that lie so near are put together
 POINTS = 14  # rows of a panel of bars that is as high as one of points

@@ -8,7 +8,7 @@ from dla.benchmark.costs import Costs
 from dla.benchmark.job import INFERENCE, TRAINING, Job
 from dla.benchmark.rounds import Measured, Peak
 from dla.files import make_folder, refuse_folder, write_text
-from dla.tables import markdown, write_csv
+from dla.files.tables import markdown, write_csv
 
 TABLE, RESULTS, PICTURE = "table.md", "results.csv", "picture.png"
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a number that is moved

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dla import costs as counting
 from dla.backbones.probe import FAILURES
 from dla.compare.study import Row, Study
-from dla.costs import recomputes, training_memory
+from dla.costs import macs, parameters, recomputes, training_memory
 from dla.models import create_model
 from dla.names import parse
 
@@ -46,8 +45,8 @@ def costs(row: Row, study: Study) -> Costs:
         model = _build(row, study)
         _expect_logits(row, model, study)
         model.eval()
-        parameters, macs = counting.parameters(model), counting.macs(model, size)
-    return Costs(parameters, macs, training_memory(partial(_build, row, study), size), recomputes(model))
+        counted = parameters(model), macs(model, size)
+    return Costs(*counted, training_memory(partial(_build, row, study), size), recomputes(model))
 
 
 def _expect_logits(row: Row, model: nn.Module, study: Study) -> None:
@@ -122,7 +121,7 @@ def _wide(row: Row, width: float) -> Row:
 
 def _count(row: Row, study: Study) -> int:
     with torch.device("meta"):
-        return counting.parameters(_build(row, study))
+        return parameters(_build(row, study))
 
 
 def _build(row: Row, study: Study) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dla.compare.outcome import Outcome
 from dla.compare.study import Study
-from dla.figures import drawing
+from dla.files.figures import drawing
 
 COSTS: dict[str, Callable[[Outcome], float]] = {
     "parameters (M)": lambda row: row.costs.parameters / 1e6,

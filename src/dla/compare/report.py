@@ -9,7 +9,7 @@ from dla.compare.outcome import Outcome
 from dla.compare.runs import Run
 from dla.compare.study import Study
 from dla.files import write_text
-from dla.tables import markdown, write_csv
+from dla.files.tables import markdown, write_csv
 
 NOT_RUN = "not run"
 COUNTED = ("row", "label", "network", "width", "parameters", "macs", "memory_mib", "recomputing")

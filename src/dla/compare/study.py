@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import yaml  # type: ignore[import-untyped]
 
-from dla.arguments import check_options
 from dla.compare.measure import CLASSES, Measure, imported, measure_of
 from dla.files import read_text
+from dla.models.options import check_options
 from dla.names import repeated
 
 REQUIRED = {"title", "image_size", "classes", "seeds", "model", "data", "trainer", "rows"}

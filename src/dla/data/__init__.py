@@ -3,27 +3,27 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from dla.data.annotators import Annotated, BoundarySet
 from dla.data.batch_augment import BatchAugment
-from dla.data.boundary_folders import BoundaryFolders
-from dla.data.boundary_scenes import BoundaryScenes
-from dla.data.bsds import BSDS500
-from dla.data.camvid import CamVid
-from dla.data.cityscapes import Cityscapes
+from dla.data.boundaries.annotators import Annotated, BoundarySet
+from dla.data.boundaries.bsds import BSDS500
+from dla.data.boundaries.folders import BoundaryFolders
+from dla.data.boundaries.scenes import BoundaryScenes
 from dla.data.loading import Cached, Seeded, collate
-from dla.data.paired import PairedFolders
 from dla.data.sample import IGNORE_INDEX, Sample, SegmentationSet
 from dla.data.sampling import Draw, SeededSampler, draw_seed
-from dla.data.scenes import Scene, Scenes
+from dla.data.segmentation.camvid import CamVid
+from dla.data.segmentation.cityscapes import Cityscapes
+from dla.data.segmentation.folders import PairedFolders
+from dla.data.segmentation.scenes import Scene, Scenes
 from dla.data.transforms import RandomScale, joint_transforms
 
 if TYPE_CHECKING:
-    from dla.data.boundaries import BoundaryData, BoundaryFolderData, BoundaryScenesData, BSDSData
-    from dla.data.class_modules import CIFARData, DigitsData, ImageFolderData
-    from dla.data.fine_grained import AircraftData, CUBData, Food101Data, StanfordCarsData
-    from dla.data.modules import CamVidData, CityscapesData, FolderData, ScenesData
-    from dla.data.segmentation import SegmentationData
-    from dla.data.shards import ShardsData
+    from dla.data.boundaries.modules import BoundaryData, BoundaryFolderData, BoundaryScenesData, BSDSData
+    from dla.data.classification.fine_grained import AircraftData, CUBData, Food101Data, StanfordCarsData
+    from dla.data.classification.modules import CIFARData, DigitsData, ImageFolderData
+    from dla.data.classification.shards import ShardsData
+    from dla.data.segmentation.base import SegmentationData
+    from dla.data.segmentation.modules import CamVidData, CityscapesData, FolderData, ScenesData
 
 __all__ = [
     "BSDS500",
@@ -69,12 +69,12 @@ __all__ = [
 
 
 MODULES = {
-    "boundaries": ("BSDSData", "BoundaryData", "BoundaryFolderData", "BoundaryScenesData"),
-    "class_modules": ("CIFARData", "DigitsData", "ImageFolderData"),
-    "fine_grained": ("AircraftData", "CUBData", "Food101Data", "StanfordCarsData"),
-    "modules": ("CamVidData", "CityscapesData", "FolderData", "ScenesData"),
-    "segmentation": ("SegmentationData",),
-    "shards": ("ShardsData",),
+    "boundaries.modules": ("BSDSData", "BoundaryData", "BoundaryFolderData", "BoundaryScenesData"),
+    "classification.fine_grained": ("AircraftData", "CUBData", "Food101Data", "StanfordCarsData"),
+    "classification.modules": ("CIFARData", "DigitsData", "ImageFolderData"),
+    "classification.shards": ("ShardsData",),
+    "segmentation.base": ("SegmentationData",),
+    "segmentation.modules": ("CamVidData", "CityscapesData", "FolderData", "ScenesData"),
 }
 """The data modules by the file that holds them: imported when first asked for, so that sets work without lightning."""
 

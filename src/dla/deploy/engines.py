@@ -7,13 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dla.copies import copied
 from dla.deploy import runtimes
 from dla.deploy.errors import DeployError
 from dla.deploy.fold import folded_for
 from dla.deploy.outputs import Run, check, difference, expect_tolerance, flat, like, tolerance_for
 from dla.deploy.torch_engines import compiled, eager
-from dla.wrappers import unwrapped
+from dla.networks import copied, unwrapped
 
 TORCH = {"eager": eager, "compile": compiled}
 INT8 = ("onnxruntime", "openvino")

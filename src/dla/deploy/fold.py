@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dla.aggregation import Node
-from dla.copies import copied
 from dla.deploy.outputs import difference, flat, tolerance_for
 from dla.deploy.padding import fix_padding
 from dla.deploy.replace import hooked, is_chain
 from dla.kernels.image_conv import ImageConv2d
+from dla.networks import copied
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 

@@ -6,8 +6,8 @@ from typing import TypeGuard, cast
 
 from torch import nn
 
-from dla.copies import copied
 from dla.kernels.image_conv import ImageConv2d
+from dla.networks import copied
 
 
 def replaced(model: nn.Module, layer: Callable[[nn.Module], nn.Module]) -> nn.Module:

@@ -54,7 +54,7 @@ def accuracy(predictor: Predictor, root: str | Path, size: Size, *, void: int) -
 
 
 def _top1(predictor: Predictor, root: str | Path, size: Size) -> Callable[[Run], float]:
-    from dla.data.image_folder import LabelledFolder  # the sets need the extra [train]
+    from dla.data.classification.folders import LabelledFolder  # the sets need the extra [train]
 
     files: Sequence[tuple[str, int]] = LabelledFolder(Path(root) / "val", predictor.classes).files
 
@@ -69,7 +69,7 @@ def _top1(predictor: Predictor, root: str | Path, size: Size) -> Callable[[Run],
 
 
 def _mean_iou(predictor: Predictor, root: str | Path, size: Size, void: int) -> Callable[[Run], float]:
-    from dla.data.paired import PairedFolders
+    from dla.data.segmentation.folders import PairedFolders
     from dla.metrics.iou import class_iou
 
     samples = PairedFolders(root, "val", classes=predictor.classes, void=void)
@@ -84,7 +84,7 @@ def _mean_iou(predictor: Predictor, root: str | Path, size: Size, void: int) -> 
 
 
 def _ods(predictor: Predictor, root: str | Path, size: Size) -> Callable[[Run], float]:
-    from dla.data.bsds import BSDS500
+    from dla.data.boundaries.bsds import BSDS500
     from dla.metrics.boundary import BoundaryMetric
 
     samples = BSDS500(root, "val")

@@ -10,8 +10,8 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+from dla.files.listing import list_images
 from dla.images import read_image
-from dla.listing import list_images
 from dla.predict import Predictor
 
 Size = tuple[int, int]

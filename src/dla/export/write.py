@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dla.copies import copied
 from dla.deploy.errors import explained
 from dla.deploy.fold import folded_for
 from dla.deploy.outputs import TOLERANCE, Metadata, Run, check, expect_tolerance
 from dla.deploy.runtimes import RUNTIMES, Batches, module_of
 from dla.export.compare import Compared, Shape, compare, noise, sample, shapes_to_compare
 from dla.files import atomic_write, refuse_folder
-from dla.wrappers import unwrapped
+from dla.networks import copied, unwrapped
 
 FORMATS = tuple(RUNTIMES)
 

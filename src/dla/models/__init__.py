@@ -5,9 +5,9 @@ from dla.models.any_backbone import DECODERS, aggregate
 from dla.models.classifier import DLA
 from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
-from dla.models.neighbours import FCN, FPN, UNet
-from dla.models.of_weights import load_model
+from dla.models.from_weights import load_model
 from dla.models.own import list_models
+from dla.models.top_down import FCN, FPN, UNet
 from dla.models.variants import VARIANTS, Variant, build
 from dla.models.zoo import create_model
 

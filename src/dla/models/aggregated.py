@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.backbones import Backbone, FeatureSpec, map_size
-from dla.checkpointing import checkpointed
 from dla.models.decoder import Decoder
-from dla.models.depth import groups_within, undecayed_within
 from dla.models.features import Features
 from dla.models.heads import Classifier, ClassifierHead, Pool
+from dla.models.layer_decay import groups_within, undecayed_within
 from dla.recompute import memory_efficient
+from dla.recompute.checkpointing import checkpointed
 
 
 class Aggregated(nn.Module):

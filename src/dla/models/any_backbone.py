@@ -7,18 +7,18 @@ from typing import Any
 from torch import nn
 
 from dla.backbones import Backbone, FeatureSpec, adapt, check_specs, choose, example, is_power_of_two, timm_model
-from dla.copies import copied
 from dla.models.aggregated import Aggregated, AggregatedClassifier
 from dla.models.classifier import DLA
 from dla.models.decoder import Decoder
 from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
 from dla.models.heads import Pool
-from dla.models.neighbours import FCN, FPN, UNet
 from dla.models.norms import NormLayer, with_norms
 from dla.models.own import create_own, list_models
+from dla.models.top_down import FCN, FPN, UNet
 from dla.models.variants import VARIANTS
 from dla.names import parse
+from dla.networks import copied
 
 DECODERS: dict[str, Callable[..., Decoder]] = {"ida": IDA, "dla_up": DLAUp, "fcn": FCN, "fpn": FPN, "unet": UNet}
 """What fuses a list of maps: two of the paper's, and three that it is compared with."""

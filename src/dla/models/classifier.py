@@ -8,15 +8,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.backbones import FeatureSpec, take_indices
-from dla.checkpointing import checkpointed
 from dla.kernels.image_conv import ImageConv2d
 from dla.models.blocks import BlockFactory, conv_norm, initialise
-from dla.models.depth import Matcher, stage_groups
 from dla.models.heads import Classifier, ClassifierHead, Pool
+from dla.models.layer_decay import Matcher, stage_groups
 from dla.models.norms import NormLayer, with_norms
 from dla.models.stage import STRUCTURES
 from dla.models.trees import make_grids, make_trees
 from dla.recompute import memory_efficient
+from dla.recompute.checkpointing import checkpointed
 
 
 class DLA(Classifier):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dla.backbones import Backbone
 from dla.models.classifier import DLA
-from dla.models.depth import groups_within, undecayed_within
+from dla.models.layer_decay import groups_within, undecayed_within
 
 
 class Features(Backbone):

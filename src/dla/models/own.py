@@ -1,14 +1,14 @@
 """Our own networks by name: which there are, and how a name becomes a classifier, a dense predictor or a detector."""
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Sequence
 from fnmatch import fnmatch
-from inspect import signature
 from typing import Any
 
 from torch import nn
 
 from dla.models.classifier import DLA
 from dla.models.features import Features
+from dla.models.options import expect_options
 from dla.models.variants import VARIANTS, build, build_centernet, build_dense
 from dla.names import meant, parse
 from dla.weights import IMAGENET, Packaged, completed_options, load_weights, on_hub, packaged
@@ -94,14 +94,6 @@ def _built(name: str, variant: str, decoder: str, options: dict[str, Any]) -> An
     if decoder == CENTERNET:
         return build_centernet(VARIANTS[variant], **options)
     return build_dense(VARIANTS[variant], decoder, **options) if decoder else build(VARIANTS[variant], **options)
-
-
-def expect_options(name: str, options: Iterable[str], *builders: Callable[..., Any], said: Set[str]) -> None:
-    """Raise a TypeError where an option is none of any builder, or one that is `said` otherwise."""
-    parameters = [parameter for builder in builders for parameter in signature(builder).parameters.values()]
-    known = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} - said
-    if unknown := sorted(set(options) - known):
-        raise TypeError(f"{name} has no option {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
 
 
 def load_named(model: Any, weights: Packaged, pretrained: bool, num_classes: int | None, **pooling: Any) -> None:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from dla.costs import parameters
+from dla.files.tables import markdown
 from dla.models.aggregated import Aggregated
 from dla.models.any_backbone import aggregate
-from dla.tables import markdown
 
 FAMILIES = {
     "ResNet": "resnet18",

@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from dla.models.any_backbone import aggregate, create_aggregated
-from dla.models.own import create_own, expect_options, load_named, named_weights
+from dla.models.options import expect_options
+from dla.models.own import create_own, load_named, named_weights
 from dla.models.peers import create_peer
 from dla.names import parse
 from dla.weights import completed_options

@@ -13,8 +13,8 @@ from rich.progress import track
 from dla.arguments import amount, count
 from dla.commands import run_command
 from dla.files import make_folder
+from dla.files.listing import find_images
 from dla.images import ImageError, read_image
-from dla.listing import find_images
 from dla.predict.load import load_predictor
 from dla.predict.results import Results, results
 

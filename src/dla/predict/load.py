@@ -9,9 +9,9 @@ from torch import nn
 
 from dla.images import RGB
 from dla.models import create_model, list_models
+from dla.models.from_run import load_trained
 from dla.models.heads import Classifier
 from dla.predict.predictor import TASKS, Predictor
-from dla.trained import load_trained
 from dla.weights.checkpoint import CheckpointError
 from dla.weights.hub import PREFIX, download, is_hub_name
 

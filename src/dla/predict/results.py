@@ -9,9 +9,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from dla.files import atomic_write
+from dla.files.tables import write_csv
 from dla.images import RGB, ImageError, draw_overlay
 from dla.predict.predictor import Predictor
-from dla.tables import write_csv
 
 TOP = 5  # classes that are named unless asked otherwise
 LARGEST_JPEG = 65500  # pixels on a side

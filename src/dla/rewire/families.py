@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dla.aggregation.node import Norm
-from dla.copies import copied
+from dla.networks import copied
 from dla.rewire.stage import RewiredStage, StageSpec
 
 FAMILIES = "ResNet, ResNeXt, RegNet, ConvNeXt, EfficientNet or MobileNet (2 to 4)"

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from dla.aggregation import IdentityNode
-from dla.copies import copied
 from dla.costs import parameters
+from dla.networks import copied
 from dla.rewire.families import ends_in_relu, norm_of, stage_specs
 from dla.rewire.stage import RewiredStage, StageSpec
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dla.aggregation.hierarchical import fan_in, merged
-from dla.checkpointing import checkpointed
+from dla.recompute.checkpointing import checkpointed
 
 
 class StageSpec(NamedTuple):

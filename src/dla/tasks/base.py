@@ -7,8 +7,8 @@ from jaxtyping import Float
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from dla.arguments import check_options
 from dla.data.sampling import draw_seed, global_seed
+from dla.models.options import check_options
 from dla.names import parse
 from dla.tasks.facts import check_data, check_facts, check_precision, data_facts
 from dla.tasks.normalization import adopt, stated

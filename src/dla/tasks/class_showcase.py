@@ -14,9 +14,9 @@ from rich.table import Table
 from torch import Tensor
 
 from dla.data.sampling import Draw
-from dla.figures import drawing
 from dla.files import atomic_write
-from dla.tables import write_csv
+from dla.files.figures import drawing
+from dla.files.tables import write_csv
 from dla.tasks.hardest import Hard
 from dla.tasks.showcase import Showcase, say
 

@@ -8,7 +8,7 @@ from lightning import Callback
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
-from dla.data.labelled import NO_CLASS
+from dla.data.classification.labelled import NO_CLASS
 from dla.models import DensePredictor
 from dla.names import parse
 from dla.tasks.base import Batch, Task

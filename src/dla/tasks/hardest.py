@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torchmetrics import Metric
 
-from dla.data.labelled import NO_CLASS
+from dla.data.classification.labelled import NO_CLASS
 
 COLUMNS = 5  # loss, index, label, prediction, its probability
 NO_LOSS = -1.0  # of a row that stands for no image

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from dla.files import atomic_write
+from dla.networks import unwrapped
 from dla.weights import official, timm
 from dla.weights.layouts import network_names
-from dla.wrappers import unwrapped
 
 
 def export_weights(model: nn.Module, layout: str, path: str | os.PathLike[str] | None = None) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dla.networks import unwrapped
 from dla.weights.biases import biases_before_norms, without_biases
 from dla.weights.heads import head_name, new_heads
 from dla.weights.image_channels import for_channels, of_other_channels
@@ -16,7 +17,6 @@ from dla.weights.official import check_upsampling
 from dla.weights.report import LoadReport, WeightsError, shortened
 from dla.weights.source import WRAPPERS, read_source, split_weights
 from dla.weights.timm import to_ours
-from dla.wrappers import unwrapped
 
 MISSING, UNKNOWN, DIFFERENT = "missing", "unknown", "of another shape or kind"
 OPTIONS = "num_classes, in_chans and out_stride"

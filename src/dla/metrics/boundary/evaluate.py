@@ -12,9 +12,9 @@ from jaxtyping import Int
 from rich.console import Console
 from rich.progress import track
 
-from dla.data.boundary_truth import list_truths, read_truth
+from dla.data.boundaries.truth import list_truths, read_truth
 from dla.files import make_folder, write_text
-from dla.listing import list_by_stem
+from dla.files.listing import list_by_stem
 from dla.metrics.boundary.counts import MAX_DIST, count_matches, spread_thresholds
 from dla.metrics.boundary.predictions import SUFFIXES, read_prediction
 from dla.metrics.boundary.results import write_results
@@ -64,7 +64,7 @@ def evaluate_folders(
 
     Args:
         predictions: Folder of boundary maps, as `read_prediction` takes them.
-        truths: Folder of ground truth, as `dla.data.boundary_truth.read_truth` takes it.
+        truths: Folder of ground truth, as `dla.data.boundaries.truth.read_truth` takes it.
         output: Folder to write to; made where it is missing.
         protocol: How they are measured.
         names: Of the images that count, without folder and suffix; None for all that have a truth.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dla.figures import drawing
+from dla.files.figures import drawing
 from dla.metrics.boundary.scores import Scores
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Int
 
 from dla.files import write_text
+from dla.files.tables import write_csv
 from dla.metrics.boundary.plot import draw_curves
 from dla.metrics.boundary.scores import Scores, score
-from dla.tables import write_csv
 
 NUMBERS = ("ods", "ois", "ap", "r50", "ods_threshold", "ods_recall", "ods_precision", "ois_recall", "ois_precision")
 

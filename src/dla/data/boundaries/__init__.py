@@ -1,0 +1,1 @@
+"""Pictures with the boundaries that several people drew."""

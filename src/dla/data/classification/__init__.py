@@ -1,0 +1,1 @@
+"""Pictures of one class each, in arrays, files or tars."""

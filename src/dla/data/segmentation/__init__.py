@@ -1,0 +1,1 @@
+"""Scenes and streets with a class for each pixel."""

@@ -1,0 +1,93 @@
+"""Lightning data modules, configured by their signatures: synthetic scenes, CamVid, Cityscapes, your own images."""
+
+from typing import Any
+
+from dla.data.sample import SegmentationSet, Split
+from dla.data.segmentation.base import SegmentationData
+from dla.data.segmentation.camvid import CamVid
+from dla.data.segmentation.cityscapes import Cityscapes
+from dla.data.segmentation.folders import PairedFolders, class_colors
+from dla.data.segmentation.scene_base import SceneData
+from dla.data.segmentation.scenes import Scenes
+from dla.images import RGB
+from dla.names import repeated
+
+
+class ScenesData(SceneData):
+    """Synthetic scenes, made on the fly: nothing to download.
+
+    Args:
+        scale: Range of the random factor of a training image's size; null keeps the size.
+        rotate: Largest random rotation to either side, in degrees.
+        **settings: Those of `SceneData`, and the others of `SegmentationData`.
+    """
+
+    classes = Scenes.classes
+    colors = Scenes.colors
+
+    def __init__(self, *, scale: tuple[float, float] | None = None, rotate: float = 0.0, **settings: Any) -> None:
+        super().__init__(scale=scale, rotate=rotate, **settings)
+
+    def read(self, split: Split) -> SegmentationSet:
+        """The scenes of one split."""
+        return Scenes(**self.scene_options(split))
+
+
+class StoredData(SegmentationData):
+    """A set read from a folder; a subclass names its classes and reads a split.
+
+    Args:
+        root: Folder of the set.
+        **settings: Those of `SegmentationData`.
+    """
+
+    def __init__(self, root: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.root = root
+
+
+class CamVidData(StoredData):
+    """CamVid in SegNet's layout, eleven classes; `root` holds train, trainannot, val, valannot, test, testannot."""
+
+    classes = CamVid.classes
+    colors = CamVid.colors
+
+    def read(self, split: Split) -> SegmentationSet:
+        """The images and masks of one split; a missing folder or file is named by a FileNotFoundError."""
+        return CamVid(self.root, split)
+
+
+class CityscapesData(StoredData):
+    """Cityscapes in its official layout, 19 classes; `root` holds leftImg8bit and gtFine."""
+
+    classes = Cityscapes.classes
+    colors = Cityscapes.colors
+
+    def read(self, split: Split) -> SegmentationSet:
+        """The images and masks of one split; a missing folder or file is named by a FileNotFoundError."""
+        return Cityscapes(self.root, split)
+
+
+class FolderData(StoredData):
+    """Your own images: root/train/NAME.jpg and root/trainannot/NAME.png, the same with val and test.
+
+    Args:
+        root: Folder of the set.
+        classes: Names of the classes, in the order of the indices that the annotations hold.
+        colors: One RGB colour per class, for pictures; null for evenly spread hues.
+        void: What annotations hold where no class is given.
+        **settings: Those of `SegmentationData`.
+    """
+
+    def __init__(
+        self, root: str, *, classes: list[str], colors: list[RGB] | None = None, void: int = 255, **settings: Any
+    ) -> None:
+        super().__init__(root, **settings)
+        if twice := repeated(classes):
+            raise ValueError(f"classes names {twice[0]} more than once; expected a name of its own for each index")
+        self.classes, self.void = tuple(classes), void
+        self.colors = class_colors(len(classes), colors)
+
+    def read(self, split: Split) -> SegmentationSet:
+        """The images and masks of one split; a missing folder or file is named by a FileNotFoundError."""
+        return PairedFolders(self.root, split, classes=self.classes, colors=self.colors, void=self.void)
