@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dla.benchmark import main
-from dla.benchmark.command import _jobs
+from dla.benchmark.command import _jobs, main
 from dla.benchmark.costs import Costs
 from dla.benchmark.job import Job, Row
 from dla.benchmark.options import parser
