@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dla.models import DECODERS
-from dla.models.aggregate_command import describe
+from dla.models.describe import describe
 from dla.models.tried import CHECKS, FAMILIES
 
 ROOT = Path(__file__).parents[1]

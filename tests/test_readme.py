@@ -16,7 +16,7 @@ from scipy.io import savemat
 
 import dla
 from dla.cli import main
-from dla.models.table import table
+from dla.models.describe import table
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

@@ -42,12 +42,12 @@ dla COMMAND --help lists a command's options; those of the task and of the data 
   dla fit --data.help CUBData                birds; StanfordCarsData, AircraftData, Food101Data; tars: ShardsData"""
 
 COMMANDS = {
-    "aggregate": ("dla.models.aggregate_command", "main"),
+    "aggregate": ("dla.models.command", "aggregate"),
     "benchmark": ("dla.benchmark.command", "main"),
     "compare": ("dla.compare.command", "main"),
     "evaluate-boundaries": ("dla.metrics.boundary.command", "main"),
     "export": ("dla.export.command", "main"),
-    "models": ("dla.models.table", "main"),
+    "models": ("dla.models.command", "main"),
     "plot-boundaries": ("dla.metrics.boundary.command", "plot"),
     "predict": ("dla.predict.command", "main"),
 }
