@@ -399,6 +399,29 @@ def test_mode_type_and_frozen_parts_are_kept():
     assert not any(module.training for module in rewire(plain.eval()).modules())
 
 
+@pytest.mark.parametrize("name", [*FEW, "mobilenetv4", "regnetz"])
+@torch.no_grad()
+def test_the_function_is_the_original_under_autocast(name):
+    plain = network(name)
+    rewired, x = rewire(plain, structure="hda+ida"), torch.randn(2, 3, 77, 91)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(rewired.eval()(x), plain.eval()(x))
+        assert rewired.forward_features(x).dtype == plain.forward_features(x).dtype
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("name", ["basic 1, 2, 3, 4", "convnext"])
+@torch.no_grad()
+def test_it_exports_with_any_size(name):
+    """ConvNeXt's stages round sizes down, ResNet's up."""
+    model = grown(rewire(network(name), structure="ida")).eval()
+    any_size = {"x": dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)}
+    exported = torch.export.export(model, (torch.randn(2, 3, 96, 64),), dynamic_shapes=any_size).module()
+    for size in ((70, 97), (71, 130)):
+        x = torch.randn(3, 3, *size)
+        same(exported(x), model(x))
+
+
 @pytest.mark.parametrize("name", FEW)
 @torch.no_grad()
 def test_it_exports(name):

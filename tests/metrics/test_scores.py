@@ -65,6 +65,16 @@ def test_average_precision():
     assert scores.ap == pytest.approx(0.01 * sum(1 - 2.5 * (r / 100 - 0.2) for r in range(20, 61)))
 
 
+def test_average_precision_reaches_the_largest_recall():
+    """94 of 100 are the 94th of the recalls that are summed over, and not below it."""
+    scores = score(counted((0.94, 0.5), (0.2, 0.5)), spread_thresholds(2))
+    assert scores.ap == pytest.approx(0.01 * 75 * 0.5)
+
+
+def test_one_recall_has_no_area_below_it():
+    assert score(counted((0.5, 0.5), (0.5, 0.5)), spread_thresholds(2)).ap == 0
+
+
 def test_equal_recalls_count_once():
     once = score(counted((0.6, 0.3), (0.2, 1.0)), spread_thresholds(2))
     twice = score(counted((0.6, 0.3), (0.6, 0.3), (0.2, 1.0), (0.2, 1.0)), spread_thresholds(4))

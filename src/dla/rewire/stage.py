@@ -45,7 +45,8 @@ class RewiredStage(nn.Module):
         self.spec = spec
         self.nodes = nodes
         pools = spec.joined is not None and spec.stride > 1
-        self.pool = nn.MaxPool2d(spec.stride, ceil_mode=True) if pools else nn.Identity()
+        ceil = spec.entry is None  # what enters ConvNeXt's stages rounds sizes down; strided blocks mostly round up
+        self.pool = nn.MaxPool2d(spec.stride, ceil_mode=ceil) if pools else nn.Identity()
         self.grad_checkpointing = False
         self.training = stage.training  # not train(): a batch norm that was frozen stays so
         self.nodes.train(stage.training)

@@ -15,7 +15,7 @@ from dla.metrics.boundary.counts import MAX_DIST
 from dla.models.heads import DenseHead
 from dla.tasks.base import DIVERGED, Batch
 from dla.tasks.boundary_showcase import BoundaryShowcase
-from dla.tasks.dense import DenseTask
+from dla.tasks.dense import DenseTask, mean_over_processes
 from dla.tasks.unseen import UnseenClasses
 
 
@@ -131,7 +131,7 @@ class BoundaryTask(DenseTask):
 def boundary_loss(
     logits: Float[Tensor, "b 2 h w"], mask: Int[Tensor, "b h w"], edge_weight: float | None
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of two classes, weighted, averaged over the pixels that count.
+    """Cross-entropy of two classes, weighted, averaged over the pixels that count, of all processes.
 
     Args:
         logits: of background and boundary; their difference is the one score of a binary cross-entropy.
@@ -146,4 +146,5 @@ def boundary_loss(
         weight = (edge * grounds + ground * edges) / (edges + grounds).clamp(min=1)
     else:
         weight = edge_weight * edge + 1.0 * ground
-    return (losses * weight).sum() / weight.sum().clamp(min=torch.finfo(losses.dtype).tiny)
+    counts = mean_over_processes(weight.sum().to(losses))
+    return (losses * weight).sum() / counts.clamp(min=torch.finfo(losses.dtype).tiny)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, distributed
 
 from dla.inference import check_views, predict_probabilities
 from dla.models import DensePredictor, list_models
@@ -49,6 +49,19 @@ class DenseTask(Task):
     def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
         """Of every pixel, over the scales, flips and windows asked for."""
         return predict_probabilities(self, images, **self.inference)
+
+
+def mean_over_processes(counted: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """How many pixels count in the batch, by weight: the mean over the processes that train together.
+
+    They average the gradients of their losses. So a loss divided by this gives each pixel the weight that it has in one
+    batch of them all; divided by its own process's count, a pixel would weigh more where few others count.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return counted
+    total = counted.detach().clone()
+    distributed.all_reduce(total)
+    return total / distributed.get_world_size()
 
 
 def _dense(network: str) -> str:

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from dla.data.sample import IGNORE_INDEX
 from dla.metrics.iou import class_iou
 from dla.tasks.base import Batch
-from dla.tasks.dense import DenseTask
+from dla.tasks.dense import DenseTask, mean_over_processes
 from dla.tasks.segmentation_showcase import SegmentationShowcase
 from dla.tasks.unseen import UnseenClasses
 
@@ -84,10 +84,10 @@ class SegmentationTask(DenseTask):
 def pixel_loss(
     logits: Float[Tensor, "b k h w"], mask: Int[Tensor, "b h w"], weight: Float[Tensor, " k"] | None
 ) -> Float[Tensor, ""]:
-    """Cross-entropy, averaged over the pixels that count; 0, and not a quotient of zeros, where none does."""
+    """Cross-entropy, averaged over the pixels that count, of all processes; 0, and no quotient, where none does."""
     weight = None if weight is None else weight.float()  # in bf16-true it is in bfloat16, as all that a module has
     total = F.cross_entropy(logits.float(), mask, weight, ignore_index=IGNORE_INDEX, reduction="sum")
     counted = mask != IGNORE_INDEX
     # No boolean indexing here: its size is not known before the device has caught up.
     counts = counted.to(total) if weight is None else weight[mask.where(counted, 0)] * counted
-    return total / counts.sum().clamp(min=torch.finfo(total.dtype).tiny)
+    return total / mean_over_processes(counts.sum()).clamp(min=torch.finfo(total.dtype).tiny)

@@ -1,0 +1,125 @@
+"""Processes that train together train like one of twice the batch, each image in one of them alone."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed
+
+from dla.tasks.boundaries import boundary_loss
+from dla.tasks.segmentation import pixel_loss
+from dla.weights.checkpoint import read_checkpoint
+
+ALIKE = {  # layer and group norms: batch norm would see half of the batch in each process
+    "--model.network": "test_convnext+ida",
+    "--model.options": "{norm_layer: groupnorm, out_channels: 64}",
+    "--model.optimizer": "sgd",
+    "--model.lr": "0.05",
+    "--model.batch_base": "16",
+    "--trainer.accelerator": "cpu",
+    "--trainer.enable_progress_bar": "false",
+    "--trainer.max_epochs": "2",
+    "--trainer.limit_train_batches": "2",
+    "--trainer.precision": "64",  # in 32 bits, sums of two halves round otherwise, and training enlarges that
+}
+SMALL = {"--data.size": "32", "--data.val_images": "6"}
+TASKS = {
+    "classification": {"--model": "ClassificationTask", "--data": "DigitsData", "--data.size": "32"},
+    "segmentation": {
+        "--model": "SegmentationTask",
+        "--model.class_weights": "[1, 2, 3, 4, 5, 6]",  # by which the pixels of a process count more than another's
+        "--data": "ScenesData",
+        **SMALL,
+    },
+    "boundaries": {"--model": "BoundaryTask", "--data": "BoundaryScenesData", **SMALL},
+}
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+LOSSES = {
+    "segmentation": lambda logits, mask: pixel_loss(logits, mask, torch.tensor([1.0, 3.0])),
+    "boundaries": lambda logits, mask: boundary_loss(logits, mask, 10.0),
+    "boundaries, balanced": lambda logits, mask: boundary_loss(logits, mask, None),
+}
+
+
+def uneven() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits, and masks of which one half counts at few pixels, the other at most."""
+    torch.manual_seed(0)
+    logits, mask = torch.randn(4, 2, 8, 8), torch.randint(2, (4, 8, 8))
+    mask[:2, 1:] = 255
+    return logits.requires_grad_(), mask
+
+
+def of_half(folder: Path) -> None:
+    """What one of two processes makes of its half of the batch: each loss and its gradient, in a file."""
+    distributed.init_process_group("gloo")
+    rank, found = distributed.get_rank(), {}
+    for name, loss in LOSSES.items():
+        logits, mask = uneven()
+        part = slice(2 * rank, 2 * rank + 2)
+        value = loss(logits[part], mask[part])
+        value.backward()
+        found[name] = (value.detach(), logits.grad)
+    torch.save(found, folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_a_pixel_weighs_the_same_in_any_process(tmp_path):
+    subprocess.run([sys.executable, *TORCHRUN, __file__, str(tmp_path)], check=True, timeout=250)
+    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    for name, loss in LOSSES.items():
+        values, gradients = zip(*(half[name] for half in halves), strict=True)
+        logits, mask = uneven()
+        value = loss(logits, mask)
+        value.backward()
+        torch.testing.assert_close(sum(values) / 2, value.detach())
+        torch.testing.assert_close(sum(gradients) / 2, logits.grad)  # as processes average them
+
+
+def fit(root: Path, *launcher: str, **changes: str) -> str:
+    """Run `dla fit`, and return what it prints."""
+    options = {**changes, "--trainer.default_root_dir": str(root)}
+    arguments = [f"{key}={value}" for key, value in options.items()]
+    command = [sys.executable, *launcher, "-m", "dla", "fit", *arguments]
+    run = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def column(root: Path, name: str) -> list[float]:
+    with (root / "metrics/version_0/metrics.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("task", "falling", "measured"),
+    [
+        ("classification", "val/loss", ["train/loss", "val/accuracy", "val/top5"]),
+        ("segmentation", "train/loss", ["val/miou"]),
+        ("boundaries", "train/loss", ["val/ods"]),
+    ],
+)
+def test_two_processes_are_one_of_twice_the_batch(task, falling, measured, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    options = {**TASKS[task], **ALIKE}
+    printed = fit(one, **options, **{"--data.batch_size": "32"})
+    assert "32 images a step over 1 processes: lr 0.05 for 16, so 0.1 at full height" in printed
+    printed = fit(two, *TORCHRUN, **options, **{"--data.batch_size": "16"})
+    assert printed.count("32 images a step over 2 processes: lr 0.05 for 16, so 0.1 at full height") == 1
+    assert column(one, "train/lr") == column(two, "train/lr")
+    for name in (falling, *measured):
+        assert column(one, name) == pytest.approx(column(two, name), rel=1e-6), name
+    first, second = column(one, falling)
+    assert second < 0.995 * first  # what is compared has learnt
+    a, b = (read_checkpoint(root / "checkpoints/last.ckpt") for root in (one, two))
+    assert a["global_step"] == b["global_step"] == 4
+    for key, value in a["state_dict"].items():
+        torch.testing.assert_close(value, b["state_dict"][key], rtol=1e-6, atol=1e-8, msg=key)
+
+
+if __name__ == "__main__":
+    of_half(Path(sys.argv[1]))
