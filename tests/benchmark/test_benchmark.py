@@ -285,7 +285,7 @@ def started(command: list[str]) -> Iterator[subprocess.Popen]:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes as Linux shows them")
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_no_process_outlives_the_command(number, tmp_path):
-    code = "import sys; from dla.benchmark import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from dla.benchmark.command import main; sys.exit(main(sys.argv[1:]))"
     command = [
         sys.executable,
         "-c",
@@ -302,6 +302,7 @@ def test_no_process_outlives_the_command(number, tmp_path):
     with started(command) as benchmark:
         deadline = time.monotonic() + 120
         while not any(map(stopped, workers := children(benchmark.pid))) or len(workers) < 2:
+            assert benchmark.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
         os.kill(benchmark.pid, number)

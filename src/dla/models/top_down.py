@@ -34,7 +34,7 @@ class TopDown(Decoder):
         laterals: L, from each map's channels to `channels`.
         nodes: N, one fewer than maps, the coarsest first; each takes [finer map, fused so far].
         channels: of all fused maps.
-        out_stride: of the result; at most the first map's.
+        out_stride: of the result; at most the first map's, which it is for None.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class TopDown(Decoder):
         nodes: Sequence[nn.Module],
         *,
         channels: int,
-        out_stride: int,
+        out_stride: int | None,
     ) -> None:
         super().__init__()
-        self.out_channels, self.out_stride = channels, out_stride
+        self.out_channels, self.out_stride = channels, out_stride or specs[0].stride
         self.laterals, self.nodes = nn.ModuleList(laterals), nn.ModuleList(nodes)
         strides = [spec.stride for spec in specs]
         self.upsample = nn.ModuleList(
@@ -70,7 +70,7 @@ class TopDown(Decoder):
 class FCN(TopDown):
     """Shallow skips: linear projections of all maps, summed (Long et al., Fully Convolutional Networks, 2015)."""
 
-    def __init__(self, specs: Sequence[FeatureSpec], *, channels: int, out_stride: int) -> None:
+    def __init__(self, specs: Sequence[FeatureSpec], *, channels: int = 64, out_stride: int | None = None) -> None:
         laterals = [nn.Conv2d(spec.channels, channels, 1, bias=False) for spec in specs]
         super().__init__(specs, laterals, [Sum() for _ in specs[1:]], channels=channels, out_stride=out_stride)
 
@@ -81,7 +81,7 @@ class FPN(TopDown):
     The 3x3 convolution behind each sum stands in the path here, and not beside it, since one map is wanted of all.
     """
 
-    def __init__(self, specs: Sequence[FeatureSpec], *, channels: int, out_stride: int) -> None:
+    def __init__(self, specs: Sequence[FeatureSpec], *, channels: int = 64, out_stride: int | None = None) -> None:
         laterals = [conv_norm(spec.channels, channels, 1) for spec in specs]
         nodes = [SumNode([channels] * 2, channels, deformable=False) for _ in specs[1:]]
         super().__init__(specs, laterals, nodes, channels=channels, out_stride=out_stride)
@@ -90,7 +90,7 @@ class FPN(TopDown):
 class UNet(TopDown):
     """Concatenating top-down path (Ronneberger et al., U-Net, 2015), of the same parts as `IDA`, in reverse order."""
 
-    def __init__(self, specs: Sequence[FeatureSpec], *, channels: int, out_stride: int) -> None:
+    def __init__(self, specs: Sequence[FeatureSpec], *, channels: int = 64, out_stride: int | None = None) -> None:
         laterals = [projection(spec.channels, channels) for spec in specs]
         nodes = [node3x3([channels, channels], channels) for _ in specs[1:]]
         super().__init__(specs, laterals, nodes, channels=channels, out_stride=out_stride)
