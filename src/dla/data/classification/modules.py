@@ -1,4 +1,4 @@
-"""Lightning data modules for classification: digits, CIFAR, your own folders; elsewhere fine-grained sets, shards."""
+"""Lightning data modules of classification: digits, CIFAR, your own folders; elsewhere fine-grained sets, shards."""
 
 from typing import Any, Literal
 

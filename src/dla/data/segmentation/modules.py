@@ -1,4 +1,4 @@
-"""Lightning data modules, configured by their signatures: synthetic scenes, CamVid, Cityscapes, your own images."""
+"""Lightning data modules of segmentation: synthetic scenes, CamVid, Cityscapes, your own images."""
 
 from typing import Any
 
