@@ -1,6 +1,7 @@
 """Pictures are found, and read as a viewer shows them."""
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -71,6 +72,25 @@ def test_a_transparent_level_of_16_bits_is_laid_on_white(tmp_path):
     image = Image.fromarray(np.array([[300, 40_000]], np.uint16))
     image.save(tmp_path / "a.png", transparency=300)
     assert np.asarray(read_image(tmp_path / "a.png"))[0, :, 0].tolist() == [255, 40_000 >> 8]
+
+
+def png_of_16_bits(pixels: np.ndarray, transparent: np.ndarray) -> bytes:
+    """A PNG of 16-bit colours (h, w, 3), one of them transparent, which Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, _ = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = ((b"IHDR", header), (b"tRNS", transparent.astype(">u2").tobytes()), (b"IDAT", zlib.compress(rows)))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in (*parts, (b"IEND", b"")))
+
+
+def test_a_transparent_colour_of_16_bits_is_laid_on_white(tmp_path):
+    pixels = np.array([[[7341, 34_083, 57_535], [300, 40_000, 2]]], np.uint16)
+    (tmp_path / "a.png").write_bytes(png_of_16_bits(pixels, pixels[0, 0]))
+    assert np.asarray(read_image(tmp_path / "a.png"))[0].tolist() == [[255] * 3, [300 >> 8, 40_000 >> 8, 0]]
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path):

@@ -70,6 +70,9 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         levels = np.asarray(image).clip(0, 65535)
         levels = np.where(levels == image.info.get("transparency"), 65535, levels)
         return Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB")
+    key = image.info.get("transparency")
+    if isinstance(key, tuple) and max(key) > 255:  # of 16 bits, of which Pillow gives the pixels the upper half alone
+        image.info["transparency"] = tuple(level >> 8 for level in key)
     if image.mode.endswith(("A", "a")) or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

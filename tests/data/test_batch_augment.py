@@ -112,6 +112,28 @@ def test_position_reaches_the_ends(images: Tensor, masks: Tensor, x: float, y: f
     assert torch.equal(mask, masks[:1, top : top + 48, left : left + 48])
 
 
+def test_an_image_that_keeps_its_size_is_cut_at_whole_pixels(images: Tensor, masks: Tensor) -> None:
+    augment = BatchAugment(crop=43, scale=None, rotate=0)
+    cut, mask = augment(images, masks, parameters(augment))
+    for place in range(len(images)):
+        windows = images[place].unfold(1, 43, 1).unfold(2, 43, 1)  # (3, 22, 54, 43, 43)
+        either = torch.stack([windows, windows.flip(-1)]).float()
+        same = (either - cut[place][None, :, None, None]).abs().amax((1, 4, 5)) < 0.1  # (2, 22, 54)
+        mirrored, top, left = same.nonzero()[0].tolist()
+        part = masks[place, top : top + 43, left : left + 43]
+        assert torch.equal(mask[place], part.flip(-1) if mirrored else part)
+
+
+@pytest.mark.parametrize("padding", ["constant", "reflect"])
+def test_a_smaller_image_that_keeps_its_size_is_padded_by_whole_pixels(
+    padding: str, images: Tensor, masks: Tensor
+) -> None:
+    augment = BatchAugment(crop=111, scale=None, rotate=0, flip=False, padding=padding)
+    cut, _ = augment(images, masks, parameters(augment))
+    windows = cut[0].unfold(1, 64, 1).unfold(2, 96, 1)
+    assert (windows - images[0].float()[:, None, None]).abs().amax((0, 3, 4)).min() < 0.1
+
+
 def test_outside_is_255_and_the_mean_color(images: Tensor, masks: Tensor) -> None:
     image, mask = BatchAugment(crop=128)(images[:1], masks[:1], IDENTITY[None])
     expected = torch.full((1, 128, 128), 255, dtype=torch.uint8)

@@ -11,7 +11,6 @@ from disturbed import disturb
 from in_place import InPlace
 from torch import nn
 
-import dla
 from dla.deploy import DeployError
 from dla.deploy.outputs import difference
 from dla.deploy.runtimes import RUNTIMES, module_of
@@ -90,11 +89,16 @@ def test_images_that_the_network_itself_does_not_take(tmp_path):
         export(nn.Conv2d(3, 3, 1), tmp_path / "model.onnx", format="onnx", shape=(1, 4, 9, 8))
 
 
+class Even(nn.Conv2d):
+    """Leaves out the last column of odd widths: torch.export keeps the branch that the example took."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x[..., :-1] if x.shape[-1] % 2 else x)
+
+
 @pytest.mark.parametrize("size", [(65, 97), (64, 96)])
-@pytest.mark.slow
-@pytest.mark.usefixtures("unchecked_shapes")
 def test_a_program_that_is_tied_to_some_sizes_is_refused(size, tmp_path):
-    model = dla.create_model("convnext_atto+ida", num_classes=3).eval()
+    model = Even(3, 3, 1).eval()
     with pytest.raises(DeployError, match=r"fails on images of \(2, 3, .* give another --format, or a --size") as error:
         export(model, tmp_path / "model.pt2", format="torch-export", shape=(1, 3, *size), dynamic=True)
     assert len(str(error.value)) < 500

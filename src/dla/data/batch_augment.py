@@ -21,8 +21,9 @@ class BatchAugment:
 
     Parameters are drawn per image, on the CPU, from the image's own seed; so they do not depend on the device or on
     what else is in the batch. Scale, rotation, crop and flip are one affine map, sampled once: bilinear for images,
-    nearest for masks. Outside lies the mean colour, 255 in the mask, or the mirror image of both. Brightness, contrast
-    and saturation follow in this order.
+    nearest for masks. An image that is neither scaled nor turned is cut at whole pixels, and stays as sharp as it is.
+    Outside lies the mean colour, 255 in the mask, or the mirror image of both. Brightness, contrast and saturation
+    follow in this order.
 
     Scaling down without a filter would alias. An antialiased resize by s < 1 filters with a triangle of variance
     1/(6 s^2) square pixels; bilinear sampling alone gives 1/6. So the image is first blurred by
@@ -38,7 +39,7 @@ class BatchAugment:
         padding: What lies outside: "constant", the mean colour, which does not count, or "reflect", the image mirrored
             at its edges together with its mask, which counts as any other part: the truth of a mirror image.
         lines: The masks hold thin lines of class 1, beside 0 and 255, and keep them whole when they are turned; made
-            smaller, to 0.7 to 0.9, one of ten or twenty gets a gap.
+            smaller, to 0.7 to 0.9, one of ten or twenty gets a gap. Turned, they are about half as wide again.
     """
 
     def __init__(
@@ -119,12 +120,19 @@ class BatchAugment:
         scale, angle, mirror, x, y = parameters[:, :5, None, None].unbind(1)  # (B, 1, 1) each
         steps = torch.arange(self.crop, device=parameters.device, dtype=torch.float32) + (0.5 - self.crop / 2)
         # From the centre of the scaled and turned image, in its pixels: (B, 1, crop) and (B, crop, 1).
-        right = steps * mirror + (x - 0.5) * (width * scale - self.crop)
-        down = steps[:, None] + (y - 0.5) * (height * scale - self.crop)
+        still = (angle == 0) & (scale == 1)  # then whole pixels are cut out, and not blurred between them
+        right = steps * mirror + _offset(x, width * scale - self.crop, still)
+        down = steps[:, None] + _offset(y, height * scale - self.crop, still)
         cos, sin = angle.cos() / scale, angle.sin() / scale
         return torch.stack(
             [(cos * right - sin * down) * (2 / width), (sin * right + cos * down) * (2 / height)], dim=-1
         )
+
+
+def _offset(position: Tensor, room: Tensor, still: Tensor) -> Tensor:
+    """How far the crop's centre lies from the image's, at a position from 0 to 1 in the room."""
+    start = position * room
+    return torch.where(still, start.round(), start) - room / 2
 
 
 def _antialiased(images: Float[Tensor, "b k h w"], scale: Float[Tensor, " b"]) -> Float[Tensor, "b k h w"]:

@@ -61,12 +61,16 @@ def center_view(*, crop: int, resize: int) -> v2.Compose:
     return v2.Compose([v2.Resize(resize, antialias=True), v2.CenterCrop(crop)])
 
 
-class TenCrop(v2.TenCrop):
-    """The four corners, the centre, and the mirror image of each, stacked: (10, 3, crop, crop)."""
+class TenCrop(v2.FiveCrop):
+    """The four corners, the centre, and the mirror image of each, stacked: (10, 3, crop, crop).
+
+    Torchvision's cuts them out of the mirror image, whose centre lies a pixel elsewhere where the rest is odd.
+    """
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Cut them out of one image."""
-        return torch.stack(super().transform(inpt, params))
+        crops = torch.stack(super().transform(inpt, params))
+        return torch.cat([crops, crops.flip(-1)])
 
 
 def ten_views(*, crop: int, resize: int) -> v2.Compose:
