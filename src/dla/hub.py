@@ -16,7 +16,7 @@ from dla.names import parse
 from dla.weights import completed_options, load_weights
 
 DOWNLOAD = ("revision", "cache_dir", "force_download", "local_files_only", "token", "proxies", "resume_download")
-"""Options of `from_pretrained` for the hub; all others make the network. huggingface_hub 1.0 has not the last two."""
+"""Options of `from_pretrained` for the hub; all others make the network. huggingface_hub 1.0 dropped the last two."""
 
 
 class HubModel(

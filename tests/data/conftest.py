@@ -1,10 +1,12 @@
 """Small trees of files in the layouts that the readers expect, and the real data where there is some."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from lightning import Trainer
 from PIL import Image
 from scipy.io import savemat
 
@@ -17,6 +19,18 @@ def save(path: Path, pixels: np.ndarray) -> Path:
 
 def random_image(seed: int, height: int = 30, width: int = 40) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def quiet_trainer(tmp_path: Path) -> Callable[..., Trainer]:
+    """Makes trainers on the processor that print and keep nothing; validation is not tried before training."""
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return partial(Trainer, default_root_dir=tmp_path, accelerator="cpu", num_sanity_val_steps=0, **quiet)
 
 
 @pytest.fixture

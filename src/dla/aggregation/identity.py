@@ -55,7 +55,5 @@ class IdentityNode(nn.Module):
         out = self.norm(self.mix(torch.cat(list(inputs), dim=1)))
         if self.gain is None:
             return self.activation(inputs[-1] + out)
-        added = self.gain[:, None, None] * self.activation(out)
-        return inputs[-1] + added.to(
-            inputs[-1].dtype
-        )  # under autocast the gain, in float32, would make the sum so, too
+        added = self.gain[:, None, None] * self.activation(out)  # in float32 under autocast, as the gain is
+        return inputs[-1] + added.to(inputs[-1].dtype)

@@ -63,14 +63,11 @@ def _expect_same(model: nn.Module, body: nn.Module, names: list[str], in_chans: 
     """
     # As the part gave it, each time that it ran, and as what came behind the part left it.
     given: dict[str, list[Tensor]] = {name: [] for name in names}
-    _run_hooked(
-        model,
-        {
-            model.get_submodule(name): lambda _, __, out, maps=maps: maps.extend((out.clone(), out))
-            for name, maps in given.items()
-        },
-        in_chans,
-    )
+    hooks = {
+        model.get_submodule(name): lambda _, __, out, maps=maps: maps.extend((out.clone(), out))
+        for name, maps in given.items()
+    }
+    _run_hooked(model, hooks, in_chans)
     taken = run_once(body, SIZES[0], in_chans)
     for name, maps in given.items():
         if not any(_alike(x, taken[name]) for x in maps):

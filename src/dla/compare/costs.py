@@ -13,6 +13,7 @@ from dla.compare.study import Row, Study
 from dla.costs import macs, parameters, recomputes, training_memory
 from dla.models import create_model
 from dla.names import parse
+from dla.weights import completed_options
 
 STEP = 1e-4  # widths are multiples of it
 
@@ -127,8 +128,7 @@ def _count(row: Row, study: Study) -> int:
 def _build(row: Row, study: Study) -> Any:
     """The row's network, with what the task says of its memory, as the task builds it."""
     task = study.model["init_args"]
-    given = {key: value for key, value in row.options.items() if value is not None}
-    options = {"memory_efficient": task.get("memory_efficient"), **given}
+    options = {"memory_efficient": task.get("memory_efficient"), **completed_options(row.network, row.options)}
     try:
         model: Any = create_model(row.network, num_classes=study.classes, **options)
     except (ValueError, TypeError) as error:

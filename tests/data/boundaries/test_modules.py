@@ -1,5 +1,6 @@
 """Data modules of boundaries: masks of 0, 1 and 255, all truths in validation, and the same batches again."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -180,19 +181,12 @@ class Recorder(LightningModule):
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 @pytest.mark.filterwarnings("ignore:Checkpoint directory")
 @pytest.mark.parametrize("augment", ["sample", "batch"])
-def test_a_resumed_run_sees_the_same(bsds_root: Path, tmp_path: Path, augment: Where) -> None:
+def test_a_resumed_run_sees_the_same(
+    bsds_root: Path, quiet_trainer: Callable[..., Trainer], tmp_path: Path, augment: Where
+) -> None:
     def run(epochs: int, checkpoint: Path | None = None) -> Recorder:
         module = Recorder()
-        trainer = Trainer(
-            default_root_dir=tmp_path,
-            max_epochs=epochs,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
+        trainer = quiet_trainer(max_epochs=epochs)
         data = bsds(bsds_root, merge="sample", augment=augment, batch_size=2)
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
         trainer.save_checkpoint(tmp_path / f"{epochs}.ckpt")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning import LightningModule, Trainer
+from lightning import LightningModule
 from PIL import Image
 
 from dla.cli import main
@@ -284,18 +284,9 @@ def test_ten_crops_are_measured_and_the_centre_is_shown(root):
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
-def test_through_the_trainer(root, tmp_path):
+def test_through_the_trainer(root, quiet_trainer):
     module = Recorder()
-    trainer = Trainer(
-        default_root_dir=tmp_path,
-        max_epochs=2,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+    trainer = quiet_trainer(max_epochs=2)
     trainer.fit(module, datamodule=data(root, repeat=2))
     assert [epoch for epoch, _ in module.seen] == [0] * 24 + [1] * 24
     assert sorted(index for _, index in module.seen[:24]) == list(range(24))

@@ -15,7 +15,7 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
-from lightning import LightningModule, Trainer
+from lightning import LightningModule
 from PIL import Image
 from webdataset import TarWriter
 
@@ -439,18 +439,10 @@ class Recorder(LightningModule):
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 @pytest.mark.filterwarnings("ignore:.*worker processes in total")
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_run_sees_the_next_epoch(root, tmp_path, workers):
+def test_a_resumed_run_sees_the_next_epoch(root, quiet_trainer, tmp_path, workers):
     def fit(epochs: int, resumed: bool = False) -> Recorder:
         recorder = Recorder()
-        trainer = Trainer(
-            default_root_dir=tmp_path,
-            max_epochs=epochs,
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-        )
+        trainer = quiet_trainer(max_epochs=epochs, num_sanity_val_steps=2)
         path = tmp_path / "last.ckpt"
         trainer.fit(recorder, datamodule=data(root, workers=workers), ckpt_path=path if resumed else None)
         trainer.save_checkpoint(path)

@@ -3,6 +3,7 @@
 import multiprocessing
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -164,18 +165,9 @@ class Recorder(LightningModule):
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
-def test_through_the_trainer(tmp_path: Path) -> None:
+def test_through_the_trainer(quiet_trainer: Callable[..., Trainer]) -> None:
     module = Recorder()
-    trainer = Trainer(
-        default_root_dir=tmp_path,
-        max_epochs=3,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+    trainer = quiet_trainer(max_epochs=3)
     trainer.fit(module, datamodule=small_scenes())
     assert [epoch for epoch, _ in module.seen] == [0] * 8 + [1] * 8 + [2] * 8
     assert [index for _, index in module.seen[:8]] != [index for _, index in module.seen[8:16]]
