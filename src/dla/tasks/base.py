@@ -35,7 +35,7 @@ class Task(LightningModule):
             win over arguments of the same name.
         num_classes: Given by the data.
         weights: File of weights to start from, or a name of the hub such as timm/dla34.in1k: of the whole network, or
-            of the classifier that it stands on.
+            of the classifier that it stands on. Not beside a network whose name has a tag.
         new_head: Do not take the head from these weights, because the classes are others.
         drop_path_rate: Stochastic depth of the last block.
         grad_checkpointing: Less memory for more time.
@@ -103,7 +103,7 @@ class Task(LightningModule):
         check_options(self.options)
         chosen = {"drop_path_rate": drop_path_rate, "memory_efficient": memory_efficient} | self.options
         begun = start(self.network, num_classes=num_classes, options=chosen, weights=weights, new_head=new_head)
-        self.origin, self.normalization = begun.origin, begun.normalization
+        self.origin, self.normalization, self.untrained = begun.origin, begun.normalization, begun.untrained
         self.model = begun.model.to(memory_format=torch.channels_last)
         if hasattr(self.model, "set_grad_checkpointing"):
             self.model.set_grad_checkpointing(grad_checkpointing)
