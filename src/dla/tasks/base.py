@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dla.data.sampling import draw_seed, global_seed
 from dla.models.options import check_options
 from dla.names import parse
-from dla.tasks.facts import check_data, check_facts, check_precision, data_facts
+from dla.tasks.facts import check_data, check_facts, check_precision, cut_off, data_facts
 from dla.tasks.normalization import adopt, stated
 from dla.tasks.optimizers import Optimizer, check_rates, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, make_schedule
@@ -247,7 +247,7 @@ class Task(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another task or network, or of other classes than the data has, or in another order.
 
-        Images are normalised as it says from now on.
+        Images are normalised as it says from now on. Of an epoch that was cut off, say that its rest is lost.
 
         Raises:
             ValueError: it names what differs.
@@ -255,6 +255,8 @@ class Task(LightningModule):
         there = checkpoint.get("dla", {})
         adopt(self.trainer.datamodule, stated(there))  # type: ignore[attr-defined]
         check_facts(there, self.facts())
+        if self.trainer.state.fn == "fit" and (lost := cut_off(checkpoint)):
+            say(self.trainer, f"warning: {lost}")
 
     def data_facts(self) -> dict[str, Any]:
         """What the data module says, see `dla.tasks.facts.data_facts`."""

@@ -79,6 +79,21 @@ def check_facts(there: dict[str, Any], here: dict[str, Any]) -> None:
             )
 
 
+def cut_off(checkpoint: dict[str, Any]) -> str:
+    """What going on from a checkpoint leaves out, in words; nothing where its last epoch is whole.
+
+    `max_time` and `max_steps` end a run within an epoch, which Lightning then takes for done.
+    """
+    loop = checkpoint.get("loops", {}).get("fit_loop", {})
+    if not loop or loop["epoch_loop.batch_progress"]["is_last_batch"]:
+        return ""
+    epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]["current"]
+    number = epochs["processed"]
+    if number < epochs["started"]:  # written within an epoch that went on
+        return ""
+    return f"epoch {number} was cut off after {batches['processed']} batches: its rest is left out of this run"
+
+
 def _check_classes(before: list[str] | None, now: list[str] | None) -> None:
     if before is None or now is None or before == now:
         return
