@@ -4,6 +4,7 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 OPTIONS = {"task": "--model", "model": "--model.network"}
@@ -51,6 +52,24 @@ def check_precision(precision: str, images: Tensor, stem_stride: int) -> None:
             f"images of {height} x {width} in {precision} on a CPU: torch gives wrong gradients for them; take larger "
             f"images, above {small} pixels on each side, or --trainer.precision=32-true"
         )
+
+
+def slow_precision(precision: str, device: torch.device) -> str | None:
+    """That a processor without bfloat16 trains in it; None where it does not, or has it.
+
+    There, torch computes convolutions without oneDNN, which takes several times as long as in float32.
+    """
+    if not precision.startswith("bf16") or device.type != "cpu" or has_bfloat16():
+        return None
+    return (
+        f"this processor has no bfloat16, so that {precision} takes several times as long as float32: "
+        "--trainer.precision=32-true is quicker here"
+    )
+
+
+def has_bfloat16() -> bool:
+    """Whether oneDNN computes in bfloat16 on this processor, which it does with AVX-512 or Arm's bf16."""
+    return not torch.backends.mkldnn.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def check_facts(there: dict[str, Any], here: dict[str, Any]) -> None:

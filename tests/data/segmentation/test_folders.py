@@ -125,6 +125,29 @@ def test_an_annotation_without_an_image_is_refused(own_root: Path) -> None:
         PairedFolders(own_root, classes=("wall", "crack"))
 
 
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_an_annotation_that_is_no_png_is_named(own_root: Path, all_of_them: bool) -> None:
+    for path in sorted((own_root / "trainannot").iterdir())[: None if all_of_them else 1]:
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".jpg"))
+        path.unlink()
+    with pytest.raises(ValueError, match=r"trainannot/0\.jpg is no PNG, and annotations are: JPEG, for one, changes"):
+        PairedFolders(own_root, classes=("wall", "crack"))
+
+
+def test_a_preview_beside_an_annotation_does_not_count(own_root: Path) -> None:
+    Image.new("RGB", (40, 30)).save(own_root / "trainannot" / "0.jpg")
+    assert len(PairedFolders(own_root, classes=("wall", "crack"))) == 4
+
+
+def test_an_umlaut_of_one_character_and_one_of_two_are_one_name(own_root: Path) -> None:
+    (own_root / "train" / "0.jpg").rename(own_root / "train" / "Ha\N{COMBINING DIAERESIS}user.jpg")
+    (own_root / "trainannot" / "0.png").rename(
+        own_root / "trainannot" / "H\N{LATIN SMALL LETTER A WITH DIAERESIS}user.png"
+    )
+    assert len(PairedFolders(own_root, classes=("wall", "crack"))) == 4
+
+
 def test_colours_in_the_place_of_indices_are_refused(own_root: Path) -> None:
     Image.new("RGB", (40, 30)).save(own_root / "trainannot" / "0.png")
     with pytest.raises(

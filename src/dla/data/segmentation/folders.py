@@ -1,13 +1,13 @@
 """A folder of images beside a folder of their label images, for each split: CamVid's layout, and good for your own."""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import torch
 
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_labels, read_pixels
-from dla.files.listing import PICTURES, list_by_stem
+from dla.files.listing import PICTURES, composed, list_by_stem, list_images
 from dla.images import RGB
 
 
@@ -26,8 +26,8 @@ class PairedFolders:
     Raises:
         FileNotFoundError: A folder of the split, the annotation of an image or the image of one is missing, or there
             is none.
-        ValueError: Two images have one stem, a class has the index `void`, or the colours do not fit; on reading an
-            item: a broken file, unequal sizes, or a label that is no class.
+        ValueError: Two images have one stem, an annotation is no PNG, a class has the index `void`, or the colours do
+            not fit; on reading an item: a broken file, unequal sizes, or a label that is no class.
     """
 
     classes: tuple[str, ...]
@@ -76,7 +76,9 @@ def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
                 f"no folder {folder}: the {images.name} split is read from {images.name}/ and {annotations.name}/; "
                 "give the folder that holds both as root"
             )
-    pictures, drawn = list_by_stem(images, PICTURES), list_by_stem(annotations, [".png"])
+    pictures = list_by_stem(images, PICTURES)
+    _check_format(pictures, annotations)
+    drawn = list_by_stem(annotations, [".png"])
     for stem, path in pictures.items():
         if stem not in drawn:
             raise FileNotFoundError(
@@ -89,6 +91,18 @@ def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
             f"annotation{others}"
         )
     return [(path, drawn[stem]) for stem, path in pictures.items()]
+
+
+def _check_format(stems: Container[str], annotations: Path) -> None:
+    """Refuse an image's annotation that is there, but in another format, of which most are not sure to keep indices."""
+    files = {path: composed(path.stem) for path in list_images(annotations)}
+    read = {stem for path, stem in files.items() if path.suffix.lower() == ".png"}
+    for path, stem in files.items():
+        if stem in stems and stem not in read:
+            raise ValueError(
+                f"{path} is no PNG, and annotations are: JPEG, for one, changes class indices; take them from the "
+                "program that drew them, as 8-bit grey or palette PNGs"
+            )
 
 
 def class_colors(count: int, colors: Sequence[RGB] | None) -> tuple[RGB, ...]:
