@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from dla.data.sample import Split
+from dla.data.sample import HELD_OUT, Split
 from dla.files.listing import PICTURES, composed, list_by_stem, list_images
-
-HELD_OUT = 10  # every tenth image validates, where there is no val split
 
 Pair = tuple[Path, Path]
 """An image and its annotation."""
