@@ -51,6 +51,33 @@ def test_a_class_is_named_once(own_root: Path) -> None:
         FolderData(str(own_root), classes=["crack", "wall", "crack"])
 
 
+def test_masks_of_black_and_white(one_folder: Path) -> None:
+    for path in (one_folder / "all").glob("*.png"):
+        with Image.open(path) as image:
+            image.point([0, 255] * 128).save(path)
+    values = PairedFolders(one_folder, **ONE, values=[0, 255])
+    assert [int(values[i].mask.unique()) for i in range(4)] == [0, 1, 0, 1]
+    with pytest.raises(
+        ValueError, match=r"01_mask.png holds label 255; expected 0, 7 for the 2 classes, and 9 for void"
+    ):
+        PairedFolders(one_folder, **ONE, values=[0, 7], void=9)[1]
+    assert [int(PairedFolders(one_folder, **ONE, values=[4, 0])[i].mask.unique()) for i in range(2)] == [1, 255]
+
+
+@pytest.mark.parametrize(
+    ("values", "void", "message"),
+    [
+        ([0], 255, r"values is \[0\]; expected another for each of the 2 classes"),
+        ([3, 3], 255, r"values is \[3, 3\]; expected another for each of the 2 classes"),
+        ([0, 256], 255, "expected what 8 bits hold, 0 to 255"),
+        ([0, 9], 9, "void is 9, the index of the class crack: expected one of no class, or 255"),
+    ],
+)
+def test_values_are_one_for_each_class(own_root: Path, values: list[int], void: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PairedFolders(own_root, classes=("wall", "crack"), values=values, void=void)
+
+
 def test_no_class_is_void(own_root: Path) -> None:
     with pytest.raises(ValueError, match="void is 1, the index of the class crack: expected one of no class, or 255"):
         PairedFolders(own_root, classes=("wall", "crack"), void=1)

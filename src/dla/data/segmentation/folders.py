@@ -4,9 +4,8 @@ import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_labels, read_pixels
+from dla.data.segmentation.indices import Indices
 from dla.data.segmentation.pairing import held_out, pairs
 from dla.images import RGB
 
@@ -22,6 +21,7 @@ class PairedFolders:
         classes: Names of the classes, in the order of the indices that the label images hold.
         colors: One RGB colour per class, for pictures; evenly spread hues where there are none.
         void: What label images hold where no class is given; it becomes 255.
+        values: What they hold for each class; None for its index.
         images: Folder of the images within root; {split} stands for train, val or test.
         annotations: Folder of the label images within root, in the same way.
         suffix: What label images have in their names behind that of the image, as in NAME_mask.png.
@@ -30,9 +30,9 @@ class PairedFolders:
     Raises:
         FileNotFoundError: A folder of the split, the annotation of an image or the image of one is missing, or there
             is none.
-        ValueError: Two images have one stem, an annotation is no PNG, a class has the index `void`, the colours do
-            not fit, or two splits would have the same images; on reading an item: a broken file, unequal sizes, or a
-            label that is no class.
+        ValueError: Two images have one stem, an annotation is no PNG, a class has the index `void`, values or
+            colours do not fit, or two splits would have the same images; on reading an item: a broken file, unequal
+            sizes, or a label that is no class.
     """
 
     classes: tuple[str, ...]
@@ -46,6 +46,7 @@ class PairedFolders:
         classes: Sequence[str],
         colors: Sequence[RGB] | None = None,
         void: int = IGNORE_INDEX,
+        values: Sequence[int] | None = None,
         images: str = "{split}",
         annotations: str = "{split}annot",
         suffix: str = "",
@@ -56,11 +57,7 @@ class PairedFolders:
                 f"images is {images}, the same for all splits: put {{split}} into it, which stands for train, val and "
                 "test, or give hold_out to train and to validate"
             )
-        if 0 <= void < len(classes):
-            raise ValueError(
-                f"void is {void}, the index of the class {classes[void]}: expected one of no class, or 255"
-            )
-        self.classes, self.void = tuple(classes), void
+        self.classes, self.indices = tuple(classes), Indices(classes, void, values)
         self.colors = class_colors(len(classes), colors)
         held = hold_out and split != "test"
         source = "train" if held else split
@@ -78,13 +75,7 @@ class PairedFolders:
         image_path, mask_path = self.files[index]
         image, mask = read_pixels(image_path), read_labels(mask_path)
         check_sizes(image, mask, image_path, mask_path)
-        known = mask[mask != self.void]
-        if known.numel() and int(known.max()) >= len(self.classes):
-            raise ValueError(
-                f"{mask_path} holds label {int(known.max())}; expected 0 to {len(self.classes) - 1} for the "
-                f"{len(self.classes)} classes, and {self.void} for void: correct the annotation or name all classes"
-            )
-        return make_sample(image, torch.where(mask == self.void, IGNORE_INDEX, mask).to(torch.uint8))
+        return make_sample(image, self.indices(mask, mask_path))
 
 
 def _expect_folders(split: Split, images: Path, annotations: Path) -> None:

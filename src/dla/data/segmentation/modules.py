@@ -76,6 +76,7 @@ class FolderData(StoredData):
         classes: Names of the classes, in the order of the indices that the annotations hold.
         colors: One RGB colour per class, for pictures; null for evenly spread hues.
         void: What annotations hold where no class is given.
+        values: What annotations hold for each class, as [0, 255] in masks of black and white; null for its index.
         images: Folder of the images within root; {split} stands for train, val or test.
         annotations: Folder of the annotations within root; it may be that of the images where there is a suffix.
         suffix: What annotations have in their names behind that of the image, as _mask in NAME_mask.png.
@@ -91,6 +92,7 @@ class FolderData(StoredData):
         classes: list[str],
         colors: list[RGB] | None = None,
         void: int = 255,
+        values: list[int] | None = None,
         images: str = "{split}",
         annotations: str = "{split}annot",
         suffix: str = "",
@@ -100,9 +102,11 @@ class FolderData(StoredData):
         super().__init__(root, **settings)
         if twice := repeated(classes):
             raise ValueError(f"classes names {twice[0]} more than once; expected a name of its own for each index")
-        self.classes, self.void = tuple(classes), void
+        self.classes = tuple(classes)
         self.colors = class_colors(len(classes), colors)
         self.layout: dict[str, Any] = {
+            "void": void,
+            "values": values,
             "images": images,
             "annotations": annotations,
             "suffix": suffix,
@@ -111,4 +115,4 @@ class FolderData(StoredData):
 
     def read(self, split: Split) -> SegmentationSet:
         """The images and masks of one split; a missing folder or file is named by a FileNotFoundError."""
-        return PairedFolders(self.root, split, classes=self.classes, colors=self.colors, void=self.void, **self.layout)
+        return PairedFolders(self.root, split, classes=self.classes, colors=self.colors, **self.layout)
