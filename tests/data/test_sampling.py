@@ -104,3 +104,20 @@ def test_one_copy_is_no_repetition() -> None:
     assert items(RepeatedSampler(range(9), copies=1)) == items(SeededSampler(range(9), shuffle=True, drop_last=True))
     with pytest.raises(ValueError, match="copies is 0; expected how often"):
         RepeatedSampler(range(9), copies=0)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_what_was_had_of_one_epoch_is_left_out(copies: int) -> None:
+    whole, rest = (RepeatedSampler(range(20), copies=copies, num_replicas=2, rank=1) for _ in range(2))
+    rest.leave_out(1, 4)
+    for epoch, had in ((0, 0), (1, 4), (2, 0)):
+        whole.set_epoch(epoch)
+        rest.set_epoch(epoch)
+        assert list(rest) == list(whole)[had:]
+        assert len(rest) == len(whole) == 10
+
+
+def test_each_kind_of_draws_is_left_out_alike() -> None:
+    plain = SeededSampler(range(20), shuffle=False, num_replicas=3, rank=2)
+    plain.leave_out(0, 5)
+    assert list(plain) == [Draw(0, 17), Draw(0, 0, filler=True)]

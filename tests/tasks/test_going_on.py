@@ -1,6 +1,7 @@
 """How a run is started again: by the same command, by Slurm, by an own checkpoint, without what it began with."""
 
 import csv
+import json
 import re
 import shutil
 from pathlib import Path
@@ -149,6 +150,22 @@ def test_what_is_shown_says_of_which_epoch_it_is(tmp_path, capsys):
     assert "validation, epoch 2 of 3" in capsys.readouterr().out
     assert fit(tmp_path, "--ckpt_path=last", epochs=4) == 0
     assert "validation, last epoch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_goes_on_within_an_epoch_with_the_images_that_it_has_not_had(tmp_path, recwarn, workers):
+    """The checkpoint is of a validation in the middle of the second epoch."""
+    keep = {"dirpath": f"{tmp_path}/kept", "filename": "{step}", "save_top_k": -1, "monitor": "val/accuracy"}
+    callback = {"class_path": "ModelCheckpoint", "init_args": {**keep, "save_on_train_epoch_end": False}}
+    options = ("--trainer.val_check_interval=2", f"--data.workers={workers}")
+    assert fit(tmp_path / "whole", *options, f"--trainer.callbacks+={json.dumps(callback)}", epochs=3) == 0
+    shutil.copytree(tmp_path / "kept", tmp_path / "other" / "kept")
+    assert fit(tmp_path / "other", *options, f"--ckpt_path={tmp_path}/other/kept/step=5.ckpt", epochs=3) == 0
+    whole, other = last(tmp_path / "whole"), last(tmp_path / "other")
+    assert whole["global_step"] == other["global_step"] == 3 * 3
+    for name, tensor in whole["state_dict"].items():
+        assert torch.equal(tensor, other["state_dict"][name]), name
+    assert not any("unreliable" in str(warning.message) for warning in recwarn)
 
 
 def test_going_on_behind_an_epoch_that_was_cut_off_says_so(tmp_path, capsys):

@@ -41,6 +41,14 @@ def test_the_maps_are_those_of_the_classifier(name, options):
     assert set(report.untouched) >= {key for key in before if key.startswith(("decoder.", "head."))}
 
 
+@pytest.mark.parametrize(("name", "new_head"), [("dla46_c", False), ("dla46_c", True), ("dla60_res2net", False)])
+def test_weights_of_timms_dla_go_into_itself_under_their_own_names(name, new_head):
+    theirs, model = classifier(name), dla.create_model(f"timm/{name}", num_classes=7)
+    report = dla.load_weights(model, theirs.state_dict(), new_head=new_head)
+    differing = {key for key, value in theirs.state_dict().items() if not torch.equal(value, model.state_dict()[key])}
+    assert differing == {*report.reinitialised} == ({"fc.weight", "fc.bias"} if new_head else set())
+
+
 @pytest.mark.parametrize("kind", ["file", "hub"])
 def test_files_and_the_hub(kind, tmp_path, monkeypatch):
     theirs = classifier("test_resnet")

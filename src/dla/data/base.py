@@ -1,5 +1,6 @@
 """What all data modules share: a set per split, read when it is needed, and loaders over draws of it."""
 
+import warnings
 from collections.abc import Sized
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -8,12 +9,13 @@ from lightning import LightningDataModule
 from torch.multiprocessing import get_all_start_methods
 from torch.utils.data import DataLoader, Dataset
 
-from dla.data.loading import Cached, Item, collate
+from dla.data.loading import Cached, Item, batches_done, collate
 from dla.data.sample import Split
 from dla.data.sampling import SeededSampler, global_seed
 from dla.data.transforms import Triple
 
 Set = TypeVar("Set")
+NOT_RESUMABLE = ".*resuming from a checkpoint that ended before the epoch ended.*"  # Lightning's, of any loader
 STAGES: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 
 
@@ -111,9 +113,17 @@ class SetData(LightningDataModule, Generic[Set]):
                 f"lower batch_size or raise {self.lengthens}"
             )
         if self.trainer is not None:  # a resumed run's workers read ahead before Lightning sets the epoch
-            done = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+            loop: Any = self.trainer.fit_loop
+            done = loop.epoch_progress.current.processed
             sampler.set_epoch(done)  # not `current_epoch`, which is one behind at this moment
+            self.go_on(sampler, done, batches_done(loop))
         return self._loader(dataset, sampler, self.batch_size, drop_last=True)
+
+    def go_on(self, sampler: SeededSampler, epoch: int, batches: int) -> None:
+        """Leave out what a run has had of the epoch in which it goes on, which Lightning would load once more."""
+        if batches:
+            sampler.leave_out(epoch, batches * self.batch_size)
+            warnings.filterwarnings("ignore", message=NOT_RESUMABLE)
 
     def val_dataloader(self) -> DataLoader[Item]:
         """Validation images in order."""

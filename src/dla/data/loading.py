@@ -117,3 +117,17 @@ def transformed(
         # Not torch.manual_seed: in the main process that would seed the accelerator too, and never give it back.
         torch.default_generator.manual_seed(seed)
         return transform(image, mask)
+
+
+def batches_done(loop: Any) -> int:
+    """How many batches of its epoch a run has had that goes on within it; 0 where it goes on behind an epoch's end.
+
+    A checkpoint is of within an epoch where validation comes several times in it, or where Slurm asked for one. An
+    epoch that was cut off is not gone on with: Lightning takes it for done.
+
+    Args:
+        loop: Lightning's loop over epochs, as a checkpoint has left it.
+    """
+    epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress
+    within = loop.restarting and epochs.processed < epochs.started and not batches.is_last_batch
+    return int(batches.current.processed) if within else 0

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sized
+from itertools import islice
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -78,12 +79,23 @@ class SeededSampler(DistributedSampler[Draw]):
             drop_last=drop_last,
         )
         self.size = len(dataset)
+        self.had = (-1, 0)  # an epoch, and how many of its draws were had before
+
+    def leave_out(self, epoch: int, draws: int) -> None:
+        """Begin one epoch behind its first draws, which a run that goes on within it has had; the length stays."""
+        self.had = (epoch, draws)
+
+    @property
+    def first(self) -> int:
+        """The turn at which the current epoch begins."""
+        epoch, draws = self.had
+        return draws if epoch == self.epoch else 0
 
     def __iter__(self) -> Iterator[Draw]:
         """The draws of this process in the current epoch."""
         order = cast(Iterator[int], super().__iter__())
         # The parent deals the order out in turns: entry i of this process is entry rank + i * processes of all.
-        for turn, item in enumerate(order):
+        for turn, item in islice(enumerate(order), self.first, None):
             position = self.rank + turn * self.num_replicas
             yield Draw(epoch=self.epoch, item=item, filler=position >= self.size)
 
@@ -116,6 +128,6 @@ class RepeatedSampler(SeededSampler):
         whole = SeededSampler(range(self.size), shuffle=True, seed=self.seed, num_replicas=1, rank=0)
         whole.set_epoch(self.epoch)
         order = [draw.item for draw in whole]
-        for turn in range(self.num_samples):
+        for turn in range(self.first, self.num_samples):
             place, copy = divmod(self.rank + turn * self.num_replicas, self.copies)
             yield Draw(epoch=self.epoch, item=order[place] + copy * self.size)

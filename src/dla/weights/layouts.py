@@ -40,12 +40,17 @@ class Layout(NamedTuple):
 def find_layout(model: nn.Module, keys: Collection[str]) -> Layout:
     """Recognise the layout of weights by their keys, and relate it to `model`."""
     name, authors = _authors_names(keys)
-    if not authors:
+    if not authors or _holds_timms(model):
         within = None if _trunk_prefix(model.state_dict()) is not None else timm_classifier(model, keys)
         return _backbone(within, keys) if within else _ours(model, keys)
     if not any(key.startswith("base.") for key in authors.values()):
         return _trunk(model, name, authors)
     return (_network if hasattr(model, "decoder") else _trunk_of_network)(model, name, authors)
+
+
+def _holds_timms(model: nn.Module) -> bool:
+    """Whether a DLA of timm's is the model, or in it, which has these names itself."""
+    return any(key.endswith("base_layer.0.weight") for key in model.state_dict())
 
 
 def network_names(model: nn.Module) -> dict[str, str]:

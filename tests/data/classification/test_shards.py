@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from lightning import LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from webdataset import TarWriter
 
@@ -453,6 +454,19 @@ def test_a_resumed_run_sees_the_next_epoch(root, quiet_trainer, tmp_path, worker
     assert len({tuple(seen) for seen in whole.values()}) == 3
     assert fit(1).seen == {0: whole[0]}
     assert fit(3, resumed=True).seen == {1: whole[1], 2: whole[2]}
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval", "ignore:.*ended before the epoch ended")
+@pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint")
+def test_going_on_within_an_epoch_says_that_its_shards_begin_anew(root, quiet_trainer, tmp_path):
+    path = tmp_path / "kept" / "within.ckpt"
+    keep = ModelCheckpoint(path.parent, path.stem, every_n_train_steps=2, save_top_k=1)
+    options = {"max_epochs": 1, "num_sanity_val_steps": 0}
+    trainer = quiet_trainer(callbacks=[keep], enable_checkpointing=True, limit_train_batches=3, **options)
+    trainer.fit(Recorder(), datamodule=data(root, workers=0))
+    with pytest.warns(UserWarning, match=r"epoch 1 after 2 batches: its shards are read from their start"):
+        quiet_trainer(**options).fit(Recorder(), datamodule=data(root, workers=0), ckpt_path=path)
 
 
 def arguments(root: Path, folder: Path, *extra: str) -> list[str]:

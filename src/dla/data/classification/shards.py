@@ -4,6 +4,8 @@ from collections.abc import Sized
 from importlib import import_module
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
+
 from dla.data.classification.base import StoredImagesData
 from dla.data.classification.folders import folder_classes
 from dla.data.classification.shard_files import ShardImages, expanded_shards
@@ -91,6 +93,14 @@ class ShardsData(StoredImagesData):
     def sampler(self, dataset: Sized) -> SeededSampler:
         """Draws in ascending order; the stream is in random order itself."""
         return SeededSampler(dataset, shuffle=False, drop_last=True)
+
+    def go_on(self, sampler: SeededSampler, epoch: int, batches: int) -> None:
+        """Say that a stream begins anew: to leave out what was had of it would be to read it all."""
+        if batches:
+            rank_zero_warn(
+                f"the checkpoint is of epoch {epoch + 1} after {batches} batches: its shards are read from their "
+                "start, so that the rest of this epoch has images again that it had before"
+            )
 
 
 def _require_webdataset() -> None:
