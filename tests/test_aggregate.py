@@ -319,6 +319,7 @@ def test_weights_of_a_classifier_load_into_the_backbone():
         (lambda: dla.create_model("test_resnet+ida", head="mask"), ValueError, "'dense' or 'classifier', not 'mask'"),
         (lambda: dla.create_model("test_resnet+ida", drop_rate=0.5), ValueError, "drop_rate are of a classifier"),
         (lambda: dla.create_model("test_resnet+ida", global_pool="max"), ValueError, "give head='classifier'"),
+        (lambda: dla.create_model("test_resnet+ida", drop_path_rate=-0.5), ValueError, r"a chance, .*, not -0\.5"),
         (lambda: dla.create_model("test_resnet+ida", num_classes=0), ValueError, "at least 1, not 0"),
         (
             lambda: dla.create_model("test_resnet+ida", planes=3),

@@ -111,6 +111,7 @@ def test_parameters_are_those_of_the_usual_form_but_for_the_first_convolution():
         ("timm/resnet18", {"rewire": "fpn"}, "structure must be 'hda', 'ida' or 'hda\\+ida', not 'fpn'"),
         ("timm/convnext_tiny", {"stem_stride": 1}, "how the stem of ConvNeXt is made for small images is not known"),
         ("timm/resnet26d", {"stem_stride": 1}, "how the stem of ResNet is made"),  # three convolutions
+        ("timm/resnet18", {"drop_path_rate": 2.0}, r"a chance, at least 0 and below 1, not 2\.0"),
         ("timm/resnet18", {"stem_stride": 3}, "stem_stride must be 1, 2 or 4, not 3"),
         ("timm/resnet18.a1_in1k", {"pretrained": True, "stem_stride": 1}, "are of its usual stem"),
         ("timm/resnet18", {"features_only": True}, r"its maps are those of dla\.aggregate\('resnet18'\)\.backbone"),

@@ -14,6 +14,7 @@ from dla.models.dense import IDA, DensePredictor, DLAUp
 from dla.models.features import Features
 from dla.models.heads import Pool
 from dla.models.norms import NormLayer, with_norms
+from dla.models.options import expect_drop_path_rate
 from dla.models.own import create_own, list_models
 from dla.models.top_down import FCN, FPN, UNet
 from dla.models.variants import VARIANTS
@@ -162,7 +163,7 @@ def create_aggregated(
         options: of `aggregate`: out_channels, out_stride, in_chans, out_indices, norm_layer.
 
     Raises:
-        ValueError: see `aggregate`; or `head` is neither of the two.
+        ValueError: see `aggregate`; or `head` is neither of the two, or `drop_path_rate` no chance.
         TypeError: an option is unknown to the backbone or to us.
     """
     named = parse(name)
@@ -170,6 +171,7 @@ def create_aggregated(
         raise ValueError(f"head must be 'dense' or 'classifier', not {head!r}")
     if head == "dense" and (global_pool != "avg" or drop_rate):
         raise ValueError("global_pool and drop_rate are of a classifier: leave them out, or give head='classifier'")
+    expect_drop_path_rate(drop_path_rate)
     chosen = {"drop_path_rate": drop_path_rate or None, "output_stride": output_stride}
     parts = aggregate(
         named.backbone,

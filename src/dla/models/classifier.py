@@ -13,6 +13,7 @@ from dla.models.blocks import BlockFactory, conv_norm, initialise
 from dla.models.heads import Classifier, ClassifierHead, Pool
 from dla.models.layer_decay import Matcher, stage_groups
 from dla.models.norms import NormLayer, with_norms
+from dla.models.options import expect_drop_path_rate
 from dla.models.stage import STRUCTURES
 from dla.models.trees import make_grids, make_trees
 from dla.recompute import memory_efficient
@@ -180,7 +181,6 @@ def _check(output_stride: int, stem_stride: int, structure: str, drop_path_rate:
         raise ValueError(f"stem_stride must be 1, 2 or 4, not {stem_stride}")
     if structure not in STRUCTURES:
         raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}, not {structure!r}")
-    if not 0 <= drop_path_rate < 1:
-        raise ValueError(f"drop_path_rate must be a chance, at least 0 and below 1, not {drop_path_rate}")
+    expect_drop_path_rate(drop_path_rate)
     if in_chans < 1:
         raise ValueError(f"in_chans must be at least 1, not {in_chans}")

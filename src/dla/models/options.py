@@ -19,6 +19,12 @@ def expect_options(name: str, options: Iterable[str], *builders: Callable[..., A
         raise TypeError(f"{name} has no option {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
 
 
+def expect_drop_path_rate(rate: float) -> None:
+    """Raise a ValueError where it is no chance: others' networks ignore a negative one, or fail once they train."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"drop_path_rate must be a chance, at least 0 and below 1, not {rate}")
+
+
 def check_options(options: Collection[str], where: str = "options") -> None:
     """Refuse options of a network that come from elsewhere.
 

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dla.backbones import timm_model
+from dla.models.options import expect_drop_path_rate
 from dla.models.small_images import for_small_images
 from dla.names import parse
 from dla.rewire import rewire as arranged
@@ -39,7 +40,8 @@ def create_peer(
         options: others that timm's or torchvision's builder takes.
 
     Raises:
-        ValueError: the library or the name is unknown, or the stem or the blocks cannot be changed so.
+        ValueError: the library or the name is unknown, the stem or the blocks cannot be changed so, or
+            `drop_path_rate` is no chance.
         TypeError: the network does not know an option.
         WeightsError: the weights cannot be had.
     """
@@ -48,6 +50,7 @@ def create_peer(
         raise ValueError(f"unknown library in {name!r}: a name begins with {' or '.join(f'{x}/' for x in LIBRARIES)}")
     if pretrained and stem_stride != 4:
         raise ValueError(f"the weights of {name} are of its usual stem: leave out stem_stride, or the weights' name")
+    expect_drop_path_rate(drop_path_rate)
     if drop_path_rate:
         options["drop_path_rate"] = drop_path_rate
     if library == "torchvision" and (pretrained or in_chans != 3 or rewire):
