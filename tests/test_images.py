@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dla.files.listing import find_images, list_images
-from dla.images import ImageError, draw_overlay, read_image
+from dla.images import ImageError, draw_legend, draw_overlay, read_image
 
 RED, WHITE, GREY = (255, 0, 0), (255, 255, 255), (128, 128, 128)
 
@@ -206,3 +206,8 @@ def test_other_tags_of_a_turned_photo_may_be_odd(tmp_path, tag):
     exif = b"Exif\0\0II*\0" + struct.pack("<LH", 8, len(tags)) + b"".join(tags) + bytes(68)
     Image.new("RGB", (16, 8)).save(tmp_path / "a.jpg", exif=exif)
     assert read_image(tmp_path / "a.jpg").size == (8, 16)
+
+
+def test_the_legend_names_classes_whose_letters_the_font_lacks():
+    drawn, plain = (draw_legend(100, [(name, RED)]) for name in ("Fußgänger, Café", "Fussganger, Cafe"))
+    assert np.array_equal(np.asarray(drawn), np.asarray(plain))

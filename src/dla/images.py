@@ -1,6 +1,7 @@
 """Reads any picture as the user sees it in a viewer, and draws a segmentation over it."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -96,7 +97,11 @@ def draw_overlay(
 
 
 def draw_legend(height: int, entries: Sequence[tuple[str, RGB]]) -> Image.Image:
-    """One row per class, a square of its colour and its name; about a fortieth of the picture's height each."""
+    """One row per class, a square of its colour and its name; about a fortieth of the picture's height each.
+
+    Names are written as `without_accents` gives them.
+    """
+    entries = [(without_accents(name), color) for name, color in entries]
     row = max(16, height // 40)
     font = ImageFont.load_default(size=row * 0.7)
     text_width = math.ceil(max(font.getlength(name) for name, _ in entries))
@@ -107,3 +112,12 @@ def draw_legend(height: int, entries: Sequence[tuple[str, RGB]]) -> Image.Image:
         draw.rectangle((row // 4, top + row // 8, row, top + row - row // 8), fill=color, outline="black")
         draw.text((row * 1.4, top + row / 2), name, fill="black", font=font, anchor="lm")
     return legend
+
+
+def without_accents(name: str) -> str:
+    """The name with a for ä and ss for ß: the font that comes with Pillow draws boxes for letters beyond ASCII.
+
+    Letters of other scripts stay.
+    """
+    letters = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))

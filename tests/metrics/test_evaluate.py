@@ -162,6 +162,13 @@ def test_a_missing_prediction_is_named(benchmark):
     assert not benchmark.output.exists()
 
 
+def test_umlauts_are_one_name_whether_of_one_character_or_of_two(benchmark):
+    (benchmark.predictions / "b.npy").rename(benchmark.predictions / "Ba\N{COMBINING DIAERESIS}ume.npy")
+    (benchmark.truths / "b.mat").rename(benchmark.truths / "B\N{LATIN SMALL LETTER A WITH DIAERESIS}ume.mat")
+    evaluate_folders(*benchmark, FEW, names=["Ba\N{COMBINING DIAERESIS}ume"])
+    assert len(results(benchmark.output)["images"]) == 1
+
+
 def test_names_must_name_something(benchmark):
     with pytest.raises(ValueError, match="names is empty: name some images, or give None for all"):
         evaluate_folders(*benchmark, FEW, names=[])

@@ -61,3 +61,12 @@ def test_a_half_trained_network_is_refused(tmp_path):
 def test_a_file_of_something_else_is_named():
     with pytest.raises(WeightsError, match="the model has none of these names"):
         dla.load_model("dla46_c", {"encoder.weight": torch.zeros(2, 2)})
+
+
+@torch.no_grad()
+def test_a_rewired_network_begins_as_the_weights_are():
+    theirs = timm.create_model("test_resnet", num_classes=5).eval()
+    model, report = dla.load_model("timm/test_resnet", theirs.state_dict(), rewire="ida")
+    assert report.nodes
+    x = torch.randn(1, 3, 64, 64)
+    same(model(x), theirs(x))

@@ -373,6 +373,13 @@ def test_the_confusion_is_drawn_for_few_and_many_classes(tmp_path, count):
         assert picture.size == (1080, 960)
 
 
+def test_the_sheet_names_classes_whose_letters_the_font_lacks():
+    hardest = [Hard(loss=2.0, image=0, label=0, prediction=1, probability=0.9)]
+    images = [Image.new("RGB", (32, 32))]
+    drawn, plain = (np.asarray(sheet(images, hardest, names)) for names in (("Äpfel", "Nüsse"), ("Apfel", "Nusse")))
+    assert np.array_equal(drawn, plain)
+
+
 def test_sheet():
     images = [Image.new("RGB", (8, 8), (10 * i, 0, 0)) for i in range(8)]
     hardest = [Hard(loss=9.0 - i, image=i, label=0, prediction=i % 2, probability=0.5) for i in range(8)]

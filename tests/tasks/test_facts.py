@@ -1,8 +1,9 @@
 """A checkpoint and the data that it meets: same task, network, classes and colours of images, or a reason."""
 
 import pytest
+import torch
 
-from dla.tasks.facts import check_facts
+from dla.tasks.facts import check_facts, slow_precision
 
 FACTS = {
     "task": "segmentation",
@@ -35,3 +36,19 @@ def test_what_agrees_or_is_not_said_passes(there):
 def test_what_differs_is_named(other, message):
     with pytest.raises(ValueError, match=message):
         check_facts(FACTS | other, FACTS)
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "has", "slow"),
+    [
+        ("bf16-mixed", "cpu", False, True),
+        ("bf16-true", "cpu", False, True),
+        ("bf16-mixed", "cpu", True, False),
+        ("32-true", "cpu", False, False),
+        ("bf16-mixed", "cuda", False, False),
+    ],
+)
+def test_a_processor_without_bfloat16_is_said_to_be_slow_in_it(precision, device, has, slow, monkeypatch):
+    monkeypatch.setattr("dla.tasks.facts.has_bfloat16", lambda: has)
+    said = slow_precision(precision, torch.device(device)) or ""
+    assert ("several times as long as float32: --trainer.precision=32-true is quicker here" in said) == slow

@@ -151,6 +151,17 @@ def test_what_is_shown_says_of_which_epoch_it_is(tmp_path, capsys):
     assert "validation, last epoch" in capsys.readouterr().out
 
 
+def test_going_on_behind_an_epoch_that_was_cut_off_says_so(tmp_path, capsys):
+    assert fit(tmp_path, "--trainer.max_steps=5", epochs=3) == 0
+    whole = tmp_path / "whole.ckpt"
+    assert fit(tmp_path, "--ckpt_path=last", epochs=3) == 0
+    assert "warning: epoch 2 was cut off after 2 batches: its rest is left out" in capsys.readouterr().out
+    assert last(tmp_path)["global_step"] == 5 + 3
+    shutil.copy(tmp_path / "checkpoints" / "last.ckpt", whole)
+    assert fit(tmp_path, f"--ckpt_path={whole}", epochs=4) == 0
+    assert "cut off" not in capsys.readouterr().out
+
+
 def test_a_run_that_diverges_ends_in_one_line_and_keeps_nothing(tmp_path, capsys):
     assert fit(tmp_path, "--model.lr=1e30", "--model.schedule=constant", epochs=3) == 1
     said = capsys.readouterr().err

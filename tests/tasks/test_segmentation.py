@@ -15,6 +15,7 @@ from as_one import flat
 from lightning import Callback
 from PIL import Image
 
+import dla
 from dla.cli import main
 from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
@@ -227,6 +228,23 @@ def test_bad_options_end_in_one_line(tmp_path, capsys, option, message):
 def test_untrained_weights_are_not_measured(tmp_path, capsys):
     assert fit(tmp_path, command="validate") == 1
     assert "give --ckpt_path or --model.weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("network", "lacks"),
+    [("dla46_cida", "decoder and head"), ("dla46_c.cifar10+ida", "ida and the head")],
+)
+def test_what_is_half_trained_is_not_measured(tmp_path, capsys, network, lacks):
+    weights = tmp_path / "classifier.pth"
+    torch.save(dla.create_model("dla46_c").state_dict(), weights)
+    options = [] if "." in network else [f"--model.weights={weights}"]
+    assert fit(tmp_path, f"--model.network={network}", *options, command="validate") == 1
+    assert f"where no weights are given for {lacks}" in capsys.readouterr().err
+
+
+def test_a_network_has_one_kind_of_weights():
+    with pytest.raises(ValueError, match=r"--model.network dla46_cup or --model.weights null"):
+        SegmentationTask(network="dla46_cup.camvid", num_classes=11, weights="timm/dla46_c.in1k")
 
 
 def test_a_dry_run_leaves_nothing(tmp_path):

@@ -15,6 +15,7 @@ from dla.images import RGB
 
 Split = Literal["train", "val", "test"]
 IGNORE_INDEX = 255  # pixels that count neither in the loss nor in a metric
+HELD_OUT = 10  # every tenth image validates, of each class where images have one, where a set has no val split
 
 
 class Sample(NamedTuple):

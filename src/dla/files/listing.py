@@ -2,6 +2,7 @@
 
 import glob
 import os
+import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def has_images(folder: Path) -> bool:
 def list_by_stem(folder: str | Path, suffixes: Collection[str]) -> dict[str, Path]:
     """The files of a folder that end in one of `suffixes`, by stem and in the order of the stems, to pair folders.
 
+    Stems are as `composed` gives them.
+
     Raises:
         FileNotFoundError: there is no such folder, or no such file in it.
         ValueError: two of them have one stem.
@@ -61,12 +64,17 @@ def list_by_stem(folder: str | Path, suffixes: Collection[str]) -> dict[str, Pat
         raise FileNotFoundError(f"there is no folder {folder}: check the path")
     found: dict[str, Path] = {}
     for path in sorted(_files(folder, suffixes, deep=False)):
-        other = found.setdefault(path.stem, path)
+        other = found.setdefault(composed(path.stem), path)
         if other != path:
             raise ValueError(f"{other} and {path} have one name: keep one of them, since files are paired by name")
     if not found:
         raise FileNotFoundError(f"no {' or '.join(suffixes)} file in {folder}: name the folder that holds them itself")
     return dict(sorted(found.items()))
+
+
+def composed(name: str) -> str:
+    """A name with its letters composed: in one from macOS an umlaut is often two characters, and looks the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def is_hidden(path: str | Path, folder: str | Path) -> bool:

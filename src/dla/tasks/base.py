@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dla.data.sampling import draw_seed, global_seed
 from dla.models.options import check_options
 from dla.names import parse
-from dla.tasks.facts import check_data, check_facts, check_precision, data_facts
+from dla.tasks.facts import check_data, check_facts, check_precision, cut_off, data_facts
 from dla.tasks.normalization import adopt, stated
 from dla.tasks.optimizers import Optimizer, check_rates, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, make_schedule
@@ -35,7 +35,7 @@ class Task(LightningModule):
             win over arguments of the same name.
         num_classes: Given by the data.
         weights: File of weights to start from, or a name of the hub such as timm/dla34.in1k: of the whole network, or
-            of the classifier that it stands on.
+            of the classifier that it stands on. Not beside a network whose name has a tag.
         new_head: Do not take the head from these weights, because the classes are others.
         drop_path_rate: Stochastic depth of the last block.
         grad_checkpointing: Less memory for more time.
@@ -103,7 +103,7 @@ class Task(LightningModule):
         check_options(self.options)
         chosen = {"drop_path_rate": drop_path_rate, "memory_efficient": memory_efficient} | self.options
         begun = start(self.network, num_classes=num_classes, options=chosen, weights=weights, new_head=new_head)
-        self.origin, self.normalization = begun.origin, begun.normalization
+        self.origin, self.normalization, self.untrained = begun.origin, begun.normalization, begun.untrained
         self.model = begun.model.to(memory_format=torch.channels_last)
         if hasattr(self.model, "set_grad_checkpointing"):
             self.model.set_grad_checkpointing(grad_checkpointing)
@@ -247,7 +247,7 @@ class Task(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another task or network, or of other classes than the data has, or in another order.
 
-        Images are normalised as it says from now on.
+        Images are normalised as it says from now on. Of an epoch that was cut off, say that its rest is lost.
 
         Raises:
             ValueError: it names what differs.
@@ -255,6 +255,8 @@ class Task(LightningModule):
         there = checkpoint.get("dla", {})
         adopt(self.trainer.datamodule, stated(there))  # type: ignore[attr-defined]
         check_facts(there, self.facts())
+        if self.trainer.state.fn == "fit" and (lost := cut_off(checkpoint)):
+            say(self.trainer, f"warning: {lost}")
 
     def data_facts(self) -> dict[str, Any]:
         """What the data module says, see `dla.tasks.facts.data_facts`."""

@@ -17,6 +17,7 @@ from dla.data.sampling import Draw
 from dla.files import atomic_write
 from dla.files.figures import drawing
 from dla.files.tables import write_csv
+from dla.images import without_accents
 from dla.tasks.hardest import Hard
 from dla.tasks.showcase import Showcase, say
 
@@ -129,7 +130,7 @@ def sheet(images: Sequence[Image.Image], hardest: Sequence[Hard], classes: Seque
         guess = f"{100 * hard.probability:.0f} % {classes[hard.prediction]}"
         lines = ((classes[hard.label], "black"), (guess, "green" if hard.prediction == hard.label else "firebrick"))
         for line, (text, color) in enumerate(lines):
-            draw.text((left + 2, top + TILE + 1 + line * LINE), text[:LETTERS], fill=color)
+            draw.text((left + 2, top + TILE + 1 + line * LINE), without_accents(text)[:LETTERS], fill=color)
     return canvas
 
 

@@ -85,10 +85,23 @@ class CLI(LightningCLI):
         if config.ckpt_path:
             read_checkpoint(config.ckpt_path)
             _start_from_nothing(config.model.init_args)
-        elif not training:
-            _require_weights(config.model.init_args)
         if training and not config.trainer.fast_dev_run:
             check_folder(root, config.ckpt_path)
+
+    def before_validate(self) -> None:
+        """Refuse to measure a network of which a part was never trained.
+
+        Raises:
+            ValueError: it names the part.
+        """
+        untrained = getattr(self.model, "untrained", "")  # a task that is not of ours may know better
+        if untrained and not self.config[self.config.subcommand].ckpt_path:
+            raise ValueError(
+                f"there is nothing to measure where no weights are given for {untrained}: give --ckpt_path or "
+                "--model.weights, of the whole network"
+            )
+
+    before_test = before_validate
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """In `fit`, keep logs and checkpoints in the run's folder; `validate` and `test` print alone."""
@@ -192,8 +205,3 @@ def _start_from_nothing(task: Namespace) -> None:
     task.weights = None
     task.options = completed_options(task.network, task.options or {})
     task.network = parse(task.network).untagged
-
-
-def _require_weights(task: Namespace) -> None:
-    if not task.get("weights") and not parse(task.get("network", "")).weighted:
-        raise ValueError("there is nothing to measure in untrained weights: give --ckpt_path or --model.weights")

@@ -4,6 +4,7 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 OPTIONS = {"task": "--model", "model": "--model.network"}
@@ -53,6 +54,24 @@ def check_precision(precision: str, images: Tensor, stem_stride: int) -> None:
         )
 
 
+def slow_precision(precision: str, device: torch.device) -> str | None:
+    """That a processor without bfloat16 trains in it; None where it does not, or has it.
+
+    There, torch computes convolutions without oneDNN, which takes several times as long as in float32.
+    """
+    if not precision.startswith("bf16") or device.type != "cpu" or has_bfloat16():
+        return None
+    return (
+        f"this processor has no bfloat16, so that {precision} takes several times as long as float32: "
+        "--trainer.precision=32-true is quicker here"
+    )
+
+
+def has_bfloat16() -> bool:
+    """Whether oneDNN computes in bfloat16 on this processor, which it does with AVX-512 or Arm's bf16."""
+    return not torch.backends.mkldnn.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def check_facts(there: dict[str, Any], here: dict[str, Any]) -> None:
     """Refuse a checkpoint of another task or network, of other classes, or in another order, or normalised otherwise.
 
@@ -77,6 +96,21 @@ def check_facts(there: dict[str, Any], here: dict[str, Any]) -> None:
                 f"the checkpoint's images were normalised with the {name} {before}, and the data's are with {now}: "
                 "give data that normalises as its own did"
             )
+
+
+def cut_off(checkpoint: dict[str, Any]) -> str:
+    """What going on from a checkpoint leaves out, in words; nothing where its last epoch is whole.
+
+    `max_time` and `max_steps` end a run within an epoch, which Lightning then takes for done.
+    """
+    loop = checkpoint.get("loops", {}).get("fit_loop", {})
+    if not loop or loop["epoch_loop.batch_progress"]["is_last_batch"]:
+        return ""
+    epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]["current"]
+    number = epochs["processed"]
+    if number < epochs["started"]:  # written within an epoch that went on
+        return ""
+    return f"epoch {number} was cut off after {batches['processed']} batches: its rest is left out of this run"
 
 
 def _check_classes(before: list[str] | None, now: list[str] | None) -> None:

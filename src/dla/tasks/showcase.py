@@ -17,6 +17,7 @@ from dla.data.base import SetData
 from dla.data.sampling import Draw
 from dla.files import atomic_write
 from dla.images import RGB, draw_legend
+from dla.tasks.facts import slow_precision
 
 SHOWN = 4  # validation images in the picture
 GAP = 4  # pixels between pictures
@@ -56,6 +57,8 @@ class Showcase(Callback):
             f"{trainer.num_training_batches} batches an epoch, {pl_module.device}, "
             f"precision {trainer.precision}; results in {trainer.default_root_dir}",
         )
+        if slow := slow_precision(str(trainer.precision), pl_module.device):
+            say(trainer, f"note: {slow}")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print and draw what the last epoch's network does."""

@@ -21,11 +21,13 @@ class Start:
         model: the network, a module whose calls are its own.
         origin: which weights it has, and what of them it left or lacked; empty where all are new.
         normalization: of images, as these weights expect; None where they do not say.
+        untrained: which part of it no weights were for; empty where all of it has some.
     """
 
     model: Any
     origin: str
     normalization: Normalization | None
+    untrained: str
 
 
 def start(
@@ -41,23 +43,36 @@ def start(
         new_head: do not take the head from `weights`.
 
     Raises:
-        ValueError: there is no such network, or no such weights, or they do not fit.
+        ValueError: there is no such network, or no such weights, or they do not fit; or there are weights of both.
     """
     tagged = parse(network).weighted
+    if tagged and weights:
+        raise ValueError(
+            f"the network {network} names weights, and {weights} are others: leave out one of them, by "
+            f"--model.network {parse(network).untagged} or --model.weights null"
+        )
     model = create_model(network, pretrained=tagged, num_classes=num_classes, **options)
     if weights:
-        source = read_source(weights)
-        report = load_weights(model, source, new_head=new_head)
-        foreign = report.untouched or report.layout == "timm"
-        expected = stated(source.get("dla", {})) or (of_network(model) if foreign else None)
-        return Start(model, f"{weights}: {report}", expected)
+        return _from_weights(model, weights, new_head)
     if tagged:
-        return Start(model, _origin(network, model, num_classes), of_network(model))
-    return Start(model, "", None)
+        return _by_name(model, network, num_classes)
+    return Start(model, "", None, "all of the network")
 
 
-def _origin(network: str, model: nn.Module, num_classes: int) -> str:
-    """Which weights a network has by its name, and whether its head is of them."""
-    known = getattr(model, "pretrained_cfg", None) or {}
-    head = "" if known.get("num_classes") == num_classes else f"; the head, of {num_classes} classes, is new"
-    return f"starts from the weights that {network} names{head}"
+def _from_weights(model: nn.Module, weights: str, new_head: bool) -> Start:
+    source = read_source(weights)
+    report = load_weights(model, source, new_head=new_head)
+    foreign = report.untouched or report.layout == "timm"
+    expected = stated(source.get("dla", {})) or (of_network(model) if foreign else None)
+    new = dict.fromkeys(key.partition(".")[0] for key in (*report.untouched, *report.reinitialised))
+    return Start(model, f"{weights}: {report}", expected, " and ".join(new))
+
+
+def _by_name(model: nn.Module, network: str, num_classes: int) -> Start:
+    """With the weights that the name says: of the backbone alone, where it names none of the structure over it."""
+    name, known = parse(network), getattr(model, "pretrained_cfg", None) or {}
+    of_backbone = bool(name.structure) and not name.whole
+    head = "" if known.get("num_classes") == num_classes else f"the head, of {num_classes} classes,"
+    new = f"{name.structure} and the head" if of_backbone else head
+    said = f"; {new} {'are' if of_backbone else 'is'} new" if new else ""
+    return Start(model, f"starts from the weights that {network} names{said}", of_network(model), new.rstrip(","))

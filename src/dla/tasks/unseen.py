@@ -40,7 +40,7 @@ class UnseenClasses(Callback):
         names: Any = pl_module.data_facts().get("classes", range(len(seen)))  # type: ignore[operator]
         missing = [str(name) for name, found in zip(names, seen, strict=True) if not found]
         if missing:
-            cause = "; where masks hold 0 and 255, write 1 for 255, which means void" if void else ""
+            cause = "; where masks hold 0 and 255, which means void, give --data.values '[0, 255]'" if void else ""
             say(
                 trainer, f"warning: no pixel of the first epoch is {' or '.join(missing)}: check the annotations{cause}"
             )

@@ -85,11 +85,12 @@ def _report(model: nn.Module, layout: Layout, new_head: bool | Collection[str]) 
     given = {key: head_name(layout.keys.get(key, key)) for key in layout.head if key not in layout.unused}
     new = new_heads(new_head, {*map(head_name, built), *given.values()})
     head = [key for key in built if key.startswith(layout.part) and head_name(key) in new]
-    untouched = [key for key in state if not key.startswith(layout.part) or key in layout.nodes]
+    untouched = [key for key in state if not key.startswith(layout.part)]
+    nodes = [key for key in state if key in layout.nodes]
     mapped = {ours: key for key, ours in layout.keys.items() if ours in state and ours not in head}
     replaced = [key for key, name in given.items() if name in new]
     ignored = dict.fromkeys([*replaced, *layout.unused, *_uncounted(state, layout)])
-    return LoadReport(layout.name, mapped, tuple(ignored), tuple(head), tuple(untouched))
+    return LoadReport(layout.name, mapped, tuple(ignored), tuple(head), tuple(untouched), tuple(nodes))
 
 
 def _uncounted(state: Mapping[str, Tensor], layout: Layout) -> list[str]:
@@ -132,7 +133,7 @@ def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[
 def _faults(state: Mapping[str, Tensor], report: LoadReport, given: Mapping[str, Any]) -> dict[str, list[str]]:
     """By kind: the model's names that get no weight, the weights' that have no place, and pairs that do not match."""
     counted = any(key.endswith(COUNTER) for key in given)
-    filled = {*report.mapped, *report.reinitialised, *report.untouched}
+    filled = {*report.mapped, *report.reinitialised, *report.untouched, *report.nodes}
     taken = {*report.mapped.values(), *report.ignored, *report.subtracted}
     pairs = {ours: (given[key], state[ours]) for ours, key in report.mapped.items()}
     return {

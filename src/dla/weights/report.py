@@ -19,8 +19,9 @@ class LoadReport:
             frozen upsampling, counters of norms that are fixed, what the model was built without, and heads in whose
             place it has new ones.
         reinitialised: the model's names of its heads that are as they were built, as `new_head` asked.
-        untouched: the model's names of what a classifier's weights do not hold: a decoder and its head, or the nodes of
-            a rewired network.
+        untouched: the model's names of what a classifier's weights do not hold: a decoder and its head.
+        nodes: the model's names of the nodes of a rewired network, where the weights are from before it was rewired:
+            they change nothing until they are trained.
         subtracted: the weights' names of biases before batch norm, which our networks lack: they are in its mean.
         adapted: the weights' names of convolutions over colours, which the model has over another number of channels.
         beside: names of what stood beside the network in a training program, and was not taken.
@@ -31,6 +32,7 @@ class LoadReport:
     ignored: tuple[str, ...] = ()
     reinitialised: tuple[str, ...] = ()
     untouched: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
     subtracted: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
@@ -42,6 +44,7 @@ class LoadReport:
             ("ignored because unused", self.ignored),
             ("left as built because a new head was asked for", self.reinitialised),
             ("untouched because the weights are a classifier's", self.untouched),
+            ("of the nodes between its blocks, which change nothing until they are trained", self.nodes),
             ("biases subtracted from the means of the norms behind them", self.subtracted),
             ("made for red, green and blue, fitted to the model's channels", self.adapted),
             ("not taken because they stand beside the network", self.beside),

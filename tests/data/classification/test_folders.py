@@ -44,6 +44,18 @@ def test_train_fixes_the_classes_and_val_may_lack_some(root):
     assert [int(module.sets["val"][i].label) for i in range(3)] == [0, 0, 2]
 
 
+def test_some_of_train_are_held_out_where_there_is_no_val(tmp_path):
+    put(tmp_path / "train" / "ant", 20)
+    put(tmp_path / "train" / "bee", 11)
+    module = data(tmp_path, hold_out=True)
+    module.setup("fit")
+    assert (len(module.sets["train"]), len(module.sets["val"])) == (28, 3)
+    labels = [[int(module.sets[split][i].label) for i in range(len(module.sets[split]))] for split in ("train", "val")]
+    assert labels == [[0] * 18 + [1] * 10, [0, 0, 1]]
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+/val: .* or --data.hold_out true"):
+        data(tmp_path).setup("fit")
+
+
 def test_images_below_a_class_count(root):
     put(root / "train" / "bee" / "wild" / "small")
     assert [label for _, label in LabelledFolder(root / "train", ("ant", "bee", "cat")).files].count(1) == 5

@@ -51,6 +51,33 @@ def test_a_class_is_named_once(own_root: Path) -> None:
         FolderData(str(own_root), classes=["crack", "wall", "crack"])
 
 
+def test_masks_of_black_and_white(one_folder: Path) -> None:
+    for path in (one_folder / "all").glob("*.png"):
+        with Image.open(path) as image:
+            image.point([0, 255] * 128).save(path)
+    values = PairedFolders(one_folder, **ONE, values=[0, 255])
+    assert [int(values[i].mask.unique()) for i in range(4)] == [0, 1, 0, 1]
+    with pytest.raises(
+        ValueError, match=r"01_mask.png holds label 255; expected 0, 7 for the 2 classes, and 9 for void"
+    ):
+        PairedFolders(one_folder, **ONE, values=[0, 7], void=9)[1]
+    assert [int(PairedFolders(one_folder, **ONE, values=[4, 0])[i].mask.unique()) for i in range(2)] == [1, 255]
+
+
+@pytest.mark.parametrize(
+    ("values", "void", "message"),
+    [
+        ([0], 255, r"values is \[0\]; expected another for each of the 2 classes"),
+        ([3, 3], 255, r"values is \[3, 3\]; expected another for each of the 2 classes"),
+        ([0, 256], 255, "expected what 8 bits hold, 0 to 255"),
+        ([0, 9], 9, "void is 9, the index of the class crack: expected one of no class, or 255"),
+    ],
+)
+def test_values_are_one_for_each_class(own_root: Path, values: list[int], void: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PairedFolders(own_root, classes=("wall", "crack"), values=values, void=void)
+
+
 def test_no_class_is_void(own_root: Path) -> None:
     with pytest.raises(ValueError, match="void is 1, the index of the class crack: expected one of no class, or 255"):
         PairedFolders(own_root, classes=("wall", "crack"), void=1)
@@ -123,6 +150,89 @@ def test_an_annotation_without_an_image_is_refused(own_root: Path) -> None:
         FileNotFoundError, match=r"trainannot/7\.png has no image in .*/train.* annotation, and 1 others"
     ):
         PairedFolders(own_root, classes=("wall", "crack"))
+
+
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_an_annotation_that_is_no_png_is_named(own_root: Path, all_of_them: bool) -> None:
+    for path in sorted((own_root / "trainannot").iterdir())[: None if all_of_them else 1]:
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".jpg"))
+        path.unlink()
+    with pytest.raises(ValueError, match=r"trainannot/0\.jpg is no PNG, and annotations are: JPEG, for one, changes"):
+        PairedFolders(own_root, classes=("wall", "crack"))
+
+
+def test_a_preview_beside_an_annotation_does_not_count(own_root: Path) -> None:
+    Image.new("RGB", (40, 30)).save(own_root / "trainannot" / "0.jpg")
+    assert len(PairedFolders(own_root, classes=("wall", "crack"))) == 4
+
+
+def test_an_umlaut_of_one_character_and_one_of_two_are_one_name(own_root: Path) -> None:
+    (own_root / "train" / "0.jpg").rename(own_root / "train" / "Ha\N{COMBINING DIAERESIS}user.jpg")
+    (own_root / "trainannot" / "0.png").rename(
+        own_root / "trainannot" / "H\N{LATIN SMALL LETTER A WITH DIAERESIS}user.png"
+    )
+    assert len(PairedFolders(own_root, classes=("wall", "crack"))) == 4
+
+
+@pytest.fixture
+def one_folder(tmp_path: Path) -> Path:
+    """Twenty-three images, 00.jpg to 22.jpg, and their annotations beside them, 00_mask.png to 22_mask.png."""
+    (tmp_path / "all").mkdir()
+    for i in range(23):
+        Image.new("RGB", (16, 8), (i, 0, 0)).save(tmp_path / "all" / f"{i:02}.jpg", quality=100, subsampling=0)
+        Image.new("L", (16, 8), i % 2).save(tmp_path / "all" / f"{i:02}_mask.png")
+    return tmp_path
+
+
+ONE = {"classes": ["wall", "crack"], "images": "all", "annotations": "all", "suffix": "_mask", "hold_out": True}
+
+
+def test_annotations_beside_their_images_and_some_held_out(one_folder: Path) -> None:
+    data = FolderData(str(one_folder), **ONE, crop=8, workers=0)
+    data.setup("fit")
+    shown = {split: [path.name for path, _ in data.read(split).files] for split in ("train", "val")}
+    assert shown["val"] == ["09.jpg", "19.jpg"]
+    assert shown["train"] == [f"{i:02}.jpg" for i in range(23) if i not in (9, 19)]
+    for image, mask in (data.read("val")[i] for i in range(2)):
+        assert (mask == image[0, 0, 0] % 2).all()
+
+
+def test_a_set_of_one_folder_has_no_test_split(one_folder: Path) -> None:
+    for split, options in (("test", {}), ("val", {"hold_out": False}), ("train", {"hold_out": False})):
+        with pytest.raises(ValueError, match=r"images is all, the same for all splits: put \{split\} into it, which"):
+            PairedFolders(one_folder, split, **ONE | options)
+
+
+def test_test_is_not_held_out(own_root: Path) -> None:
+    for folder in ("val", "valannot"):
+        (own_root / folder).rename(own_root / folder.replace("val", "test"))
+    assert len(PairedFolders(own_root, "test", classes=("wall", "crack"), hold_out=True)) == 4
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+/val: .*; without a val split, hold_out of"):
+        PairedFolders(own_root, "val", classes=("wall", "crack"))
+    with pytest.raises(ValueError, match="4 images, of which every 10th would be held out to validate: give more"):
+        PairedFolders(own_root, "val", classes=("wall", "crack"), hold_out=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("05_mask.png", r"all/05\.jpg has no annotation: expected \S+all/05_mask\.png"),
+        ("05.jpg", r"all/05_mask\.png has no image in \S+all, which may end in"),
+    ],
+)
+def test_what_is_missing_beside_the_others_is_named(one_folder: Path, name: str, message: str) -> None:
+    (one_folder / "all" / name).unlink()
+    with pytest.raises(FileNotFoundError, match=message):
+        PairedFolders(one_folder, **ONE)
+
+
+def test_an_annotation_beside_its_image_that_is_no_png_is_named(one_folder: Path) -> None:
+    with Image.open(one_folder / "all" / "05_mask.png") as image:
+        image.save(one_folder / "all" / "05_mask.jpg")
+    (one_folder / "all" / "05_mask.png").unlink()
+    with pytest.raises(ValueError, match=r"all/05_mask\.jpg is no PNG"):
+        PairedFolders(one_folder, **ONE)
 
 
 def test_colours_in_the_place_of_indices_are_refused(own_root: Path) -> None:

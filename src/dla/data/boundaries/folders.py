@@ -9,7 +9,7 @@ from dla.data.boundaries.annotators import CLASSES, COLORS, Annotated
 from dla.data.boundaries.truth import list_truths, read_truth
 from dla.data.sample import check_sizes, read_pixels
 from dla.files import read_names
-from dla.files.listing import PICTURES, list_by_stem
+from dla.files.listing import PICTURES, composed, list_by_stem
 from dla.images import RGB
 
 
@@ -34,7 +34,7 @@ class BoundaryFolders:
 
     def __init__(self, images: str | Path, truths: str | Path, names: str | Path | None = None) -> None:
         pictures, drawn = list_by_stem(images, PICTURES), list_truths(truths)
-        stems = list(pictures) if names is None else read_names(Path(names), "image")
+        stems = list(pictures) if names is None else [*map(composed, read_names(Path(names), "image"))]
         for stem in stems:
             if stem not in pictures:
                 raise FileNotFoundError(

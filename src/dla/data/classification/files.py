@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from torch.utils.data import Subset
 from torchvision import tv_tensors
 
-from dla.data.classification.labelled import Labelled
-from dla.data.sample import read_pixels
+from dla.data.classification.labelled import Labelled, LabelledSet, held_out
+from dla.data.sample import Split, read_pixels
 from dla.files import read_text
 
 
@@ -52,6 +54,16 @@ class WithoutBanner(LabelledFiles):
                 "banner that is cut off: unpack it again"
             )
         return Labelled(tv_tensors.Image(image[:, : -self.height]), label)
+
+
+def parted(train: LabelledFiles, split: Split) -> LabelledSet:
+    """Those of the images of train that are trained on or, of each class every tenth, that validate.
+
+    Raises:
+        ValueError: none would validate.
+    """
+    chosen = held_out(torch.tensor([label for _, label in train.files])) == (split == "val")
+    return Subset(cast(Any, train), chosen.nonzero().flatten().tolist())
 
 
 def checked_files(files: Sequence[tuple[str, int]], classes: Sequence[str], listing: Path) -> list[tuple[str, int]]:

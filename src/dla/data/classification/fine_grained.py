@@ -2,17 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import torch
-from torch.utils.data import Subset
 from torchvision.datasets import Food101, StanfordCars
 
 from dla.data.classification.base import StoredImagesData
 from dla.data.classification.cub import cub_classes, read_cub
-from dla.data.classification.files import LabelledFiles, WithoutBanner, checked_files, read_lines
+from dla.data.classification.files import LabelledFiles, WithoutBanner, checked_files, parted, read_lines
 from dla.data.classification.folders import folder_classes
-from dla.data.classification.labelled import LabelledSet, held_out
+from dla.data.classification.labelled import LabelledSet
 from dla.data.sample import Split
 
 Part = Literal["train", "val", "trainval", "test"]  # all publishers have the first and the last
@@ -46,9 +44,7 @@ class FineGrainedData(StoredImagesData):
         """The images of one split; what is missing or broken is named by an error."""
         if split == "test" or not self.hold_out:
             return self.listed("train" if split == "train" else "test")
-        images = self.listed("train")
-        chosen = held_out(torch.tensor([label for _, label in images.files])) == (split == "val")
-        return Subset(cast(Any, images), chosen.nonzero().flatten().tolist())
+        return parted(self.listed("train"), split)
 
 
 class CUBData(FineGrainedData):

@@ -8,8 +8,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from dla.data.loading import Seeded
+from dla.data.sample import HELD_OUT
 
-HELD_OUT = 10  # every tenth image of a class validates, where a publisher has no val split
 NO_CLASS = -1  # label of what only fills up a batch, and must not be counted
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from dla.data.classification.base import SmallImagesData, StoredImagesData
 from dla.data.classification.cifar import cifar_classes, read_cifar
 from dla.data.classification.digits import CLASSES, read_digits
+from dla.data.classification.files import parted
 from dla.data.classification.folders import LabelledFolder, folder_classes
 from dla.data.classification.labelled import ImageArrays, LabelledSet
 from dla.data.sample import Split
@@ -65,14 +66,18 @@ class ImageFolderData(StoredImagesData):
         root: Folder of the set.
         class_file: File with a class name a line, in the order of the indices; null takes root/classes.txt where there
             is one, else the folders of root/train by name. Other splits may lack a class, but have no other one.
+        hold_out: Where there is no val: every tenth image of each class of train, in the order of names, validates and
+            is not trained on.
         **settings: Those of `StoredImagesData`.
     """
 
-    def __init__(self, root: str, *, class_file: str | None = None, **settings: Any) -> None:
+    def __init__(self, root: str, *, class_file: str | None = None, hold_out: bool = False, **settings: Any) -> None:
         super().__init__(**settings)
-        self.root = root
+        self.root, self.hold_out = root, hold_out
         self.classes = folder_classes(root, class_file)
 
     def read(self, split: Split) -> LabelledSet:
         """The images of one split; a missing folder is named by a FileNotFoundError."""
+        if self.hold_out and split != "test":
+            return parted(LabelledFolder(f"{self.root}/train", self.classes), split)
         return LabelledFolder(f"{self.root}/{split}", self.classes)

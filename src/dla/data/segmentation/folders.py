@@ -4,10 +4,9 @@ import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_labels, read_pixels
-from dla.files.listing import PICTURES, list_by_stem
+from dla.data.segmentation.indices import Indices
+from dla.data.segmentation.pairing import held_out, pairs
 from dla.images import RGB
 
 
@@ -22,12 +21,18 @@ class PairedFolders:
         classes: Names of the classes, in the order of the indices that the label images hold.
         colors: One RGB colour per class, for pictures; evenly spread hues where there are none.
         void: What label images hold where no class is given; it becomes 255.
+        values: What they hold for each class; None for its index.
+        images: Folder of the images within root; {split} stands for train, val or test.
+        annotations: Folder of the label images within root, in the same way.
+        suffix: What label images have in their names behind that of the image, as in NAME_mask.png.
+        hold_out: Every tenth image of train, in the order of names, is val, and train has the others.
 
     Raises:
         FileNotFoundError: A folder of the split, the annotation of an image or the image of one is missing, or there
             is none.
-        ValueError: Two images have one stem, a class has the index `void`, or the colours do not fit; on reading an
-            item: a broken file, unequal sizes, or a label that is no class.
+        ValueError: Two images have one stem, an annotation is no PNG, a class has the index `void`, values or
+            colours do not fit, or two splits would have the same images; on reading an item: a broken file, unequal
+            sizes, or a label that is no class.
     """
 
     classes: tuple[str, ...]
@@ -41,14 +46,25 @@ class PairedFolders:
         classes: Sequence[str],
         colors: Sequence[RGB] | None = None,
         void: int = IGNORE_INDEX,
+        values: Sequence[int] | None = None,
+        images: str = "{split}",
+        annotations: str = "{split}annot",
+        suffix: str = "",
+        hold_out: bool = False,
     ) -> None:
-        if 0 <= void < len(classes):
+        if "{split}" not in images and (split == "test" or not hold_out):
             raise ValueError(
-                f"void is {void}, the index of the class {classes[void]}: expected one of no class, or 255"
+                f"images is {images}, the same for all splits: put {{split}} into it, which stands for train, val and "
+                "test, or give hold_out to train and to validate"
             )
-        self.classes, self.void = tuple(classes), void
+        self.classes, self.indices = tuple(classes), Indices(classes, void, values)
         self.colors = class_colors(len(classes), colors)
-        self.files = _pairs(Path(root) / split, Path(root) / f"{split}annot")
+        held = hold_out and split != "test"
+        source = "train" if held else split
+        shown, drawn = (Path(root, place.replace("{split}", source)) for place in (images, annotations))
+        _expect_folders(split, shown, drawn)
+        found = pairs(shown, drawn, suffix)
+        self.files = held_out(found, split) if held else found
 
     def __len__(self) -> int:
         """The number of images."""
@@ -59,36 +75,17 @@ class PairedFolders:
         image_path, mask_path = self.files[index]
         image, mask = read_pixels(image_path), read_labels(mask_path)
         check_sizes(image, mask, image_path, mask_path)
-        known = mask[mask != self.void]
-        if known.numel() and int(known.max()) >= len(self.classes):
-            raise ValueError(
-                f"{mask_path} holds label {int(known.max())}; expected 0 to {len(self.classes) - 1} for the "
-                f"{len(self.classes)} classes, and {self.void} for void: correct the annotation or name all classes"
-            )
-        return make_sample(image, torch.where(mask == self.void, IGNORE_INDEX, mask).to(torch.uint8))
+        return make_sample(image, self.indices(mask, mask_path))
 
 
-def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
-    """Image and annotation of each stem, in the stems' order."""
+def _expect_folders(split: Split, images: Path, annotations: Path) -> None:
+    hint = "; without a val split, hold_out of FolderData validates on every tenth image of train"
     for folder in (images, annotations):
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"no folder {folder}: the {images.name} split is read from {images.name}/ and {annotations.name}/; "
-                "give the folder that holds both as root"
+                f"no folder {folder}: the {split} split is read from {images.name}/ and {annotations.name}/; give the "
+                f"folder that holds both as root{hint if split == 'val' else ''}"
             )
-    pictures, drawn = list_by_stem(images, PICTURES), list_by_stem(annotations, [".png"])
-    for stem, path in pictures.items():
-        if stem not in drawn:
-            raise FileNotFoundError(
-                f"{path} has no annotation: expected {annotations / stem}.png; add it or remove the image"
-            )
-    if alone := [path for stem, path in drawn.items() if stem not in pictures]:
-        others = f", and {len(alone) - 1} others" if len(alone) > 1 else ""
-        raise FileNotFoundError(
-            f"{alone[0]} has no image in {images}, which may end in {', '.join(PICTURES)}: add it or remove the "
-            f"annotation{others}"
-        )
-    return [(path, drawn[stem]) for stem, path in pictures.items()]
 
 
 def class_colors(count: int, colors: Sequence[RGB] | None) -> tuple[RGB, ...]:

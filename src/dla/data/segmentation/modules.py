@@ -76,18 +76,43 @@ class FolderData(StoredData):
         classes: Names of the classes, in the order of the indices that the annotations hold.
         colors: One RGB colour per class, for pictures; null for evenly spread hues.
         void: What annotations hold where no class is given.
+        values: What annotations hold for each class, as [0, 255] in masks of black and white; null for its index.
+        images: Folder of the images within root; {split} stands for train, val or test.
+        annotations: Folder of the annotations within root; it may be that of the images where there is a suffix.
+        suffix: What annotations have in their names behind that of the image, as _mask in NAME_mask.png.
+        hold_out: Where there is no val: every tenth image of train, in the order of names, validates and is not trained
+            on. Frames of one film, which are alike, are better parted by hand.
         **settings: Those of `SegmentationData`.
     """
 
     def __init__(
-        self, root: str, *, classes: list[str], colors: list[RGB] | None = None, void: int = 255, **settings: Any
+        self,
+        root: str,
+        *,
+        classes: list[str],
+        colors: list[RGB] | None = None,
+        void: int = 255,
+        values: list[int] | None = None,
+        images: str = "{split}",
+        annotations: str = "{split}annot",
+        suffix: str = "",
+        hold_out: bool = False,
+        **settings: Any,
     ) -> None:
         super().__init__(root, **settings)
         if twice := repeated(classes):
             raise ValueError(f"classes names {twice[0]} more than once; expected a name of its own for each index")
-        self.classes, self.void = tuple(classes), void
+        self.classes = tuple(classes)
         self.colors = class_colors(len(classes), colors)
+        self.layout: dict[str, Any] = {
+            "void": void,
+            "values": values,
+            "images": images,
+            "annotations": annotations,
+            "suffix": suffix,
+            "hold_out": hold_out,
+        }
 
     def read(self, split: Split) -> SegmentationSet:
         """The images and masks of one split; a missing folder or file is named by a FileNotFoundError."""
-        return PairedFolders(self.root, split, classes=self.classes, colors=self.colors, void=self.void)
+        return PairedFolders(self.root, split, classes=self.classes, colors=self.colors, **self.layout)

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from dla.data.boundaries.truth import list_truths, read_truth
 from dla.files import make_folder, write_text
-from dla.files.listing import list_by_stem
+from dla.files.listing import composed, list_by_stem
 from dla.metrics.boundary.counts import MAX_DIST, count_matches, spread_thresholds
 from dla.metrics.boundary.predictions import SUFFIXES, read_prediction
 from dla.metrics.boundary.results import write_results
@@ -109,6 +109,7 @@ def pair(
     """
     if names is not None and not names:
         raise ValueError("names is empty: name some images, or give None for all")
+    names = None if names is None else [*map(composed, names)]
     drawn, predicted = list_truths(truths), list_by_stem(predictions, SUFFIXES)
     if unknown := [name for name in names or () if name not in drawn]:
         raise FileNotFoundError(

@@ -1,0 +1,68 @@
+"""Images and their annotations, found by their names, and those of them that validate."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dla.data.sample import HELD_OUT, Split
+from dla.files.listing import PICTURES, composed, list_by_stem, list_images
+
+Pair = tuple[Path, Path]
+"""An image and its annotation."""
+
+
+def pairs(images: Path, annotations: Path, suffix: str = "") -> list[Pair]:
+    """Each image of a folder and its annotation, in the order of the images' stems.
+
+    Args:
+        images: folder of the images.
+        annotations: folder of the annotations; it may be the same where there is a suffix.
+        suffix: what stands in an annotation's name behind that of its image.
+
+    Raises:
+        FileNotFoundError: the annotation of an image or the image of one is missing, or there is none.
+        ValueError: two images have one stem, or an annotation is no PNG.
+    """
+    pictures = _images(images, suffix if images == annotations else "")
+    _check_format(pictures, annotations, suffix)
+    drawn = {stem: path for stem, path in list_by_stem(annotations, [".png"]).items() if stem.endswith(suffix)}
+    for stem, path in pictures.items():
+        if stem + suffix not in drawn:
+            raise FileNotFoundError(
+                f"{path} has no annotation: expected {annotations / stem}{suffix}.png; add it or remove the image"
+            )
+    if alone := [path for stem, path in drawn.items() if stem.removesuffix(suffix) not in pictures]:
+        others = f", and {len(alone) - 1} others" if len(alone) > 1 else ""
+        raise FileNotFoundError(
+            f"{alone[0]} has no image in {images}, which may end in {', '.join(PICTURES)}: add it or remove the "
+            f"annotation{others}"
+        )
+    return [(path, drawn[stem + suffix]) for stem, path in pictures.items()]
+
+
+def _images(folder: Path, suffix: str) -> dict[str, Path]:
+    """The images of a folder by their stems, but for the annotations between them."""
+    found = list_by_stem(folder, PICTURES)
+    return {stem: path for stem, path in found.items() if not (suffix and stem.endswith(suffix))}
+
+
+def _check_format(pictures: Mapping[str, Path], annotations: Path, suffix: str) -> None:
+    """Refuse an image's annotation that is there, but in another format, of which most are not sure to keep indices."""
+    files = {path: composed(path.stem) for path in list_images(annotations) if path not in pictures.values()}
+    read = {stem for path, stem in files.items() if path.suffix.lower() == ".png"}
+    for path, stem in files.items():
+        if stem.endswith(suffix) and stem.removesuffix(suffix) in pictures and stem not in read:
+            raise ValueError(
+                f"{path} is no PNG, and annotations are: JPEG, for one, changes class indices; take them from the "
+                "program that drew them, as 8-bit grey or palette PNGs"
+            )
+
+
+def held_out(train: list[Pair], split: Split) -> list[Pair]:
+    """Those of the images of train that are in one of the two splits: the 10th, the 20th and so on validate.
+
+    Raises:
+        ValueError: there are too few.
+    """
+    if len(train) < HELD_OUT:
+        raise ValueError(f"{len(train)} images, of which every {HELD_OUT}th would be held out to validate: give more")
+    return [pair for number, pair in enumerate(train, 1) if (number % HELD_OUT == 0) == (split == "val")]
