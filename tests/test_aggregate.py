@@ -239,6 +239,20 @@ def test_a_backbone_that_can_dilate_does(name, output_stride):
     model.backbone.load_state_dict(plain.backbone.state_dict())
 
 
+@pytest.mark.parametrize("pretrained", [False, True])
+@pytest.mark.parametrize(
+    ("name", "stride", "said"),
+    [
+        ("resnet10t+ida", 7, r"^timm's resnet10t cannot have output_stride=7: give 8, 16 or 32, .* leave it out$"),
+        ("timm/dla34", 16, r"^timm's dla34 cannot have output_stride=16: give 8, 16 or 32, .* leave it out$"),
+        ("cspnext_s+ida", 7, r"^output_stride must be one of \(8, 16, 32\), got 7$"),  # timm's own words
+    ],
+)
+def test_an_output_stride_that_a_backbone_cannot_have_is_named(name, stride, said, pretrained):
+    with pytest.raises(ValueError, match=said):
+        dla.create_model(name, pretrained=pretrained, output_stride=stride)
+
+
 def test_a_drop_path_rate_reaches_the_backbone():
     model = dla.create_model("convnext_atto+ida", num_classes=3, out_channels=8, drop_path_rate=0.5)
     rates = [part.drop_prob for part in model.backbone.modules() if type(part).__name__ == "DropPath"]

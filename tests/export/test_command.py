@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import timm
 import torch
 from PIL import Image
 
@@ -178,6 +179,19 @@ def test_a_detectors_file_of_another_program(tmp_path, capsys):
     found = session.get_modelmeta().custom_metadata_map
     assert (found["dla.mean"], found["dla.task"]) == ("[0.408, 0.447, 0.47]", '"detection"')
     assert found["dla.std"] == "[0.289, 0.274, 0.278]"
+
+
+def test_a_classifier_of_timm_is_exported_as_one(tmp_path):
+    torch.save(timm.create_model("test_resnet", num_classes=3).state_dict(), tmp_path / "theirs.pth")
+    assert load_source("timm/test_resnet", str(tmp_path / "theirs.pth")).task == "classification"
+
+
+def test_weights_of_other_channels_than_3(tmp_path, capsys):
+    torch.save(dla.create_model("dla46_c", num_classes=2, in_chans=1).state_dict(), tmp_path / "grey.pth")
+    options = ["--weights", str(tmp_path / "grey.pth"), "--format", "onnx", "--output", str(tmp_path / "x.onnx")]
+    assert main(["dla46_c", *options]) == 2
+    said = "give a shape of its channels; `dla export` has 3 alone, dla.export.export in Python any"
+    assert said in capsys.readouterr().err
 
 
 def test_weights_that_do_not_fit_write_nothing(tmp_path, capsys):

@@ -23,7 +23,7 @@ def timm_model(
     """timm's model of this name, without its classifier for no classes, made for images of any size where timm can.
 
     Raises:
-        ValueError: timm has no such model, or no such weights.
+        ValueError: timm has no such model, or no such weights, or the model cannot have an option's value.
         TypeError: the model does not know one of the options.
         WeightsError: the weights are not in the cache and cannot be downloaded.
     """
@@ -50,18 +50,28 @@ def timm_model(
 def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
     import timm
 
-    if not pretrained:
-        return timm.create_model(name, **options)
     try:
-        return timm.create_model(name, pretrained=True, **options)
+        return timm.create_model(name, pretrained=pretrained, **options)
     except TypeError:  # an option, not the weights
         raise
+    except AssertionError as error:  # an option's value, too; timm mostly says no word of it
+        raise ValueError(f"timm's {name} cannot have {_refused(options, error)}") from error
     except Exception as error:  # the hub's client fails in many ways
+        if not pretrained:
+            raise
+        _create(name, False, **options)  # where it fails without weights, too, with that error
         reason = str(error).partition("\n")[0]
         raise WeightsError(
             f"the weights of {name} cannot be had ({reason}): connect to the network once, so that "
             "they come into the cache of huggingface_hub, or give pretrained=False"
         ) from error
+
+
+def _refused(options: dict[str, Any], error: AssertionError) -> str:
+    if (stride := options.get("output_stride", 32)) != 32:
+        return f"output_stride={stride!r}: give 8, 16 or 32, of which some have but the last, or leave it out"
+    given = ", ".join(f"{key}={value!r}" for key, value in options.items())
+    return f"one of {given} ({error or 'timm does not say which'}): give another value, or leave it out"
 
 
 class Intermediates(nn.Module):

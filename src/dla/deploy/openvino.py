@@ -33,7 +33,7 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
             network = openvino.convert_model(between)
         except OpConversionFailure as error:
             said = brief(error, behind="Summary:")
-            raise DeployError(f"OpenVINO cannot take the network ({said}): use ONNX{_larger(example, said)}") from error
+            raise DeployError(f"OpenVINO cannot take the network ({said}): use ONNX{_or(example, said)}") from error
     if dynamic:
         _bound(network)
     for key, value in metadata.items():
@@ -41,7 +41,10 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
     openvino.save_model(network, path, compress_to_fp16=False)
 
 
-def _larger(example: Tensor, said: str) -> str:
+def _or(example: Tensor, said: str) -> str:
+    """What else helps."""
+    if "DeformConv" in said:
+        return ', or train CenterNet with decoder="plain", whose convolutions OpenVINO has'
     helps = min(example.shape[-2:]) < SMALLEST and "No conversion rule" not in said
     return f", or images of at least {SMALLEST} pixels on each side" if helps else ""
 

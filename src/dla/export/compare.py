@@ -57,10 +57,15 @@ def sample(model: nn.Module, shape: Shape) -> Sample:
         answer = model(images.clone())  # here and below, since a network may change its images in place
     except Exception as error:  # whatever a network raises
         raise DeployError(
-            f"the network itself fails on images of {shape} ({brief(error)}): give a --size that it takes, without "
-            "--dynamic"
+            f"the network itself fails on images of {shape} ({brief(error)}): give {_helps(error)}"
         ) from error
     return Sample(images, flat(answer))
+
+
+def _helps(error: Exception) -> str:
+    if "channels, but got" in str(error):  # so says torch's convolution, of which the first one is meant mostly
+        return "a shape of its channels; `dla export` has 3 alone, dla.export.export in Python any"
+    return "a --size that it takes, without --dynamic"
 
 
 def compare(found: Run, expected: Sample, format: str) -> Compared:

@@ -8,7 +8,8 @@ from torch import nn
 
 import dla
 from dla.models import DensePredictor
-from dla.models.heads import Classifier
+from dla.models.centernet import CenterNet
+from dla.models.peers import Torchvision
 from dla.names import meant
 from dla.predict import Predictor, load_predictor
 from dla.weights import packaged
@@ -44,9 +45,15 @@ def _bare(model: nn.Module) -> Predictor:
     """A network of which nothing is known, with ImageNet's mean and deviation."""
     cfg = getattr(model, "pretrained_cfg", None) or {}
     cfg = imagenet_cfg() | {key: cfg[key] for key in ("mean", "std") if key in cfg}
-    kinds = {"classification": Classifier, "segmentation": DensePredictor}
-    task = next((task for task, kind in kinds.items() if isinstance(model, kind)), "detection")
-    return Predictor(model, task, (), (), tuple(cfg["mean"]), tuple(cfg["std"]))
+    return Predictor(model, _task(model), (), (), tuple(cfg["mean"]), tuple(cfg["std"]))
+
+
+def _task(model: nn.Module) -> str:
+    """What a network is for; the classifiers of other libraries have no class in common."""
+    if isinstance(model, CenterNet):
+        return "detection"
+    segments = isinstance(model, DensePredictor) or (isinstance(model, Torchvision) and model.segments)
+    return "segmentation" if segments else "classification"
 
 
 def _check_name(name: str) -> None:
