@@ -26,6 +26,18 @@ def number(text: str, kind: Callable[[str], Kind], *, zero: bool = False) -> Kin
     raise argparse.ArgumentTypeError(f"{text!r} is not a {what}")
 
 
+def any_amount(text: str) -> float:
+    """The number that `text` says, negative or not, but neither NaN nor infinity, which JSON has no words for.
+
+    Raises:
+        ArgumentTypeError: it says no such number.
+    """
+    with suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+
+
 count, count_or_0 = partial(number, kind=int), partial(number, kind=int, zero=True)
 amount, amount_or_0 = partial(number, kind=float), partial(number, kind=float, zero=True)
 """What `type` of an argument may be: whole numbers from 1 or 0 on, numbers above 0 or from 0 on."""

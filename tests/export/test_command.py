@@ -208,6 +208,19 @@ def test_a_deviation_of_zero_is_refused(capsys):
     assert "'0' is not a positive number" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("mean", ["nan", "inf", "a"])
+def test_a_mean_that_is_no_number_is_refused(mean, capsys):
+    with pytest.raises(SystemExit):
+        main(["dla46_c", "--format", "onnx", "--output", "x.onnx", "--mean", mean, "-1", "1"])
+    assert f"{mean!r} is not a number" in capsys.readouterr().err
+
+
+def test_a_set_without_a_val_split_is_told_without_options_of_fit(tmp_path, capsys):
+    options = ["--format", "torch-export", "--output", str(tmp_path / "x.pt2"), "--test", str(tmp_path)]
+    assert main(["dla46_c.cifar10", *options]) == 2
+    assert capsys.readouterr().err.rstrip().endswith("val/CLASS/NAME.jpg")
+
+
 def test_a_folder_of_the_hubs_form(tmp_path):
     HubModel("dla46_cup", num_classes=2, cfg=FACTS).save_pretrained(tmp_path / "cracks")
     source = load_source(str(tmp_path / "cracks"))

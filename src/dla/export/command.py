@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from dla.arguments import amount, count, count_or_0
+from dla.arguments import amount, any_amount, count, count_or_0
 from dla.commands import DONE, run_command
 from dla.deploy.outputs import TOLERANCE, Run
 from dla.deploy.runtimes import RUNTIMES
@@ -160,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         help="measure before and after on the val split of a set: val/CLASS/NAME.jpg, val/NAME.jpg beside "
         "valannot/NAME.png, or as BSDS500",
     )
-    for name, kind in (("mean", float), ("std", amount)):
+    for name, kind in (("mean", any_amount), ("std", amount)):
         help_facts = f"{name} of the network's images, of pixels from 0 to 1 (default: what it says, or ImageNet's)"
         add(f"--{name}", nargs=3, type=kind, metavar=("R", "G", "B"), help=help_facts)
     add("--void", type=count_or_0, default=255, metavar="N", help="void in annotations (255)")
