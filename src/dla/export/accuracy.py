@@ -56,10 +56,7 @@ def accuracy(predictor: Predictor, root: str | Path, size: Size, *, void: int) -
 def _top1(predictor: Predictor, root: str | Path, size: Size) -> Callable[[Run], float]:
     from dla.data.classification.folders import LabelledFolder  # the sets need the extra [train]
 
-    folder = Path(root) / "val"
-    if not folder.is_dir():  # here, since the set would name an option of `dla fit`
-        raise FileNotFoundError(f"no folder {folder}: expected a folder per class in it, as in {folder}/CLASS/NAME.jpg")
-    files: Sequence[tuple[str, int]] = LabelledFolder(folder, predictor.classes).files
+    files: Sequence[tuple[str, int]] = LabelledFolder(Path(root) / "val", predictor.classes).files
 
     def measure(run: Run) -> float:
         right = sum(

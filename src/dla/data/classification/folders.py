@@ -45,10 +45,7 @@ def class_folders(folder: str | Path) -> tuple[str, ...]:
         FileNotFoundError: there is no such folder, or none in it.
     """
     if not Path(folder).is_dir():
-        hint = ", or --data.hold_out true, which validates on some of train" if Path(folder).name == "val" else ""
-        raise FileNotFoundError(
-            f"no folder {folder}: expected a folder per class in it, as in {folder}/CLASS/NAME.jpg{hint}"
-        )
+        raise FileNotFoundError(f"no folder {folder}: expected a folder per class in it, as in {folder}/CLASS/NAME.jpg")
     names = sorted(path.name for path in Path(folder).iterdir() if path.is_dir() and not is_hidden(path, folder))
     if not names:
         raise FileNotFoundError(f"no folders in {folder}: expected one per class, as in {folder}/CLASS/NAME.jpg")

@@ -1,5 +1,6 @@
 """Lightning data modules of classification: digits, CIFAR, your own folders; elsewhere fine-grained sets, shards."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from dla.data.classification.base import SmallImagesData, StoredImagesData
@@ -80,4 +81,10 @@ class ImageFolderData(StoredImagesData):
         """The images of one split; a missing folder is named by a FileNotFoundError."""
         if self.hold_out and split != "test":
             return parted(LabelledFolder(f"{self.root}/train", self.classes), split)
-        return LabelledFolder(f"{self.root}/{split}", self.classes)
+        folder = Path(self.root, split)
+        if split == "val" and not folder.is_dir():
+            raise FileNotFoundError(
+                f"no folder {folder}: expected a folder per class in it, or --data.hold_out true, by which some of "
+                "train validate"
+            )
+        return LabelledFolder(folder, self.classes)
