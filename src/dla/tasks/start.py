@@ -72,7 +72,7 @@ def _by_name(model: nn.Module, network: str, num_classes: int) -> Start:
     """With the weights that the name says: of the backbone alone, where it names none of the structure over it."""
     name, known = parse(network), getattr(model, "pretrained_cfg", None) or {}
     of_backbone = bool(name.structure) and not name.whole
-    head = "" if known.get("num_classes") == num_classes else f"the head, of {num_classes} classes,"
+    head = "" if known.get("num_classes") == num_classes else f"the head, of {num_classes} classes"
     new = f"{name.structure} and the head" if of_backbone else head
-    said = f"; {new} {'are' if of_backbone else 'is'} new" if new else ""
-    return Start(model, f"starts from the weights that {network} names{said}", of_network(model), new.rstrip(","))
+    said = f"; {new}{' are' if of_backbone else ', is'} new" if new else ""
+    return Start(model, f"starts from the weights that {network} names{said}", of_network(model), new)

@@ -47,7 +47,8 @@ def _images(folder: Path, suffix: str) -> dict[str, Path]:
 
 def _check_format(pictures: Mapping[str, Path], annotations: Path, suffix: str) -> None:
     """Refuse an image's annotation that is there, but in another format, of which most are not sure to keep indices."""
-    files = {path: composed(path.stem) for path in list_images(annotations) if path not in pictures.values()}
+    shown = set(pictures.values())  # which may lie in the same folder
+    files = {path: composed(path.stem) for path in list_images(annotations) if path not in shown}
     read = {stem for path, stem in files.items() if path.suffix.lower() == ".png"}
     for path, stem in files.items():
         if stem.endswith(suffix) and stem.removesuffix(suffix) in pictures and stem not in read:
