@@ -401,6 +401,18 @@ def test_classes_that_look_like_numbers_stay_names(folders, tmp_path):
     assert "'1e3'" in config.read_text()
 
 
+def test_painted_annotations_are_read_again_from_the_saved_configuration(folders, tmp_path):
+    for path in folders.glob("*annot/*.png"):
+        Image.new("RGB", (32, 32), (200, 30, 30)).save(path)
+    own = ["--data=FolderData", f"--data.root={folders}", "--data.classes=[wall, crack]", "--data.crop=32"]
+    colors = ["--data.values=[[0, 0, 0], [200, 30, 30]]", "--data.void=[255, 0, 255]", "--data.workers=0"]
+    root = f"--trainer.default_root_dir={tmp_path / 'run'}"
+    assert main(["fit", *TASK, *own, *colors, "--data.batch_size=2", *TRAINER, root]) == 0
+    assert main(["validate", f"--config={tmp_path / 'run' / 'config.yaml'}", "--ckpt_path=last"]) == 0
+    predictor = load_predictor(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert predictor.colors == ((0, 0, 0), (200, 30, 30))
+
+
 def test_one_class_alone_is_told(folders, tmp_path, capsys):
     own = [
         "--data=FolderData",

@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Shaped, UInt8
-from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
@@ -67,29 +66,6 @@ def read_pixels(path: Path | str, content: bytes | None = None) -> UInt8[Tensor,
     """
     pixels = np.array(images.read_image(path, content))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-
-
-def read_labels(path: Path) -> UInt8[Tensor, "h w"]:
-    """A label file as the indices it holds: grey of 8 bits or of 1, or a palette image, whose colours do not matter."""
-    try:
-        with Image.open(path) as file:
-            scaled = next((tile.args for tile in file.tile if tile.args in ("L;2", "L;4")), None)
-            labels = np.array(file)
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError) as error:  # Pillow reports a broken PNG as a SyntaxError
-        raise ValueError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error
-    if scaled:  # which Pillow spreads over 0 to 255
-        raise ValueError(f"{path} is grey of {scaled[-1]} bits; save the indices as an 8-bit grey PNG")
-    if labels.dtype == bool:
-        labels = labels.astype(np.uint8)
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise ValueError(
-            f"{path} holds {labels.dtype} values of shape {labels.shape}; expected one 8-bit class index a pixel: "
-            f"{'map each colour to the index of its class, and ' if labels.ndim == 3 else ''}save the indices as an "
-            "8-bit grey PNG"
-        )
-    return torch.from_numpy(labels)
 
 
 def check_sizes(

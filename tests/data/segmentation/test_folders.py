@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from dla.data import FolderData, PairedFolders
+from dla.data.segmentation.indices import Value, Void
 
 
 @pytest.fixture
@@ -64,22 +65,77 @@ def test_masks_of_black_and_white(one_folder: Path) -> None:
     assert [int(PairedFolders(one_folder, **ONE, values=[4, 0])[i].mask.unique()) for i in range(2)] == [1, 255]
 
 
+COLORS = ((0, 0, 0), (200, 30, 30), (0, 255, 1), (1, 0, 255))
+
+
+@pytest.fixture
+def painted(one_folder: Path) -> dict[str, np.ndarray]:
+    """The annotations of `one_folder` painted in four colours, as RGB, with a palette or transparent; their indices."""
+    rng, indices = np.random.default_rng(0), {}
+    for i, path in enumerate(sorted((one_folder / "all").glob("*.png"))):
+        indices[path.name] = rng.integers(0, 4, (8, 16))
+        image = Image.fromarray(np.array(COLORS, np.uint8)[indices[path.name]])
+        if i % 3 == 1:
+            image = image.convert("P", palette=Image.Palette.ADAPTIVE)
+        if i % 3 == 2:
+            image.putalpha(Image.fromarray(rng.integers(0, 256, (8, 16), dtype=np.uint8)))
+        image.save(path)
+    return indices
+
+
+def test_annotations_painted_in_colors(one_folder: Path, painted: dict[str, np.ndarray]) -> None:
+    dataset = PairedFolders(one_folder, **ONE | {"classes": "abcd"}, values=COLORS)
+    assert dataset.colors == COLORS
+    assert all(np.array_equal(dataset[i].mask, painted[path.name]) for i, (_, path) in enumerate(dataset.files))
+
+
+@pytest.mark.parametrize(("void", "left"), [(COLORS[3], "(0, 255, 1)"), ("other", "")])
+def test_a_color_that_is_no_class(one_folder: Path, painted: dict[str, np.ndarray], void: Void, left: str) -> None:
+    dataset = PairedFolders(one_folder, **ONE, values=COLORS[:2], void=void)
+    if left:
+        expected = (
+            r"the color \(0, 255, 1\); expected \(0, 0, 0\), \(200, 30, 30\) for the 2 classes, and \(1, 0, 255\)"
+        )
+        with pytest.raises(ValueError, match=expected):
+            dataset[0]
+    else:
+        indices = painted[dataset.files[0][1].name]
+        assert np.array_equal(dataset[0].mask, np.where(indices < 2, indices, 255))
+
+
+def test_colors_have_no_void_of_themselves(one_folder: Path, painted: dict[str, np.ndarray]) -> None:
+    with pytest.raises(ValueError, match=r"for the 2 classes: correct the annotation, name all classes, or make"):
+        PairedFolders(one_folder, **ONE, values=COLORS[:2])[0]
+
+
+def test_what_is_no_class_may_be_void_among_numbers_too(own_root: Path) -> None:
+    mask = PairedFolders(own_root, classes=("crack",), values=[1], void="other")[0].mask
+    assert mask.unique().tolist() == [0, 255]
+
+
 @pytest.mark.parametrize(
     ("values", "void", "message"),
     [
         ([0], 255, r"values is \[0\]; expected another for each of the 2 classes"),
         ([3, 3], 255, r"values is \[3, 3\]; expected another for each of the 2 classes"),
-        ([0, 256], 255, "expected what 8 bits hold, 0 to 255"),
-        ([0, 9], 9, "void is 9, the index of the class crack: expected one of no class, or 255"),
+        ([0, 256], 255, "values holds 256; expected what 8 bits hold, 0 to 255"),
+        ([0, 1], 256, "void holds 256; expected what 8 bits hold, 0 to 255"),
+        ([0, (1, 2, 3)], 255, r"values holds \(1, 2, 3\); expected what 8 bits hold"),
+        ([(0, 0, 0), 1], 255, "values holds 1; expected red, green and blue, each 0 to 255"),
+        ([(0, 0, 0), (0, 0, 256)], 255, r"values holds \(0, 0, 256\); expected red, green and blue"),
+        ([(0, 0, 0), (0, 0, 1)], 7, "void holds 7; expected red, green and blue, each 0 to 255"),
+        ([(0, 0, 0), (0, 0, 1)], (0, 0, 1), r"void is \(0, 0, 1\), that of the class crack"),
+        ([0, 1], (0, 0, 0), r"void holds \(0, 0, 0\); expected what 8 bits hold"),
+        ([0, 9], 9, "void is 9, that of the class crack: expected one of no class, 255 or other"),
     ],
 )
-def test_values_are_one_for_each_class(own_root: Path, values: list[int], void: int, message: str) -> None:
+def test_values_are_one_for_each_class(own_root: Path, values: list[Value], void: Void, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PairedFolders(own_root, classes=("wall", "crack"), values=values, void=void)
 
 
 def test_no_class_is_void(own_root: Path) -> None:
-    with pytest.raises(ValueError, match="void is 1, the index of the class crack: expected one of no class, or 255"):
+    with pytest.raises(ValueError, match="void is 1, that of the class crack: expected one of no class, 255 or other"):
         PairedFolders(own_root, classes=("wall", "crack"), void=1)
 
 
@@ -238,7 +294,8 @@ def test_an_annotation_beside_its_image_that_is_no_png_is_named(one_folder: Path
 def test_colours_in_the_place_of_indices_are_refused(own_root: Path) -> None:
     Image.new("RGB", (40, 30)).save(own_root / "trainannot" / "0.png")
     with pytest.raises(
-        ValueError, match=r"0.png holds uint8 values of .*: map each colour to the index of its class, and"
+        ValueError,
+        match=r"0.png holds uint8 values of .*: give the color of each class as values .--data.values., or save",
     ):
         PairedFolders(own_root, classes=("wall", "crack"))[0]
 

@@ -8,7 +8,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torchvision import datasets
 
-from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_labels, read_pixels
+from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_pixels
+from dla.data.segmentation.labels import read_labels
 from dla.files.listing import is_hidden
 from dla.images import RGB
 

@@ -4,8 +4,8 @@ import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_labels, read_pixels
-from dla.data.segmentation.indices import Indices
+from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_pixels
+from dla.data.segmentation.indices import Indices, Value, Void, are_colors
 from dla.data.segmentation.pairing import held_out, pairs
 from dla.images import RGB
 
@@ -19,9 +19,9 @@ class PairedFolders:
         root: Folder that holds the folders of the splits.
         split: Which split to read; the others need not be there.
         classes: Names of the classes, in the order of the indices that the label images hold.
-        colors: One RGB colour per class, for pictures; evenly spread hues where there are none.
-        void: What label images hold where no class is given; it becomes 255.
-        values: What they hold for each class; None for its index.
+        colors: One RGB colour per class, for pictures; None for those that are values, else evenly spread hues.
+        void: What label images hold where no class is given, a number, a colour or "other"; it becomes 255.
+        values: What they hold for each class, numbers or colours; None for its index.
         images: Folder of the images within root; {split} stands for train, val or test.
         annotations: Folder of the label images within root, in the same way.
         suffix: What label images have in their names behind that of the image, as in NAME_mask.png.
@@ -45,8 +45,8 @@ class PairedFolders:
         *,
         classes: Sequence[str],
         colors: Sequence[RGB] | None = None,
-        void: int = IGNORE_INDEX,
-        values: Sequence[int] | None = None,
+        void: Void = IGNORE_INDEX,
+        values: Sequence[Value] | None = None,
         images: str = "{split}",
         annotations: str = "{split}annot",
         suffix: str = "",
@@ -58,7 +58,7 @@ class PairedFolders:
                 "test, or give hold_out to train and to validate"
             )
         self.classes, self.indices = tuple(classes), Indices(classes, void, values)
-        self.colors = class_colors(len(classes), colors)
+        self.colors = class_colors(len(classes), colors, values)
         held = hold_out and split != "test"
         source = "train" if held else split
         shown, drawn = (Path(root, place.replace("{split}", source)) for place in (images, annotations))
@@ -73,9 +73,9 @@ class PairedFolders:
     def __getitem__(self, index: int) -> Sample:
         """Image and mask number `index`, in the order of the stems."""
         image_path, mask_path = self.files[index]
-        image, mask = read_pixels(image_path), read_labels(mask_path)
+        image, mask = read_pixels(image_path), self.indices.read(mask_path)
         check_sizes(image, mask, image_path, mask_path)
-        return make_sample(image, self.indices(mask, mask_path))
+        return make_sample(image, mask)
 
 
 def _expect_folders(split: Split, images: Path, annotations: Path) -> None:
@@ -88,12 +88,14 @@ def _expect_folders(split: Split, images: Path, annotations: Path) -> None:
             )
 
 
-def class_colors(count: int, colors: Sequence[RGB] | None) -> tuple[RGB, ...]:
-    """The colours that are given, one for each class, or else `count` colours of evenly spread hues.
+def class_colors(count: int, colors: Sequence[RGB] | None, values: Sequence[Value] | None = None) -> tuple[RGB, ...]:
+    """The colours that are given, one for each class, or that annotations hold, or else of evenly spread hues.
 
     Raises:
         ValueError: they are not as many as classes, or one is no colour.
     """
+    if not colors and values and are_colors(values):
+        colors = values
     if not colors:
         return spread_colors(count)
     if len(colors) != count:

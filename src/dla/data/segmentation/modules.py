@@ -7,6 +7,7 @@ from dla.data.segmentation.base import SegmentationData
 from dla.data.segmentation.camvid import CamVid
 from dla.data.segmentation.cityscapes import Cityscapes
 from dla.data.segmentation.folders import PairedFolders, class_colors
+from dla.data.segmentation.indices import Void
 from dla.data.segmentation.scene_base import SceneData
 from dla.data.segmentation.scenes import Scenes
 from dla.images import RGB
@@ -74,9 +75,10 @@ class FolderData(StoredData):
     Args:
         root: Folder of the set.
         classes: Names of the classes, in the order of the indices that the annotations hold.
-        colors: One RGB colour per class, for pictures; null for evenly spread hues.
-        void: What annotations hold where no class is given.
-        values: What annotations hold for each class, as [0, 255] in masks of black and white; null for its index.
+        colors: One RGB colour per class, for pictures; null for those of the annotations, else evenly spread hues.
+        void: What annotations hold where no class is given: a number, a colour, or "other", which is all else.
+        values: What annotations hold for each class, as [0, 255] in masks of black and white, or its colour where they
+            are painted, as [[0, 0, 0], [200, 30, 30]]; null for its index.
         images: Folder of the images within root; {split} stands for train, val or test.
         annotations: Folder of the annotations within root; it may be that of the images where there is a suffix.
         suffix: What annotations have in their names behind that of the image, as _mask in NAME_mask.png.
@@ -91,8 +93,8 @@ class FolderData(StoredData):
         *,
         classes: list[str],
         colors: list[RGB] | None = None,
-        void: int = 255,
-        values: list[int] | None = None,
+        void: Void = 255,
+        values: list[int] | list[RGB] | None = None,
         images: str = "{split}",
         annotations: str = "{split}annot",
         suffix: str = "",
@@ -103,7 +105,7 @@ class FolderData(StoredData):
         if twice := repeated(classes):
             raise ValueError(f"classes names {twice[0]} more than once; expected a name of its own for each index")
         self.classes = tuple(classes)
-        self.colors = class_colors(len(classes), colors)
+        self.colors = class_colors(len(classes), colors, values)
         self.layout: dict[str, Any] = {
             "void": void,
             "values": values,
