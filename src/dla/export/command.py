@@ -16,6 +16,7 @@ from dla.deploy.runtimes import RUNTIMES
 from dla.export.accuracy import accuracy
 from dla.export.pictures import Calibration
 from dla.export.source import load_source, metadata
+from dla.export.val_set import val_set
 from dla.export.write import FORMATS, export
 from dla.models import list_models
 from dla.predict import Predictor
@@ -95,14 +96,14 @@ def _export(arguments: argparse.Namespace) -> int:
     for found in compared:
         print(f"images of {found.shape}: differs by at most {found.difference:.1e} of the network's largest output")
     if arguments.int8 and not arguments.test:
-        print("of noise, with which 8 bits differ a lot; --test FOLDER says what they cost in accuracy")
+        print("of noise, with which 8 bits differ a lot; --test SET says what they cost in accuracy")
     _say_what_is_written(arguments.format, arguments.output, facts)
     return DONE
 
 
-def _accuracies(predictor: Predictor, root: str, size: tuple[int, int], void: int) -> Callable[[Run], None]:
+def _accuracies(predictor: Predictor, source: str, size: tuple[int, int], void: int) -> Callable[[Run], None]:
     """Prints the network's accuracy and the file's; called when the file is there, since to measure takes minutes."""
-    measure = accuracy(predictor, root, size, void=void)
+    measure = accuracy(predictor, val_set(predictor, source, void=void), size)
 
     @torch.inference_mode()
     def say(run: Run) -> None:
@@ -156,13 +157,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--calibration", metavar="FOLDER", help="pictures like those to come, of which --int8 learns the ranges")
     add(
         "--test",
-        metavar="FOLDER",
-        help="measure before and after on the val split of a set: val/CLASS/NAME.jpg, val/NAME.jpg beside "
-        "valannot/NAME.png, or as BSDS500",
+        metavar="SET",
+        help="measure before and after on the val split of a set: the config.yaml of a run, or a folder of "
+        "val/CLASS/NAME.jpg, of val/NAME.jpg beside valannot/NAME.png, or as BSDS500",
     )
     for name, kind in (("mean", any_amount), ("std", amount)):
         help_facts = f"{name} of the network's images, of pixels from 0 to 1 (default: what it says, or ImageNet's)"
         add(f"--{name}", nargs=3, type=kind, metavar=("R", "G", "B"), help=help_facts)
-    add("--void", type=count_or_0, default=255, metavar="N", help="void in annotations (255)")
+    add("--void", type=count_or_0, default=255, metavar="N", help="void in annotations of a folder (255)")
     add("--tolerance", type=amount, default=TOLERANCE, metavar="T", help="largest difference (default: %(default)s)")
     return parser

@@ -1,0 +1,65 @@
+"""The images on which an exported network is measured: of a folder, or of the data that a run was trained with."""
+
+from pathlib import Path
+from typing import Any
+
+from dla.predict import Predictor
+
+
+def val_set(predictor: Predictor, source: str | Path, *, void: int) -> Any:
+    """The val split of a set; items are an image, uint8 (3, H, W), and its truth.
+
+    Args:
+        predictor: knows the classes.
+        source: a configuration of `dla fit`, whose data it is; or a folder that holds val/CLASS/NAME.jpg for a
+            classifier; val/NAME.jpg and valannot/NAME.png, 8-bit class indices, for segmentation; images/val/NAME.jpg
+            and groundTruth/val/NAME.mat, or .png, for boundaries.
+        void: what the annotations of such a folder hold where no class is given, in segmentation.
+
+    Raises:
+        ValueError: the network is not trained, or the set does not fit its task or its classes.
+        FileNotFoundError: the split is not there.
+    """
+    if not predictor.classes:
+        raise ValueError("accuracy is measured of trained networks, which this one is not: leave out --test")
+    from dla.data.boundaries.bsds import BSDS500  # the sets need the extra [train]
+    from dla.data.classification.folders import LabelledFolder
+    from dla.data.segmentation.folders import PairedFolders
+
+    if Path(source).is_file():
+        return _configured(predictor, Path(source))
+    if predictor.task == "classification":
+        return LabelledFolder(Path(source) / "val", predictor.classes)
+    if predictor.task == "boundaries":
+        return BSDS500(source, "val")
+    return PairedFolders(source, "val", classes=predictor.classes, void=void)
+
+
+def _configured(predictor: Predictor, file: Path) -> Any:
+    data = _data(file)
+    if predictor.task not in data.tasks:
+        raise ValueError(f"{file} has data for {' and '.join(data.tasks)}; expected some for {predictor.task}")
+    if tuple(data.classes) != tuple(predictor.classes):
+        raise ValueError(
+            f"{file} has data of the classes {', '.join(data.classes)}; expected those of the network, "
+            f"{', '.join(predictor.classes)}"
+        )
+    return data.read("val")
+
+
+def _data(file: Path) -> Any:
+    """The data module that a configuration describes; the rest of it does not matter."""
+    import yaml  # type: ignore[import-untyped]
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from dla.data.base import SetData
+    from dla.tasks.errors import misused
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(SetData, "data", required=True)
+    try:
+        config = parser.parse_object({"data": yaml.safe_load(file.read_text())["data"]})
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ArgumentError) as error:
+        why = misused(str(error))
+        raise ValueError(f"{file} is no configuration of dla fit that names its data ({why})") from error
+    return parser.instantiate(config).data

@@ -1,0 +1,115 @@
+"""`dla export --test` on whatever set a run was trained with."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from disturbed import disturb
+from PIL import Image
+from torch import Tensor
+
+import dla
+from dla.data import DigitsData, FolderData
+from dla.export.command import main
+from dla.export.val_set import val_set
+from dla.metrics.iou import class_iou
+from dla.predict import Predictor, load_predictor
+
+COLORS = [(0, 0, 0), (200, 30, 30)]
+SET: dict[str, Any] = {
+    "classes": ["wall", "crack"],
+    "images": "all",
+    "annotations": "all",
+    "suffix": "_mask",
+    "hold_out": True,
+    "values": COLORS,
+    "void": "other",
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Twenty images and their painted annotations in one folder, two of which are held out."""
+    (tmp_path / "all").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "all" / f"{i:02}.png")
+        painted = np.array([*COLORS, (9, 9, 9)], np.uint8)[rng.integers(0, 3, (64, 64))]
+        Image.fromarray(painted).save(tmp_path / "all" / f"{i:02}_mask.png")
+    return tmp_path
+
+
+def config(path: Path, name: str = "dla.data.FolderData", **options: Any) -> str:
+    """A configuration as `dla fit` writes it, of tuples as lists, with more in it than the data."""
+    options = {key: [*map(list, value)] if key == "values" else value for key, value in options.items()}
+    data = {"class_path": name, "init_args": options}
+    path.write_text(yaml.safe_dump({"seed_everything": 3, "trainer": {"max_epochs": 2}, "data": data}))
+    return str(path)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> str:
+    facts = {"model": "dla46_cida", "num_classes": 2, "classes": SET["classes"], "colors": COLORS}
+    torch.manual_seed(0)
+    state = disturb(dla.create_model("dla46_cida", num_classes=2)).state_dict()
+    torch.save({"dla": {**facts, "mean": [0.5] * 3, "std": [0.2] * 3}, "state_dict": state}, tmp_path / "best.ckpt")
+    return str(tmp_path / "best.ckpt")
+
+
+def test_mean_iou_on_the_set_of_a_run(root: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--format", "torch-export", "--output", str(root / "x.pt2"), "--size", "64", "64"]
+    assert main([checkpoint, *options, "--test", config(root / "config.yaml", root=str(root), **SET)]) == 0
+    predictor, iou = load_predictor(checkpoint), class_iou(2)
+    held = FolderData(str(root), **SET).read("val")
+    for image, mask in (held[i] for i in range(2)):
+        found = predictor.segment(Image.fromarray(image.permute(1, 2, 0).numpy()))
+        iou.update(torch.from_numpy(found)[None].long(), mask.as_subclass(Tensor)[None].long())
+    expected = f"mean IoU of the network: {iou.compute().nanmean():.4f}\nmean IoU of the file:    0."
+    assert expected in capsys.readouterr().out
+
+
+def test_a_set_that_is_in_no_folder(tmp_path: Path) -> None:
+    data = DigitsData()
+    classifier = Predictor(
+        dla.create_model("dla46_c", num_classes=10), "classification", data.classes, (), (0.5,) * 3, (0.2,) * 3
+    )
+    samples = val_set(classifier, config(tmp_path / "config.yaml", "dla.data.DigitsData"), void=255)
+    expected = data.read("val")
+    assert len(samples) == len(expected)
+    assert torch.equal(samples[7].image, expected[7].image)
+    assert samples[7].label == expected[7].label
+
+
+def test_a_set_of_something_else_is_told(root: Path, checkpoint: str) -> None:
+    predictor = load_predictor(checkpoint)
+    with pytest.raises(ValueError, match=r"digits.yaml has data for classification; expected some for segmentation"):
+        val_set(predictor, config(root / "digits.yaml", "dla.data.DigitsData"), void=255)
+    others = SET | {"classes": ["wall", "door"]}
+    with pytest.raises(ValueError, match=r"data of the classes wall, door; expected those of the network, wall, crack"):
+        val_set(predictor, config(root / "config.yaml", root=str(root), **others), void=255)
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+/gone/all"):
+        val_set(predictor, config(root / "config.yaml", root=str(root / "gone"), **SET), void=255)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[1, 2]",
+        "model: 3",
+        "data: {class_path: dla.data.NoData}",
+        "data: {class_path: dla.data.FolderData}",
+        "{",
+        "\0",
+    ],
+)
+def test_a_file_that_is_no_configuration_is_told(content: str, tmp_path: Path, checkpoint: str, capsys) -> None:
+    file, options = tmp_path / "x.yaml", ["--format", "torch-export", "--output", str(tmp_path / "x.pt2")]
+    file.write_text(content)
+    assert main([checkpoint, *options, "--test", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert "x.yaml is no configuration of dla fit that names its data" in said
+    assert said.count("\n") == 1
