@@ -13,6 +13,7 @@ from disturbed import disturb
 from in_place import InPlace
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+from torchvision import tv_tensors
 
 import dla
 from dla.deploy import DeployError, optimize
@@ -210,6 +211,30 @@ def test_a_network_of_timm(fold):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compile():
     assert_same(network("dla46_c", num_classes=5), (2, 3, 33, 47), "compile", threads=1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_it_compiles_once_with_constant_weights():
+    counters, model, example = torch._dynamo.utils.counters, nn.Conv2d(3, 8, 3).eval(), torch.randn(1, 3, 16, 16)
+    torch._dynamo.reset()
+    counters.clear()
+    run = optimize(model, engine="compile", example=example)
+    if torch.backends.mkldnn.is_available():
+        assert counters["inductor"]["mkldnn_conv_weight_pack_matcher_count"] == 1  # done for constants alone
+    with torch.inference_mode():
+        found = [run(example), run(example.clone())]
+    found += [run(example.clone().requires_grad_()), run(tv_tensors.Image(example))]
+    assert counters["stats"]["unique_graphs"] == 1
+    with torch.no_grad():
+        assert difference([model(example)] * 4, found) < 1e-4
+
+
+def test_what_cannot_be_compiled_is_told_in_one_line():
+    missing = {"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}
+    said = r"compile cannot take the network \(.*compiler.*\): use another engine"
+    with torch._inductor.config.patch(missing), pytest.raises(DeployError, match=said):
+        optimize(nn.Sigmoid(), engine="compile", example=torch.randn(1, 3, 9, 9))
 
 
 def test_the_network_stays_as_it_was():

@@ -77,6 +77,15 @@ def test_a_tolerance_that_nothing_meets(tmp_path):
         export(nn.Conv2d(3, 3, 1), tmp_path / "model.onnx", format="onnx", shape=SHAPE, tolerance=math.nan)
 
 
+@pytest.mark.parametrize("metadata", [{"dla.mean": [0.4, 0.5, 0.6]}, {"note": None}, {1: "text"}])
+@pytest.mark.parametrize("format", RUNTIMES)
+def test_metadata_that_are_no_texts(format, metadata, tmp_path):
+    path = tmp_path / f"model{RUNTIMES[format].suffix}"
+    with pytest.raises(ValueError, match=r"metadata must be texts by their names, not .*; json.dumps makes texts"):
+        export(nn.Conv2d(3, 2, 1), path, format=format, shape=(1, 3, 8, 8), metadata=metadata)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_network_that_cannot_be_copied(tmp_path):
     model = nn.Conv2d(3, 3, 1)
     model.lock = threading.Lock()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dla.deploy.cuda_graph import Captured
+from dla.deploy.errors import explained
 from dla.deploy.gpu import for_gpu
 from dla.deploy.outputs import Run, flat
 from dla.kernels.image_conv import HALF, kernels_run_on
@@ -30,14 +31,20 @@ def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
     """The network through `torch.compile`, its weights constants of the program; compiles at once, for this shape.
 
     On a GPU with all of the compiler's tuning and CUDA graphs, whose results the next call overwrites: they are copied.
+
+    Raises:
+        DeployError: it cannot be compiled, or there is no C++ compiler.
     """
     model, layout = _laid_out(model, example)
     options: dict[str, Any] = {"freezing": True}
+    # While the network is traced, too: by the option alone weights stay inputs. oneDNN has none of 64 bits.
+    freezes = not example.is_cuda and example.dtype != torch.float64
     if example.is_cuda:
         options |= torch._inductor.list_mode_options("max-autotune")
     fast = torch.compile(model, dynamic=False, options=options)
     run = _run(_copied(fast) if example.is_cuda else fast, threads, layout)
-    run(example)
+    with explained("compile"), torch._inductor.config.patch(freezing=freezes):
+        run(example)
     return run
 
 
@@ -60,10 +67,13 @@ def _copied(model: Callable[[Tensor], Any]) -> Callable[[Tensor], list[Tensor]]:
 
 
 def _run(model: Callable[[Tensor], Any], threads: int | None, layout: torch.memory_format) -> Run:
-    @torch.no_grad()  # not inference_mode, whose tensors callers could neither change in place nor train on
+    @torch.inference_mode(False)  # whose tensors callers could neither change in place nor train on
+    @torch.no_grad()
     def run(images: Tensor) -> list[Tensor]:
+        # A plain copy: for images made in inference mode, or of a derived class, torch.compile would compile again.
+        images = images.as_subclass(Tensor).clone(memory_format=layout)
         with _threads(threads):
-            return flat(model(images.contiguous(memory_format=layout)))
+            return flat(model(images))
 
     return run
 

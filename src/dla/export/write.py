@@ -57,6 +57,7 @@ def export(
     """
     path = Path(path)
     _check_arguments(path, format, calibration is not None, model)
+    _check_metadata(metadata or {})
     expect_tolerance(tolerance)
     shapes = shapes_to_compare(shape, dynamic)
     runtime = module_of(format, int8=calibration is not None)
@@ -93,6 +94,13 @@ def _check_arguments(path: Path, format: str, int8: bool, model: nn.Module) -> N
     other = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
     if other:
         raise ValueError(f"{format} takes networks in float32, not {other.pop()}: give model.float()")
+
+
+def _check_metadata(metadata: Metadata) -> None:
+    """Before runtimes, which leave out what is no text, write another text for it or say that the network is wrong."""
+    for name, fact in metadata.items():
+        if not isinstance(name, str) or not isinstance(fact, str):
+            raise ValueError(f"metadata must be texts by their names, not {name!r}: {fact!r}; json.dumps makes texts")
 
 
 def _check_room(folder: Path, model: nn.Module) -> None:
