@@ -230,6 +230,16 @@ def test_it_compiles_once_with_constant_weights():
         assert difference([model(example)] * 4, found) < 1e-4
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_the_ninth_network_of_a_class_is_compiled_too():
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    for channels in range(1, 10):
+        optimize(nn.Sequential(nn.Conv2d(3, channels, 1)).eval(), engine="compile", example=torch.randn(1, 3, 5, 5))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 9
+
+
 def test_what_cannot_be_compiled_is_told_in_one_line():
     missing = {"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}
     said = r"compile cannot take the network \(.*compiler.*\): use another engine"

@@ -14,6 +14,7 @@ from dla.deploy.gpu import for_gpu
 from dla.deploy.outputs import Run, flat
 from dla.kernels.image_conv import HALF, kernels_run_on
 
+MANY = 256  # networks of one class in a process, after which torch runs another as it is; by itself after 8
 COUNTED = Lock()  # since torch has one number of threads, which of two callers the second would find changed
 
 
@@ -42,8 +43,12 @@ def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
     if example.is_cuda:
         options |= torch._inductor.list_mode_options("max-autotune")
     fast = torch.compile(model, dynamic=False, options=options)
-    run = _run(_copied(fast) if example.is_cuda else fast, threads, layout)
-    with explained("compile"), torch._inductor.config.patch(freezing=freezes):
+    run = _of_plain_copies(_run(_copied(fast) if example.is_cuda else fast, threads, layout), layout)
+    with (
+        explained("compile"),
+        torch._inductor.config.patch(freezing=freezes),
+        torch._dynamo.config.patch(recompile_limit=MANY),
+    ):
         run(example)
     return run
 
@@ -66,14 +71,22 @@ def _copied(model: Callable[[Tensor], Any]) -> Callable[[Tensor], list[Tensor]]:
     return lambda images: [result.clone() for result in flat(model(images))]
 
 
-def _run(model: Callable[[Tensor], Any], threads: int | None, layout: torch.memory_format) -> Run:
-    @torch.inference_mode(False)  # whose tensors callers could neither change in place nor train on
+def _of_plain_copies(run: Run, layout: torch.memory_format) -> Run:
+    """For images that come in inference mode, need gradients or are of a derived class torch would compile again."""
+
+    @torch.inference_mode(False)
     @torch.no_grad()
+    def plain(images: Tensor) -> list[Tensor]:
+        return run(images.as_subclass(Tensor).clone(memory_format=layout))
+
+    return plain
+
+
+def _run(model: Callable[[Tensor], Any], threads: int | None, layout: torch.memory_format) -> Run:
+    @torch.no_grad()  # not inference_mode, whose tensors callers could neither change in place nor train on
     def run(images: Tensor) -> list[Tensor]:
-        # A plain copy: for images made in inference mode, or of a derived class, torch.compile would compile again.
-        images = images.as_subclass(Tensor).clone(memory_format=layout)
         with _threads(threads):
-            return flat(model(images))
+            return flat(model(images.contiguous(memory_format=layout)))
 
     return run
 
