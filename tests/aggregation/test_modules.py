@@ -154,6 +154,14 @@ def test_the_list_of_channels_stays_the_callers():
     assert channels == [4, 6, 8]
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("structure", FIGURE1)
+def test_a_structure_by_itself_is_traced_by_fx(structure):
+    model = figure1(structure, conv_blocks(3), 8).eval()
+    x = torch.randn(2, 8, 6, 5)
+    assert torch.equal(torch.fx.symbolic_trace(model)(x), model(x))
+
+
 def test_any_block_exports():
     model = figure1("merged", conv_blocks(4), 8).eval()
     x = torch.randn(1, 8, 6, 6)

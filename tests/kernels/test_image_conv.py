@@ -265,6 +265,14 @@ def test_in_training_on_a_cpu_the_maps_are_channels_last(dtype):
     assert conv(x[0]).shape == (16, 9, 11)
 
 
+def test_ensembles_are_trained_by_vmap():
+    model, x = dla.create_model("dla46_c", num_classes=3).double(), torch.randn(3, 2, 3, 33, 47, dtype=torch.double)
+    models = [dla.create_model("dla46_c", num_classes=3).double() for _ in range(3)]
+    state = torch.func.stack_module_state(models)
+    together = torch.vmap(lambda *own: torch.func.functional_call(model, own[:2], own[2]))(*state, x)
+    torch.testing.assert_close(together, torch.stack([one(images) for one, images in zip(models, x, strict=True)]))
+
+
 @pytest.mark.skipif(not image_conv.HAS_ONEDNN, reason="needs PyTorch with oneDNN")
 @pytest.mark.parametrize("name", ["dla34", "dla60x_c", "dla34up", "dla34ida"])
 def test_so_are_all_maps_of_a_network_in_training(name):

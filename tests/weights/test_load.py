@@ -321,11 +321,13 @@ def test_a_dense_predictor_that_was_built_without_memory_gives_the_same_output()
     model = randomise(dla.create_model("dla46_cup", num_classes=3))
     with torch.device("meta"):
         inside = dla.create_model("dla46_cup", num_classes=3).to_empty(device="cpu")
-        empty = dla.create_model("dla46_cup", num_classes=3)
+        empty, assigned = (dla.create_model("dla46_cup", num_classes=3) for _ in range(2))
     x = torch.randn(1, 3, 70, 65)
     for copy in (inside, empty.to_empty(device="cpu")):
         dla.load_weights(copy, model.state_dict())
         assert torch.equal(copy.eval()(x), model(x))
+    assigned.load_state_dict(model.state_dict(), assign=True)
+    assert torch.equal(assigned.eval()(x), model(x))
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
+from torch.fx import Proxy
 
 from dla.aggregation.checks import Block, guarded
 from dla.aggregation.node import Node, NodeFactory, Value
@@ -129,6 +130,8 @@ class HierarchicalAggregation(nn.Module):
 
     def forward(self, x: Value, joined: Value | None = None) -> Value:
         """Aggregate the blocks over `x`; `joined`, a map of the result's size, is the last node's first input."""
+        if self.join_channels is None and isinstance(joined, Proxy):
+            joined = None  # torch.fx gives what it traces a proxy for each parameter, also where that has a default
         if (joined is None) != (self.join_channels is None):
             raise ValueError(
                 f"join_channels={self.join_channels} and joined={joined if joined is None else 'a map'} disagree"

@@ -35,8 +35,9 @@ class ImageConv2d(nn.Conv2d):
         if isinstance(x, Proxy):  # that of torch.fx
             return super().forward(x)
         if self.training and x.device.type == "cpu" and HAS_ONEDNN:
-            # The weight decides, too, and is the smaller one to copy.
-            return self._conv_forward(x, self.weight.contiguous(memory_format=torch.channels_last), self.bias)
+            # The weight decides, too, and is the smaller one to copy. torch.vmap, which trains ensembles, knows this
+            # way to lay channels last, and none that names a memory format.
+            return self._conv_forward(x, self.weight.movedim(1, -1).contiguous().movedim(-1, 1), self.bias)
         if not (x.is_cuda and self._fits() and self._takes(x)):
             return super().forward(x)
         dtype = _computed_in(x)

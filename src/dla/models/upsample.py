@@ -84,6 +84,13 @@ class FixedUpsample(nn.Module):
             self.kernel = bilinear_kernel(self.factor, self.kernel.device, dtype)
         return self
 
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        # The same network gets the weights' own memory by `load_state_dict(..., assign=True)`, here too without kernel.
+        super()._load_from_state_dict(*arguments)
+        _, _, metadata, *_ = arguments
+        if metadata.get("assign_to_params_buffers") and self.kernel.is_meta:
+            self.kernel = bilinear_kernel(self.factor, torch.device("cpu"))
+
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(b, c, h, w) -> (b, c, *size)."""
         return fit(enlarge(x, self.kernel, self.factor) if self.factor > 1 else x, size)
