@@ -1,5 +1,6 @@
 """Reads predicted boundary maps: 8-bit PNG, `.npy`, or `.mat` with one array in it."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,10 @@ def _read_mat(path: Path) -> np.ndarray:
     from scipy.io import loadmat
     from scipy.sparse import issparse
 
-    arrays = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+    with warnings.catch_warnings():  # of SciPy, that sparse maps become arrays of another kind; both are read here
+        warnings.simplefilter("ignore", DeprecationWarning)
+        content = loadmat(path)
+    arrays = {name: value for name, value in content.items() if not name.startswith("__")}
     if len(arrays) != 1:
         raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}; expected one array (h, w) alone")
     (value,) = arrays.values()
