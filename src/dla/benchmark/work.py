@@ -1,4 +1,4 @@
-"""The work itself: a call of a network in an engine, a training step, a matrix product and a copy."""
+"""The work itself: a call of a network in an engine, a training step, or what shows the machine's peak."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -9,18 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dla.benchmark.job import AUTOTUNED, INFERENCE, PLAIN, TRAINING, Job
+from dla.benchmark.job import AUTOTUNED, INFERENCE, PEAK, PLAIN, TRAINING, Job
+from dla.benchmark.peak import peak
 from dla.costs import training_memory
 from dla.deploy import DeployError, optimize
 from dla.deploy.engines import TORCH
 from dla.deploy.outputs import difference, flat
-from dla.machine import now
 from dla.models import create_model
 from dla.recompute import recomputed
 
 CALIBRATION = 4  # batches of noise from which int8 takes its ranges; speed does not depend on them
 IN_A_ROW = 8  # training steps that a GPU is given before anybody waits for it, as a training would
-MATRIX, COPY = 2048, 2**26  # numbers: side of the matrices at most, length of what is copied
 
 
 class Work(NamedTuple):
@@ -47,7 +46,7 @@ def prepare(job: Job) -> Work:
     torch.manual_seed(0)
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.benchmark = True  # for all alike
-    return {INFERENCE: _inference, TRAINING: _training}.get(job.work, _peak)(job)
+    return {INFERENCE: _inference, TRAINING: _training, PEAK: _peak}[job.work](job)
 
 
 def _inference(job: Job) -> Work:
@@ -141,39 +140,8 @@ def _loss(out: Any) -> Tensor:
 
 
 def _peak(job: Job) -> Work:
-    dtype = torch.bfloat16 if job.precision == "bfloat16" else torch.float32
-    side = _side(job.device, dtype)
-    a, b = (torch.randn(side, side, device=job.device, dtype=dtype) for _ in range(2))
-    source = torch.ones(COPY, device=job.device)
-    target = torch.empty_like(source)
-    calls: list[Callable[[], Any]] = [_product(a, b), lambda: target.copy_(source)]
-    return Work(calls, {"flops": 2 * side**3, "bytes": 2 * source.nbytes})
-
-
-def _product(a: Tensor, b: Tensor) -> Callable[[], Tensor]:
-    """By the faster of two libraries: on AMD's processors MKL leaves out AVX-512, oneDNN, which convolves, does not."""
-    mkl = partial(torch.mm, a, b, out=torch.empty_like(a))
-    if a.is_cuda or a.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
-        return mkl
-    return min(mkl, partial(F.linear, a.to_mkldnn(), b.to_mkldnn()), key=_seconds)
-
-
-def _side(device: str, dtype: torch.dtype) -> int:
-    """Of the matrices: large, but not where a processor emulates the type, so that a large product takes minutes."""
-    side = MATRIX // 8
-    while side < MATRIX:
-        a = torch.randn(side, side, device=device, dtype=dtype)
-        if _seconds(partial(torch.mm, a, a)) > 0.1:  # the next has eight times as much to do
-            break
-        side *= 2
-    return side
-
-
-def _seconds(call: Callable[[], Tensor]) -> float:
-    device = call().device  # the first call prepares
-    start = now(device)
-    call()
-    return now(device) - start
+    calls, facts = peak(job.device, torch.bfloat16 if job.precision == "bfloat16" else torch.float32)
+    return Work(calls, facts)
 
 
 def _images(job: Job) -> Tensor:
