@@ -19,7 +19,7 @@ from dla.models import create_model
 from dla.recompute import recomputed
 
 CALIBRATION = 4  # batches of noise from which int8 takes its ranges; speed does not depend on them
-IN_A_ROW = 8  # training steps that a GPU is given before anybody waits for it, as a training would
+IN_A_ROW = 8  # training steps, products or copies that a GPU is given before anybody waits for it, as a training would
 MATRIX, COPY = 2048, 2**26  # numbers: side of the matrices at most, length of what is copied
 
 
@@ -147,7 +147,9 @@ def _peak(job: Job) -> Work:
     source = torch.ones(COPY, device=job.device)
     product, target = torch.empty_like(a), torch.empty_like(source)
     calls: list[Callable[[], Any]] = [lambda: torch.mm(a, b, out=product), lambda: target.copy_(source)]
-    return Work(calls, {"flops": 2 * side**3, "bytes": 2 * source.nbytes})
+    # A product takes a large GPU some ten microseconds, beside which it would count to wait for each.
+    in_a_row = IN_A_ROW if job.device == "cuda" else 1
+    return Work(calls, {"flops": 2 * side**3, "bytes": 2 * source.nbytes}, in_a_row)
 
 
 def _side(device: str, dtype: torch.dtype) -> int:
