@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import pytest
+import torch
 from jaxtyping import install_import_hook
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # What our modules import is imported first: under the hook it would not come from its bytecode, and take seconds more.
 FIRST = ("lightning.pytorch", "onnxscript", "scipy.optimize", "timm", "torchmetrics", "torchvision.transforms.v2")
@@ -56,3 +60,28 @@ def unchecked_shapes() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+class _Waits(TorchDispatchMode):
+    """Notes what makes a processor wait for a GPU: numbers it asks for, and what is sent there and not queued."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        names = [argument.name for argument in func._schema.arguments]
+        given = dict(zip(names, args, strict=False)) | (kwargs or {})
+        sent = isinstance(out, torch.Tensor) and "non_blocking" in names and out.device != given["self"].device
+        asked = func is torch.ops.aten._local_scalar_dense.default and given["self"].is_cuda
+        if asked or (sent and not given.get("non_blocking")):
+            self.found.append(str(func))
+        return out
+
+
+@pytest.fixture
+def waits() -> Iterator[list[str]]:
+    """What waits for a GPU in a test, where tensors may be on one that is not there."""
+    with FakeTensorMode(), _Waits() as mode:
+        yield mode.found

@@ -43,6 +43,14 @@ def test_windows_change_nothing_for_a_pointwise_model(pointwise, window, overlap
     torch.testing.assert_close(blended, predict_probabilities(pointwise, batch), rtol=0, atol=1e-6)
 
 
+def test_windows_do_not_wait_for_each_other(waits):
+    model, batch = nn.Conv2d(3, 5, 1, device="cuda").eval(), torch.empty(1, 3, 41, 67, device="cuda")
+    assert predict_probabilities(model, batch, window=16, flip=True).device == batch.device
+    assert waits == []
+    batch.cpu()
+    assert len(waits) == 1  # so it would have been seen
+
+
 def test_mirror_images_change_nothing_for_a_symmetric_model(pointwise):
     batch = images(31, 29)
     torch.testing.assert_close(

@@ -89,13 +89,22 @@ def _window_logits(model: nn.Module, images: Tensor, window: int | None, overlap
     if len(rows) == len(columns) == 1:
         return _logits(model, images)
     total: Tensor | None = None
-    for (across, vertical), (along, horizontal) in product(rows, columns):
+    for (across, vertical), (along, horizontal) in product(_beside(images, rows), _beside(images, columns)):
         logits = _logits(model, images[:, :, across, along])
         if total is None:
             total = logits.new_zeros(*logits.shape[:2], height, width)
-        total[:, :, across, along] += logits * torch.outer(vertical, horizontal).to(logits)
+        total[:, :, across, along] += logits * torch.outer(vertical, horizontal).to(logits.dtype)
     assert total is not None
     return total
+
+
+def _beside(images: Tensor, windows: list[tuple[slice, Tensor]]) -> list[tuple[slice, Tensor]]:
+    """The windows, with their weights on the device of the images: sent before the first, since a GPU's queue is long.
+
+    A copy that is sent between two windows waits until the GPU has computed the first.
+    """
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    return [(place, weights.to(images.device, dtype, non_blocking=True)) for place, weights in windows]
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

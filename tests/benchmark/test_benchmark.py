@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from torch._subclasses import FakeTensorMode
 
+from dla.benchmark import work
 from dla.benchmark.command import _jobs, main
 from dla.benchmark.costs import Costs
-from dla.benchmark.job import Job, Row
+from dla.benchmark.job import PEAK, Job, Row
 from dla.benchmark.options import parser
 from dla.benchmark.picture import draw
 from dla.benchmark.report import Session, tables
@@ -41,6 +43,13 @@ def test_calls_in_a_row_share_their_time():
     assert len(calls) == 1 + 5 * len(times)
     assert 5 * sum(times) >= 0.02
     assert 5 * sum(times[:-1]) < 0.02
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", 1), ("cuda", 8)])
+def test_a_gpus_peak_is_not_that_of_waiting_for_it(device, expected, monkeypatch):
+    monkeypatch.setattr("dla.benchmark.peak.now", lambda device: 0.0)
+    with FakeTensorMode():  # without a GPU, and without computing
+        assert work._peak(Job(PEAK, device=device)).in_a_row == expected
 
 
 def possible(row: dict[str, str]) -> bool:

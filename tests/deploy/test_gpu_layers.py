@@ -189,7 +189,8 @@ def test_a_graph_keeps_its_weights():
     weight = weakref.ref(model.weight)
     with (
         mock.patch("torch.cuda.CUDAGraph"),
-        mock.patch("torch.cuda.graph", nullcontext),
+        mock.patch("torch.cuda.graph"),
+        mock.patch("torch.cuda.Stream"),
         mock.patch("torch.cuda.device_of", nullcontext),
         mock.patch("torch.cuda.Event"),
         mock.patch("torch.cuda.current_stream") as stream,
@@ -202,6 +203,23 @@ def test_a_graph_keeps_its_weights():
         assert run(torch.randn(1, 3, 4, 4))[0].shape == (1, 3, 4, 4)
     stream().wait_event.assert_called_once_with(run.done)  # of callers in other streams
     run.done.record.assert_called_once_with(stream())
+
+
+def test_a_graph_is_captured_in_a_stream_of_its_gpu():
+    """Where PyTorch chooses, that of the first graph serves all, in which work for another GPU is not captured."""
+    order = mock.MagicMock()
+    with (
+        mock.patch("torch.cuda.CUDAGraph"),
+        mock.patch("torch.cuda.graph", order.graph),
+        mock.patch("torch.cuda.Stream", order.Stream),
+        mock.patch("torch.cuda.device_of", order.device_of),
+        mock.patch("torch.cuda.Event"),
+        mock.patch.object(cuda_graph, "_warm_up"),
+    ):
+        cuda_graph.Captured(nn.ReLU(), torch.randn(1, 3, 4, 4))
+    names = [name for name, _, _ in order.mock_calls]
+    assert names.index("device_of().__enter__") < names.index("Stream") < names.index("device_of().__exit__")
+    assert order.graph.call_args.kwargs["stream"] is order.Stream()
 
 
 @pytest.mark.parametrize("run", [True, False])

@@ -1,10 +1,12 @@
 """What networks return, flat and back, and how two answers are compared."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from dla.deploy import DeployError
 from dla.deploy.outputs import TF32, TOLERANCE, check, difference, flat, like, names, tolerance_for
@@ -61,6 +63,36 @@ def test_the_difference_is_in_the_largest_value_of_its_tensor():
 def test_tolerances(engine, dtype, expected):
     """Images for TensorRT lie on the processor, but it computes on a GPU."""
     assert tolerance_for(torch.empty(1, dtype=dtype), engine) == expected
+
+
+@pytest.fixture
+def tf32() -> Iterator[None]:
+    """What is set of it is put back."""
+    yield
+    torch.backends.cudnn.allow_tf32 = True
+
+
+@pytest.mark.usefixtures("tf32")
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("allow_tf32", True, TF32),
+        ("allow_tf32", False, TOLERANCE),
+        ("conv.fp32_precision", "tf32", TF32),
+        ("conv.fp32_precision", "ieee", TOLERANCE),
+    ],
+)
+def test_a_gpu_may_be_told_not_to_use_tf32(setting, value, expected):
+    owner = torch.backends.cudnn
+    *path, name = setting.split(".")
+    for part in path:
+        if not hasattr(owner, part):
+            pytest.skip("this torch does not have the setting")
+        owner = getattr(owner, part)
+    setattr(owner, name, value)
+    with FakeTensorMode():
+        example = torch.empty(1, device="cuda")
+    assert tolerance_for(example, "eager") == expected
 
 
 def test_nothing_differs_from_nothing_by_nothing():

@@ -5,6 +5,7 @@ this file compares them and prints the differences.
 """
 
 import json
+import math
 import sys
 from typing import NamedTuple
 from unittest import mock
@@ -243,6 +244,19 @@ def test_they_run_on_the_gpu_of_their_maps(call):
     names = [name for name, _, _ in order.mock_calls]
     launch = "kernel.__getitem__()"
     assert names.index("device_of().__enter__") < names.index(launch) < names.index("device_of().__exit__")
+
+
+def test_any_number_of_positions_is_a_grid():
+    """Of its three axes, only the first one may be longer than 65535."""
+    pytest.importorskip("triton")
+    from dla.kernels import maps, maps_kernel
+
+    large = torch.empty(64, 32, 512, 1024, device="meta")
+    with mock.patch.object(maps_kernel, "combine") as kernel:
+        maps.combine([large], torch.empty(32, 200, device="meta"), torch.empty(200, device="meta"), maps.LARGE)
+    (grid,) = kernel.__getitem__.call_args.args
+    assert math.prod(grid) == 2 * 64 * 512 * 1024 // 128
+    assert max(grid[1:], default=1) <= 65535
 
 
 @pytest.mark.slow

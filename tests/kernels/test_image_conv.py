@@ -175,6 +175,15 @@ def test_a_gpu_gets_the_kernels_with_the_convolutions_shapes(dtype):
     assert (gradient.shape, gradient.dtype, gradient.device) == (conv.weight.shape, dtype, conv.weight.device)
 
 
+def test_transforms_of_torch_func_get_conv2d():
+    """For them, PyTorch knows no gradient of operations such as ours, and takes the weights of an ensemble in turn."""
+    with FakeTensorMode():
+        conv, x = convolution(), torch.empty(2, 3, 19, 23, dtype=torch.bfloat16, device="cuda")
+        run = lambda weight: torch.func.functional_call(conv, {"weight": weight}, (x,))  # noqa: E731
+        assert torch.func.vjp(run, conv.weight)[0].shape == (2, 16, 19, 23)
+        assert torch.vmap(run)(torch.stack(3 * [conv.weight])).shape == (3, 2, 16, 19, 23)
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -1,10 +1,14 @@
 """The benchmark as a metric: the same numbers as the benchmark itself, in any batches and over processes."""
 
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dla.metrics.boundary import BoundaryMetric, Suppression, count_matches, score, spread_thresholds, suppress
+from dla.metrics.boundary.scores import score_totals
 
 
 def batch(seed: int, count: int = 2) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -29,6 +33,23 @@ def test_equals_the_benchmark(nms):
     for name, value in got.items():
         assert float(value) == pytest.approx(getattr(expected, name))
         assert 0 < value < 1
+
+
+def test_scores_lie_on_the_metrics_device(monkeypatch):
+    """Lightning averages what is logged where it lies, and processes on GPUs exchange nothing that is on a CPU."""
+
+    def scores_then_fake(*counts):
+        found = score_totals(*counts)
+        gpu.enter_context(FakeTensorMode())  # in which a tensor is made on a GPU that is not there
+        return found
+
+    metric = BoundaryMetric(thresholds=4, nms=None)
+    metric.update(*batch(0))
+    monkeypatch.setattr(BoundaryMetric, "device", torch.device("cuda", 0))
+    monkeypatch.setattr("dla.metrics.boundary.metric.score_totals", scores_then_fake)
+    with ExitStack() as gpu:
+        found = metric.compute()
+    assert {value.device for value in found.values()} == {torch.device("cuda", 0)}
 
 
 @pytest.mark.parametrize("convert", [lambda t: t.byte(), lambda t: 255 * t.byte(), lambda t: t.long()])

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dla.tasks.class_loss import class_loss, mixing
+from dla.tasks.class_loss import Shuffle, class_loss, mixing
 
 
 def options(**changes):
@@ -82,3 +82,10 @@ def test_copies_of_an_image_are_not_mixed_with_each_other():
     torch.manual_seed(0)
     alone = [(mixing(1.0, 0.0, 20)(images, labels)[1].max(1).values > 0.999).float().mean() for _ in range(10)]
     assert sum(alone) / 10 < 0.1  # two of three where neighbours are paired
+
+
+def test_the_order_is_sent_without_waiting(waits):
+    images, labels = torch.empty(8, 3, 4, 4, device="cuda"), torch.zeros(8, dtype=torch.long, device="cuda")
+    shuffled, _ = Shuffle()(images, labels)
+    assert shuffled.device == images.device
+    assert waits == []

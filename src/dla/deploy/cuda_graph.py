@@ -28,7 +28,8 @@ class Captured:
         try:
             with torch.cuda.device_of(example), _fastest_convolutions():
                 _warm_up(model, self.images)
-                with torch.cuda.graph(self.graph):
+                # By itself it takes one stream for all graphs of the process, which may be another GPU's.
+                with torch.cuda.graph(self.graph, stream=torch.cuda.Stream()):
                     self.outputs = flat(model(self.images))
         except RuntimeError as error:
             raise DeployError(f"the network cannot become a CUDA graph ({error}): use the engine compile") from error

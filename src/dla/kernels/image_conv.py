@@ -13,6 +13,7 @@ from torch.fx import Proxy
 from torch.nn.grad import conv2d_input
 
 from dla.kernels.packing import filled, narrow, packed, unpacked
+from dla.recompute.surroundings import transformed
 
 CHANNELS = 4  # of the kernels' images, zeros among them: 8 bytes
 PIXELS = 2  # neighbouring positions that are computed together
@@ -49,7 +50,7 @@ class ImageConv2d(nn.Conv2d):
 
     def _takes(self, x: Tensor) -> bool:
         """Whether the kernels compute these images; if not, `Conv2d` does, or says what is wrong with them."""
-        runs = self.weight.is_cuda and not _exporting() and kernels_run_on(x.device)
+        runs = self.weight.is_cuda and not _exporting() and not _transforming() and kernels_run_on(x.device)
         typed = x.dtype == self.weight.dtype or (
             torch.is_autocast_enabled("cuda") and x.dtype in (torch.float32, *HALF)
         )
@@ -67,6 +68,11 @@ def _exporting() -> bool:
     """Whether a program is made that has to run without this package; torch.compile of PyTorch 2.11 says so always."""
     exported = torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
     return exported or torch.jit.is_tracing()  # type: ignore[attr-defined]
+
+
+def _transforming() -> bool:
+    """Whether torch.func asks for gradients of its own or for many weights at once, which operations of ours lack."""
+    return not torch.compiler.is_compiling() and transformed()
 
 
 def kernels_run_on(device: torch.device) -> bool:

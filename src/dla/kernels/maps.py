@@ -44,7 +44,7 @@ def combine(
     out = channels_last(maps[0], n, (height, width))
     tiling = tiling or _suited(positions, n, out.device)
     block_n = min(tiling.outputs, power_of_2(n))
-    grid = (triton.cdiv(n, block_n), triton.cdiv(positions, tiling.positions))
+    grid = (triton.cdiv(n, block_n) * triton.cdiv(positions, tiling.positions),)  # a second axis ends at 65535
     with torch.cuda.device_of(out):  # not always the current one, on which Triton runs
         maps_kernel.combine[grid](
             tuple(maps), weight, bias, out, positions, channels=tuple(x.shape[1] for x in maps), n=n,

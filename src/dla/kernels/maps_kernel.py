@@ -13,8 +13,9 @@ def combine(
     block: tl.constexpr, block_k: tl.constexpr, block_n: tl.constexpr, stages: tl.constexpr,
 ):  # fmt: skip
     """See `dla.kernels.maps.combine`."""
-    place = tl.program_id(1).to(tl.int64) * block + tl.arange(0, block)
-    outputs = tl.program_id(0) * block_n + tl.arange(0, block_n)
+    parts: tl.constexpr = (n + block_n - 1) // block_n
+    place = (tl.program_id(0) // parts).to(tl.int64) * block + tl.arange(0, block)
+    outputs = tl.program_id(0) % parts * block_n + tl.arange(0, block_n)
     total = tl.zeros([block, block_n], tl.float32)
     for i in tl.static_range(len(channels)):
         for start in tl.range(0, channels[i], block_k, num_stages=stages):

@@ -13,8 +13,13 @@ autograd: Any = torch._C._autograd
 
 def others_save() -> bool:
     """Whether others decide what is saved for the backward pass, or no such pass is made."""
-    traced = torch._C._is_tracing() or torch._C._functorch.maybe_current_level() is not None
+    traced = torch._C._is_tracing() or transformed()
     return traced or not autograd._saved_tensors_hooks_is_enabled() or saved_by() is not None
+
+
+def transformed() -> bool:
+    """Whether this is within a transform of torch.func, such as vmap."""
+    return torch._C._functorch.maybe_current_level() is not None
 
 
 def saved_by() -> Any:

@@ -46,7 +46,8 @@ class Shuffle(nn.Module):
         self, images: Float[Tensor, "b 3 h w"], labels: Int64[Tensor, " b"]
     ) -> tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, " b"]]:
         """Both in the same new order."""
-        order = torch.randperm(len(labels)).to(labels.device)  # drawn on the CPU, so alike on every device
+        # Drawn on the CPU, so alike on every device; to which it is sent without waiting for all that is queued there.
+        order = torch.randperm(len(labels)).to(labels.device, non_blocking=True)
         return images[order], labels[order]
 
 

@@ -55,16 +55,21 @@ def check_precision(precision: str, images: Tensor, stem_stride: int) -> None:
 
 
 def slow_precision(precision: str, device: torch.device) -> str | None:
-    """That a processor without bfloat16 trains in it; None where it does not, or has it.
+    """That a processor or a GPU without bfloat16 trains in it; None where it does not, or has it.
 
-    There, torch computes convolutions without oneDNN, which takes several times as long as in float32.
+    On such a processor, torch computes convolutions without oneDNN, which takes several times as long as in float32; on
+    such a GPU, as of the generations before Ampere, without the matrix units, which have float16.
     """
-    if not precision.startswith("bf16") or device.type != "cpu" or has_bfloat16():
+    if not precision.startswith("bf16"):
         return None
-    return (
-        f"this processor has no bfloat16, so that {precision} takes several times as long as float32: "
-        "--trainer.precision=32-true is quicker here"
-    )
+    if device.type == "cpu" and not has_bfloat16():
+        return (
+            f"this processor has no bfloat16, so that {precision} takes several times as long as float32: "
+            "--trainer.precision=32-true is quicker here"
+        )
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return f"this GPU has no bfloat16, which {precision} imitates: --trainer.precision=16-mixed is quicker here"
+    return None
 
 
 def has_bfloat16() -> bool:

@@ -76,6 +76,6 @@ class BoundaryMetric(Metric):
             self.best += torch.from_numpy(at_best_threshold(counts)).to(self.best)
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores `ods`, `ois` and `ap`, each in [0, 1]."""
+        """The scores `ods`, `ois` and `ap`, each in [0, 1]; on the metric's device, where processes average them."""
         scores = score_totals(self.totals.cpu().numpy(), self.best.cpu().numpy(), self.thresholds)
-        return {name: torch.tensor(getattr(scores, name)) for name in ("ods", "ois", "ap")}
+        return {name: torch.tensor(getattr(scores, name), device=self.device) for name in ("ods", "ois", "ap")}
