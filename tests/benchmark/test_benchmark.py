@@ -242,7 +242,7 @@ def test_fewer_bits(engine, precision, tmp_path):
     [
         (["dla35"], "unknown model 'dla35'"),
         ([], "nothing to measure"),
-        (["dla46_c=none"], "nothing to measure"),
+        (["dla46_c=none"], "name networks, with --training 8 where engines are none, or give --curve"),
         (["dla46_c", "--compile"], "--compile is of training steps: name networks, and give --training 8, too"),
         (["--curve", "dla46_c", "--training", "2", "--compile"], "--compile is of training steps"),
         (["dla46_c", "--device", "cuda"], "no GPU that torch can use"),

@@ -38,6 +38,13 @@ def test_a_row_that_cannot_agree(content, write):
         matched(read_study(write(content)))
 
 
+def test_a_row_that_only_a_width_out_of_the_search_would_fit(content, write):
+    content["rows"]["plain"] = {"network": "dla46_c"}  # at twice the width still smaller
+    message = r"plain has -\d+\.\d% .* at width 0\.2499; .* widths from 0\.0625 to 0\.25 are searched, .* that of dla$"
+    with pytest.raises(ValueError, match=message):
+        matched(read_study(write(content)))
+
+
 @pytest.mark.parametrize("network", ["timm/resnet10t", "test_resnet+ida"])
 def test_rows_of_others_have_no_width(content, write, network):
     content["rows"]["plain"] = {"network": network}

@@ -113,6 +113,13 @@ def test_a_classifiers_facts_fit_the_size_that_is_asked_for(size, facts, tmp_pat
     assert found["dla.size"] == str(list(size))
 
 
+@pytest.mark.parametrize("size", set(command.SIZES.values()))
+def test_the_help_names_the_sizes_that_are_taken_where_none_is_given(size, capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "{} {}".format(*size) in " ".join(capsys.readouterr().out.split())
+
+
 def test_what_ncnns_files_have_no_place_for_is_printed(tmp_path, capsys):
     options = ["--format", "ncnn", "--output", str(tmp_path / "x.ncnn.param"), "--size", "32", "32"]
     assert main(["dla46_c.cifar10", *options]) == 0

@@ -79,7 +79,7 @@ def _measured(arguments: argparse.Namespace, command: str) -> Session:
     counted = {name: costs(name, arguments.size) for name in [*names, *arguments.curve]}
     jobs = _jobs(arguments, counted)
     if not jobs:
-        raise ValueError("nothing to measure: name networks, or --curve with networks")
+        raise ValueError("nothing to measure: name networks, with --training 8 where engines are none, or give --curve")
     prepare(arguments.output)  # before minutes are spent
     measured, peak = measure(jobs, arguments.rounds, arguments.seconds, Console(stderr=True))
     return Session(measured, peak, counted, _facts(arguments, command))

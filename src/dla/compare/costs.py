@@ -75,7 +75,7 @@ def matched(study: Study) -> Study:
     """The study with the widths found at which each row has the parameters of the row that `match` names.
 
     Raises:
-        ValueError: a row does not come near enough at any width, or has none.
+        ValueError: a row does not come near enough at any width from half to twice that row's, or has none.
     """
     if study.match is None:
         return study
@@ -96,7 +96,8 @@ def matched(study: Study) -> Study:
         if abs(off) > study.match.tolerance:
             raise ValueError(
                 f"row {row.name} has {off:+.1%} of the parameters of {reference.name} at best, at width "
-                f"{row.options['width']}; match.tolerance is {study.match.tolerance:.0%}"
+                f"{row.options['width']}; match.tolerance is {study.match.tolerance:.0%}, and widths from "
+                f"{start / 2:g} to {2 * start:g} are searched, half and twice that of {reference.name}"
             )
         rows.append(row)
     return study._replace(rows=tuple(rows))

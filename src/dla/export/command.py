@@ -150,7 +150,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--weights", metavar="FILE", help=help_weights)
     add("--format", required=True, choices=FORMATS)
     add("--output", required=True, type=Path, metavar="FILE", help="to write; its folder must exist")
-    add("--size", nargs=2, type=count, metavar=("H", "W"), help="of images (default: a classifier's crop, or 512 512)")
+    help_size = "of images (default: a classifier's crop, or 224 224 where it has none; of others 512 512)"
+    add("--size", nargs=2, type=count, metavar=("H", "W"), help=help_size)
     help_dynamic = "take any batch and size (openvino from 32 pixels on, torch-export above 32); not in ncnn"
     add("--dynamic", action="store_true", help=help_dynamic)
     add("--int8", action="store_true", help="compute in 8 bits; onnx and openvino")

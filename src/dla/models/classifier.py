@@ -40,8 +40,8 @@ class DLA(Classifier):
             the 7x7 stem becomes 3x3.
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth of the last block; it rises linearly from 0 at the first.
-        norm_layer: "batchnorm", "groupnorm" (32 groups, or 16 for 16 channels), "syncbatchnorm", or what makes a norm
-            from a channel count.
+        norm_layer: "batchnorm", "groupnorm" (32 groups, or the most that divide both 32 and the channels),
+            "syncbatchnorm", or what makes a norm from a channel count.
     """
 
     def __init__(

@@ -75,7 +75,7 @@ class FolderData(StoredData):
     Args:
         root: Folder of the set.
         classes: Names of the classes, in the order of the indices that the annotations hold.
-        colors: One RGB colour per class, for pictures; null for those of the annotations, else evenly spread hues.
+        colors: One RGB colour per class, for pictures; null for those of `values`, else evenly spread hues.
         void: What annotations hold where no class is given: a number, a colour, or "other", which is all else.
         values: What annotations hold for each class, as [0, 255] in masks of black and white, or its colour where they
             are painted, as [[0, 0, 0], [200, 30, 30]]; null for its index.

@@ -24,7 +24,7 @@ class Suppression:
             the image's shorter side.
 
     Raises:
-        ValueError: `radius`, `margin` or `border` is below 1, 0 and 0.
+        ValueError: `radius` is below 1, `margin` not above 0, or `border` below 0.
     """
 
     smooth: bool = True
