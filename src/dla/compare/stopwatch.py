@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from dla.compare.runs import MACHINES
 from dla.files import write_text
 from dla.machine import device_name, now, versions
 
@@ -40,7 +41,7 @@ class Stopwatch(Callback):
             if found != self.said[name]:
                 raise ValueError(f"the study says {name}: {self.said[name]}, and its data has {found}: mend the study")
         if trainer.is_global_zero:
-            path, machine = Path(trainer.default_root_dir, "machines.json"), _machine(trainer)
+            path, machine = Path(trainer.default_root_dir, MACHINES), _machine(trainer)
             before = json.loads(path.read_text(encoding="utf-8")) if trainer.current_epoch and path.exists() else []
             write_text(path, json.dumps(before if machine in before else [*before, machine], indent=1))
 
