@@ -56,7 +56,7 @@ def real_camvid(real_data: Callable[[str], Path]) -> Path:
 
 @pytest.fixture
 def unchecked_shapes() -> Iterator[None]:
-    """No shape is checked while a network is traced or exported for any size: sizes are symbols then, not numbers."""
+    """No annotation is checked: of traced networks sizes are symbols, and wrong values are to meet our own errors."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

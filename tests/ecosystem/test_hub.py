@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from disturbed import disturb
 from huggingface_hub import HfApi
 
 import dla
@@ -17,13 +18,6 @@ CFG = {
     "mean": [0.5, 0.5, 0.5],
     "std": [0.2, 0.2, 0.2],
 }
-
-
-def randomise_norms(model):
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +33,7 @@ def randomise_norms(model):
 @torch.no_grad()
 def test_a_folder_is_enough_to_build_it_again(name, options, tmp_path):
     model = HubModel(name, cfg=CFG, **options).eval()
-    randomise_norms(model)
+    disturb(model)
     model.save_pretrained(tmp_path / "it")
     assert {path.name for path in (tmp_path / "it").iterdir()} == {"config.json", "model.safetensors", "README.md"}
     again = HubModel.from_pretrained(tmp_path / "it")

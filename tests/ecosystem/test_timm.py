@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from disturbed import disturb
 from timm.models import group_parameters
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
@@ -16,15 +17,6 @@ SMALL = "dla46_c_agg"
 WRAPPERS = {"getter": "FeatureGetterNet", "list": "FeatureListNet", "dict": "FeatureDictNet", "hook": "FeatureHookNet"}
 
 
-def randomise_norms(model):
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.normal_(module.bias)
-
-
 def unwrapped(key):
     """Our name of a parameter in a wrapper: the getter puts the network in `model`, the others flatten its parts."""
     key = key.removeprefix("model.")
@@ -36,7 +28,7 @@ def theirs(tmp_path):
     """timm's own DLA-60-X-C with random weights and statistics, and the file of its weights."""
     torch.manual_seed(0)
     model = timm.create_model("dla60x_c", num_classes=7).eval()
-    randomise_norms(model)
+    disturb(model)
     torch.save(model.state_dict(), tmp_path / "timm.pth")
     return model, tmp_path / "timm.pth"
 
@@ -87,7 +79,7 @@ def test_timms_arguments_reach_the_network():
 @torch.no_grad()
 def test_every_feature_wrapper_gives_our_maps(wrapper):
     network = dla.create_model("dla46_c", num_classes=0).eval()
-    randomise_norms(network)
+    disturb(network)
     x = torch.randn(2, 3, 65, 70)
     expected = network.forward_intermediates(x, [1, 3, 4], intermediates_only=True)
     features = timm.create_model(SMALL, features_only=True, out_indices=(1, 3, 4), feature_cls=wrapper).eval()
@@ -260,7 +252,7 @@ def test_weights_of_another_network_are_refused_whatever_the_classes(theirs, nam
 @torch.no_grad()
 def test_timm_saves_and_loads_a_folder_and_a_checkpoint(tmp_path):
     model = timm.create_model(SMALL, num_classes=5).eval()
-    randomise_norms(model)
+    disturb(model)
     x = torch.randn(1, 3, 64, 64)
     timm.models.save_for_hf(model, tmp_path / "folder", model_args={"num_classes": 5})
     again = timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True).eval()

@@ -2,19 +2,11 @@
 
 import pytest
 import torch
+from disturbed import disturb
 
 import dla
 
 SIZES = [(64, 96), (70, 65), (33, 47), (1, 1)]
-
-
-def randomise_norms(model):
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
-            torch.nn.init.normal_(module.bias)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +18,7 @@ def test_strided_values_stand_among_the_dilated_ones(name, output_stride):
     """Holschneider's algorithme à trous: what a stride leaves out is computed as well, and nothing else changes."""
     torch.manual_seed(0)
     strided = dla.create_model(name, num_classes=0).double().eval()
-    randomise_norms(strided)
+    disturb(strided)
     dilated = dla.create_model(name, num_classes=0, output_stride=output_stride).double().eval()
     dilated.load_state_dict(strided.state_dict())
     for size in SIZES if name == "dla46_c" else SIZES[1:2]:

@@ -52,6 +52,14 @@ def test_an_option_that_is_given_wins():
         dla.load_model("dla34_centernet", detector, heads={"hm": 9})
 
 
+def test_a_detector_saved_without_its_heads_shows_its_decoder():
+    without = dla.create_model("dla34_centernet", heads={}, decoder="plain").state_dict()
+    model, report = dla.load_model("dla34_centernet", without, heads={})
+    assert len(report.mapped) == len(model.state_dict()) == len(without)
+    with pytest.raises(WeightsError, match=r"12 missing: heads\.hm\.0\.bias"):
+        dla.load_model("dla34_centernet", without)
+
+
 def test_a_half_trained_network_is_refused(tmp_path):
     torch.save(dla.create_model("dla46_c").state_dict(), tmp_path / "classifier.pth")
     with pytest.raises(WeightsError, match=r"classifier.pth has none of decoder\..* would be half untrained"):

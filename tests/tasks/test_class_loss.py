@@ -46,6 +46,12 @@ def test_options_that_do_not_fit_are_named(kind, changes, fault):
         class_loss(kind, **options(**changes))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")  # with which the annotation refuses it before
+def test_an_unknown_loss_is_named():
+    with pytest.raises(ValueError, match="loss is 'ce'; expected one of cross_entropy, bce"):
+        class_loss("ce", **options())
+
+
 def test_a_loss_adds_nothing_to_a_checkpoint():
     assert class_loss("bce", **options()).state_dict() == class_loss("cross_entropy", **options()).state_dict() == {}
 

@@ -5,6 +5,7 @@ import torch
 from timm.optim import Lamb
 
 import dla
+from dla.tasks import ClassificationTask
 from dla.tasks.optimizers import make_optimizer, scaled_rate
 
 SETTINGS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.02}
@@ -58,3 +59,9 @@ def test_the_rate_follows_the_batch():
     assert scaled_rate(0.1, 64, 256, "sgd") == pytest.approx(0.025)
     assert scaled_rate(0.005, 256, 2048, "lamb") == pytest.approx(0.005 / 8**0.5)
     assert scaled_rate(0.001, 1024, 256, "adamw") == pytest.approx(0.002)
+
+
+@pytest.mark.usefixtures("unchecked_shapes")  # with which the annotation refuses it before
+def test_an_unknown_optimizer_is_named_before_the_network_is_built():
+    with pytest.raises(ValueError, match="optimizer is 'adam'; expected one of sgd, adamw, lamb"):
+        ClassificationTask(network="none", num_classes=3, optimizer="adam")

@@ -2,7 +2,14 @@
 
 import pytest
 
+from dla.tasks import ClassificationTask
 from dla.tasks.schedules import rate_factor
+
+
+@pytest.mark.usefixtures("unchecked_shapes")  # with which the annotation refuses it before
+def test_an_unknown_schedule_is_named_before_the_network_is_built():
+    with pytest.raises(ValueError, match="schedule is 'linear'; expected one of poly, cosine, step, constant"):
+        ClassificationTask(network="none", num_classes=3, schedule="linear")
 
 
 def test_poly_falls_to_zero_at_the_end():

@@ -81,13 +81,14 @@ def test_exported_to_timm_gives_timms_output():
     assert (ours(x) - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-def test_exported_values_come_back_and_the_invented_do_nothing(tmp_path):
+@pytest.mark.parametrize("file", ["weights.safetensors", "weights.pth"])
+def test_exported_values_come_back_and_the_invented_do_nothing(tmp_path, file):
     ours = randomise(dla.create_model("dla60x_c", num_classes=5))
-    exported = dla.export_weights(ours, "official", tmp_path / "weights.safetensors")
+    exported = dla.export_weights(ours, "official", tmp_path / file)
     assert exported["fc.weight"].shape == (5, 256, 1, 1)
     assert not exported["level4.tree1.project.0.weight"].any()
     assert exported["level4.project.1.running_var"].eq(1).all()
-    for source in (exported, tmp_path / "weights.safetensors"):
+    for source in (exported, tmp_path / file):
         copy = empty("dla60x_c", num_classes=5)
         dla.load_weights(copy, source)
         assert all(

@@ -23,8 +23,11 @@ def draw(path: Path, session: Session) -> None:
     panels, tallest = [], 8
     for rows in _panels(session):
         curved = [row for row in rows if row.row.job.recompute == CURVE]
-        bars = [row for row in rows if row not in curved]
-        panels += [partial(_bars, rows=bars)] * bool(bars) + [partial(_curve, rows=curved)] * bool(curved)
+        bars = [row for row in rows if row.row.job.recompute != CURVE]
+        if bars:
+            panels.append(partial(_bars, rows=bars))
+        if curved:
+            panels.append(partial(_curve, rows=curved))
         tallest = max(tallest, len(bars), POINTS if curved else 0)
     with drawing(path, size=(6.5 * max(len(panels), 1), 1.5 + 0.28 * tallest), dpi=110) as figure:
         axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
@@ -42,30 +45,30 @@ def _panels(session: Session) -> list[list[Measured]]:
 
 
 def _bars(axes: Any, rows: Sequence[Measured], session: Session) -> None:
-    models = list(session.costs)
+    models, kind = list(session.costs), rows[0].row.job  # whose work and batch all rows have
     for place, row in enumerate(rows):
-        job = row.row.job
-        f = figures(row, session.costs[job.model], session.peak)
-        low, high = (1000 * job.batch / ms for ms in (f.high, f.low))
+        model = row.row.job.model
+        f = figures(row, session.costs[model], session.peak)
+        low, high = (1000 * kind.batch / ms for ms in (f.high, f.low))
         # Of one round all three are the same number, but rounded, and matplotlib takes no bar of negative length.
         spread = [[max(f.images_per_second - low, 0)], [max(high - f.images_per_second, 0)]]
-        axes.barh(place, f.images_per_second, xerr=spread, capsize=2, color=f"C{models.index(job.model) % 10}")
-        if job.work == TRAINING and (memory := known_fact(row)) is not None:
+        axes.barh(place, f.images_per_second, xerr=spread, capsize=2, color=f"C{models.index(model) % 10}")
+        if kind.work == TRAINING and (memory := known_fact(row)) is not None:
             axes.text(0, place, f" {memory:.1f} MiB", va="center", fontsize="small", color="white")
     axes.set_yticks(range(len(rows)), [f"{row.row.job.model}, {row.row.how}" for row in rows], fontsize="small")
     axes.invert_yaxis()
-    inside = "; in the bars, memory an image" if job.work == TRAINING else ""
-    axes.set_title(f"{job.work}, batch {job.batch}{inside}", fontsize="medium")
+    inside = "; in the bars, memory an image" if kind.work == TRAINING else ""
+    axes.set_title(f"{kind.work}, batch {kind.batch}{inside}", fontsize="medium")
     axes.set(xlabel="images per second, slowest to fastest round")
 
 
 def _curve(axes: Any, rows: Sequence[Measured], session: Session) -> None:
     """Memory over the time of a step, a line for each network, through all that it may keep or compute again."""
-    known = [row for row in rows if known_fact(row) is not None]
-    points = [(1000 * row.seconds / row.row.job.batch, float(known_fact(row) or 0)) for row in known]
-    labels = ["all" if row.row.recompute is None else str(row.row.recompute) for row in known]
+    known = [(row, memory) for row in rows if (memory := known_fact(row)) is not None]
+    points = [(1000 * row.seconds / row.row.job.batch, memory) for row, memory in known]
+    labels = ["all" if row.row.recompute is None else str(row.row.recompute) for row, _ in known]
     for color, name in enumerate(session.costs):
-        if own := [point for point, row in zip(points, known, strict=True) if row.row.job.model == name]:
+        if own := [point for point, (row, _) in zip(points, known, strict=True) if row.row.job.model == name]:
             axes.plot(*zip(*own, strict=True), "o-", color=f"C{color % 10}", label=name)
     axes.set(ylim=(0, None))
     for point, label in _together(axes, points, labels):

@@ -88,12 +88,10 @@ def write_report(folder: Path, session: Session) -> None:
 def heading(session: Session) -> list[str]:
     """Lines in Markdown: by which command, on what, how."""
     peak = (
-        f"{session.peak.flops / 1e9:.0f} GFLOP/s in a product of matrices, {session.peak.bandwidth / 1e9:.1f} GB/s in"
+        f"{session.peak.flops / 1e9:.0f} GFLOP/s in a product of matrices, {session.peak.bandwidth / 1e9:.1f} GB/s in "
+        "a copy (read and written), measured with the same threads"
     )
-    facts = {
-        **session.facts,
-        "peak of the machine": f"{peak} a copy (read and written), measured with the same threads",
-    }
+    facts = {**session.facts, "peak of the machine": peak}
     return ["# Benchmark", "", *(f"- {name}: {fact}" for name, fact in facts.items())]
 
 

@@ -62,9 +62,12 @@ def _expect_logits(row: Row, model: nn.Module, study: Study) -> None:
         raise ValueError(f"row {row.name}: {row.network} fails on images {tuple(images.shape)}: {reason}") from error
     what = tuple(out.shape) if isinstance(out, Tensor) else f"a {type(out).__name__}"
     if what != expected:
-        head = "classifier" if parse(row.network).structure and not dense else ""
-        other = "dense predictor such as dla34up or NAME+ida" if dense else "classifier such as dla34"
-        remedy = f"give it options: {{head: {head}}}" if head else f"name a {other}"
+        if dense:
+            remedy = "name a dense predictor such as dla34up or NAME+ida"
+        elif parse(row.network).structure:
+            remedy = "give it options: {head: classifier}"
+        else:
+            remedy = "name a classifier such as dla34"
         raise ValueError(
             f"row {row.name}: {row.network} gives {what} of two images in training where logits {expected} were "
             f"expected by the study's task: {remedy}, without features_only"

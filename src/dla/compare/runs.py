@@ -10,6 +10,7 @@ from dla.compare.study import Row, Study
 from dla.files import write_text
 
 STOPWATCH = "dla.compare.stopwatch.Stopwatch"
+MACHINES = "machines.json"  # what the stopwatch writes to a run's folder
 PLACES = ("root", "default_root_dir")  # where things lie is not what is compared
 
 
@@ -61,7 +62,7 @@ class Run(NamedTuple):
     @property
     def machines(self) -> Path:
         """What the stopwatch writes."""
-        return self.folder / "machines.json"
+        return self.folder / MACHINES
 
     @property
     def finished(self) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from dla.compare.runs import MACHINES
 from dla.files import write_text
 from dla.machine import device_name, now, versions
 
@@ -24,8 +25,8 @@ class Stopwatch(Callback):
 
     def __init__(self, classes: int, image_size: int) -> None:
         self.said = {"classes": classes, "image_size": image_size}
-        self.begun = self.measuring_begun = 0.0
-        self.measured = 0.0  # seconds of this epoch that went into validation
+        self.begun = self.validation_begun = 0.0
+        self.validated = 0.0  # seconds of this epoch that went into validation
         self.images = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -40,13 +41,13 @@ class Stopwatch(Callback):
             if found != self.said[name]:
                 raise ValueError(f"the study says {name}: {self.said[name]}, and its data has {found}: mend the study")
         if trainer.is_global_zero:
-            path, machine = Path(trainer.default_root_dir, "machines.json"), _machine(trainer)
+            path, machine = Path(trainer.default_root_dir, MACHINES), _machine(trainer)
             before = json.loads(path.read_text(encoding="utf-8")) if trainer.current_epoch and path.exists() else []
             write_text(path, json.dumps(before if machine in before else [*before, machine], indent=1))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
-        self.begun, self.measured, self.images = now(trainer.strategy.root_device), 0.0, 0
+        self.begun, self.validated, self.images = now(trainer.strategy.root_device), 0.0, 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, i: int
@@ -56,16 +57,16 @@ class Stopwatch(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training stops here."""
-        self.measuring_begun = now(trainer.strategy.root_device)
+        self.validation_begun = now(trainer.strategy.root_device)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """And goes on."""
-        self.measured += now(trainer.strategy.root_device) - self.measuring_begun
+        self.validated += now(trainer.strategy.root_device) - self.validation_begun
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch's times."""
         seconds = now(trainer.strategy.root_device) - self.begun
-        speed = self.images / (seconds - self.measured)
+        speed = self.images / (seconds - self.validated)
         pl_module.log_dict({"time/seconds": seconds, "time/images_per_second": speed}, sync_dist=True)
 
 

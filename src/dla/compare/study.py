@@ -168,22 +168,25 @@ def _seeds(seeds: Any) -> tuple[int, ...]:
 def _rows(rows: Any, shared: dict[str, Any]) -> tuple[Row, ...]:
     if not isinstance(rows, dict) or not rows:
         raise ValueError("rows is a mapping from a row's name to its network")
-    for name, row in rows.items():
-        if not re.fullmatch(r"[\w-]+", str(name)):
-            raise ValueError(f"row {name!r} names a folder: letters, digits, _ and - alone")
-        _known_keys(f"row {name}", row, {"network"}, {"label", "options"})
-        _mapping(f"row {name}: options", row.get("options") or {})
-        if not isinstance(row["network"], str):
-            raise ValueError(f"row {name}: network is {row['network']!r}; expected a name such as dla34")
-        check_options({**shared, **(row.get("options") or {})}, f"row {name}: options")
-    if twice := repeated(str(row.get("label", name)) for name, row in rows.items()):
+    found = tuple(_row(name, row, shared) for name, row in rows.items())
+    if twice := repeated(row.label for row in found):
         raise ValueError(
             f"two rows have the label {twice[0]!r}, by which the table tells them apart: give each its own"
         )
-    return tuple(
-        Row(str(name), str(row.get("label", name)), row["network"], {**shared, **(row.get("options") or {})})
-        for name, row in rows.items()
-    )
+    return found
+
+
+def _row(name: Any, row: Any, shared: dict[str, Any]) -> Row:
+    if not re.fullmatch(r"[\w-]+", str(name)):
+        raise ValueError(f"row {name!r} names a folder: letters, digits, _ and - alone")
+    _known_keys(f"row {name}", row, {"network"}, {"label", "options"})
+    own = row.get("options") or {}
+    _mapping(f"row {name}: options", own)
+    if not isinstance(row["network"], str):
+        raise ValueError(f"row {name}: network is {row['network']!r}; expected a name such as dla34")
+    options = {**shared, **own}
+    check_options(options, f"row {name}: options")
+    return Row(str(name), str(row.get("label", name)), row["network"], options)
 
 
 def _match(match: Any, rows: tuple[Row, ...]) -> Match | None:

@@ -33,8 +33,10 @@ def is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
 
 def halves(module: nn.Module) -> bool:
     """Whether it is max pooling by 2 that rounds sizes up, as our networks have it."""
-    pools = type(module) is nn.MaxPool2d and repr(module) == repr(nn.MaxPool2d(2, 2, ceil_mode=True))
-    return pools and not module.return_indices
+    if type(module) is not nn.MaxPool2d:
+        return False
+    own = module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode, module.return_indices
+    return own == (2, 2, 0, 1, True, False)
 
 
 def convolution_of(module: nn.Module) -> nn.Conv2d | None:

@@ -1,6 +1,7 @@
 """The table of networks, and what each structure makes of a backbone: counted, and not computed."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib import import_module
 
 import torch
@@ -35,16 +36,17 @@ def describe(name: str, structures: Sequence[str], out_channels: int, out_stride
     """The maps of the backbone `name`, and what each structure makes of them and costs."""
     if torch.__version__ < "2.10":  # where it cannot be imported for the first time on another device
         import_module("torch._dynamo")
-    lines: list[str] = []
-    for structure in structures:
-        with torch.device("meta"):  # counted, not computed
-            model = aggregate(name, structure=structure, out_channels=out_channels, out_stride=out_stride).eval()
-        backbone = model.backbone
-        alone = macs(backbone, (size, size))
-        if not lines:
-            maps = ", ".join(f"{channels} at {stride}" for channels, stride in backbone.feature_specs)
-            lines.append(f"{name}: maps of {maps} (channels at stride)")
-            lines.append(f"{'':<9} {parameters(backbone):>12,} parameters {alone / 1e9:>8.3f} G MACs at {size}x{size}")
+    fused = partial(aggregate, name, out_channels=out_channels, out_stride=out_stride)
+    with torch.device("meta"):  # counted, not computed
+        models = [fused(structure=structure).eval() for structure in structures]
+    backbone = models[0].backbone
+    alone = macs(backbone, (size, size))
+    maps = ", ".join(f"{channels} at {stride}" for channels, stride in backbone.feature_specs)
+    lines = [
+        f"{name}: maps of {maps} (channels at stride)",
+        f"{'':<9} {parameters(backbone):>12,} parameters {alone / 1e9:>8.3f} G MACs at {size}x{size}",
+    ]
+    for structure, model in zip(structures, models, strict=True):
         more = macs(model, (size, size)) - alone
         steps = " > ".join(f"{channels} at {stride}" for channels, stride in model.step_specs)
         lines.append(

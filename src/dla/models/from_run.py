@@ -1,6 +1,5 @@
 """A network as `dla fit` left it: built as its checkpoint describes it, with the weights in it."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,9 +39,10 @@ def load_trained(path: Path) -> tuple[nn.Module, Mapping[str, Any]]:
 def _build(path: Path, description: Mapping[str, Any]) -> nn.Module:
     """The network that a checkpoint describes, untrained."""
     name, num_classes = description.get("model"), description.get("num_classes")
-    most = sys.maxsize if description.get("task") == "classification" else MAX_CLASSES
-    if type(num_classes) is not int or not 1 <= num_classes <= most:
-        raise CheckpointError(f"{path} has num_classes {num_classes!r}: masks of 8 bits take 1 to {MAX_CLASSES}")
+    if type(num_classes) is not int or num_classes < 1:
+        raise CheckpointError(f"{path} has num_classes {num_classes!r}: expected a whole number of at least 1")
+    if num_classes > MAX_CLASSES and description.get("task") != "classification":
+        raise CheckpointError(f"{path} has num_classes {num_classes}: masks of 8 bits take 1 to {MAX_CLASSES}")
     try:
         return create_model(str(name), num_classes=num_classes, **dict(description.get("options") or {}))
     except (ValueError, TypeError) as error:

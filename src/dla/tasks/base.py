@@ -12,7 +12,7 @@ from dla.models.options import check_options
 from dla.names import parse
 from dla.tasks.facts import check_data, check_facts, check_precision, cut_off, data_facts
 from dla.tasks.normalization import adopt, stated
-from dla.tasks.optimizers import Optimizer, check_rates, images_a_step, make_optimizer, scaled_rate
+from dla.tasks.optimizers import Optimizer, check_optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.schedules import Schedule, make_schedule
 from dla.tasks.showcase import say
 from dla.tasks.start import start
@@ -92,7 +92,7 @@ class Task(LightningModule):
         warmup: int = 0,
     ) -> None:
         super().__init__()
-        check_rates(batch_base, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        check_optimizer(optimizer, batch_base, lr=lr, momentum=momentum, weight_decay=weight_decay)
         self.network = network
         self.num_classes, self.options = int(num_classes), completed_options(self.network, options or {})
         self.optimizer, self.lr, self.batch_base = optimizer, float(lr), batch_base  # NumPy's are no plain values

@@ -1,6 +1,6 @@
 """What a classifier is trained to lower, and the mixed images on which it is: cross-entropy, or one against all."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -23,6 +23,8 @@ def class_loss(kind: Loss, *, smoothing: float, threshold: float | None, mixed: 
     Raises:
         ValueError: an option would have no effect, or makes no sense; the message says which.
     """
+    if kind not in get_args(Loss):
+        raise ValueError(f"loss is {kind!r}; expected one of {', '.join(get_args(Loss))}")
     if kind == "cross_entropy":
         if threshold is not None:
             raise ValueError(

@@ -55,7 +55,7 @@ class Hardest(Metric):
 
     def compute(self) -> tuple[Tensor, list[Hard]]:
         """The mean loss, and the images, hardest first."""
-        rows = self.rows.reshape(-1, COLUMNS)  # one processes' or several
+        rows = self.rows.reshape(-1, COLUMNS)  # of one process, or of several, one after another
         count = self.rows.shape[-2]
         kept = sorted((row for row in rows.tolist() if row[0] != NO_LOSS), key=lambda row: (-row[0], row[1]))
         hardest = [Hard(loss, int(i), int(label), int(guess), p) for loss, i, label, guess, p in kept[:count]]

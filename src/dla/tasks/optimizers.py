@@ -1,7 +1,7 @@
 """The optimizers that a job chooses from, what their weight decay takes, and how the rate follows the batch."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning import Trainer
@@ -39,12 +39,14 @@ def _groups(module: nn.Module, weight_decay: float, decay_norms: bool) -> list[d
     return param_groups_weight_decay(module, weight_decay, no_weight_decay_list=named)
 
 
-def check_rates(batch_base: int | None, **rates: float) -> None:
-    """Refuse numbers that no optimizer can use.
+def check_optimizer(kind: str, batch_base: int | None, **rates: float) -> None:
+    """Refuse what is no optimizer, and numbers that none can use.
 
     Raises:
-        ValueError: it names the number.
+        ValueError: it names the optimizer, or the number.
     """
+    if kind not in get_args(Optimizer):
+        raise ValueError(f"optimizer is {kind!r}; expected one of {', '.join(get_args(Optimizer))}")
     if batch_base is not None and batch_base < 1:
         raise ValueError(f"batch_base is {batch_base}; expected a number of images, or null to take lr as it is")
     for name, rate in rates.items():

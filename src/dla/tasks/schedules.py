@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 Schedule = Literal["poly", "cosine", "step", "constant"]
 
@@ -14,8 +14,11 @@ def make_schedule(
     """`rate_factor` of an epoch and the number of epochs, for settings that fit each other.
 
     Raises:
-        ValueError: the step schedule has no milestones, another has some, or the warm-up is negative.
+        ValueError: there is no such schedule, the step schedule has no milestones, another has some, or the warm-up is
+            negative.
     """
+    if schedule not in get_args(Schedule):
+        raise ValueError(f"schedule is {schedule!r}; expected one of {', '.join(get_args(Schedule))}")
     if (schedule == "step") != bool(milestones):
         raise ValueError(
             f"schedule is {schedule} and milestones {milestones}: the step schedule needs the epochs at which the rate "
@@ -51,8 +54,6 @@ def rate_factor(
         factor = (1 + math.cos(math.pi * epoch / epochs)) / 2
     elif schedule == "step":
         factor = gamma ** sum(epoch >= milestone for milestone in milestones)
-    elif schedule == "constant":
-        factor = 1.0
     else:
-        raise ValueError(f"schedule must be 'poly', 'cosine', 'step' or 'constant', not {schedule!r}")
+        factor = 1.0
     return factor * min(1.0, (epoch + 1) / (warmup + 1))

@@ -35,7 +35,7 @@ class Showcase(Callback):
 
     def __init__(self) -> None:
         self.began = False
-        self.measured: int | None = None  # the epoch, counted from 0, after which `fit` last measured
+        self.measured_epoch: int | None = None  # counted from 0, after which `fit` last measured
 
     def table(self, trainer: Trainer, values: dict[str, float], title: str) -> Table | None:
         """The table of the metrics `values`, named without their split."""
@@ -84,7 +84,7 @@ class Showcase(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print what `validate` measured."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self.measured = trainer.current_epoch
+            self.measured_epoch = trainer.current_epoch
         if trainer.state.fn == "validate":
             self._print(trainer, "val", "validation")
 
@@ -95,7 +95,7 @@ class Showcase(Callback):
     def _when(self, trainer: Trainer) -> str:
         """The epoch of what is shown; a run that is stopped by its time ends behind it."""
         done = trainer.current_epoch
-        measured = done if self.measured is None else self.measured + 1
+        measured = done if self.measured_epoch is None else self.measured_epoch + 1
         return "last epoch" if measured >= done else f"epoch {measured} of {done}"
 
     def _print(self, trainer: Trainer, split: str, title: str) -> None:

@@ -68,19 +68,18 @@ def load_weights(
     layout = find_layout(model, given)
     means = biases_before_norms(state, layout, given)
     colors = of_other_channels(state, layout.keys, given)
-    report = _report(model, layout, new_head)
+    report = _report(state, layout, new_head)
     report = replace(report, subtracted=tuple(means), adapted=tuple(colors), beside=beside)
     values = without_biases(_converted(model, layout, given), means)
     values |= {key: for_channels(values[key], state[layout.keys[key]]) for key in colors}
     _check(model, layout, report, values)
     if "up.weight" in report.ignored:
         check_upsampling(model, given["up.weight"])
-    model.load_state_dict({**model.state_dict(), **{ours: values[key] for ours, key in report.mapped.items()}})
+    model.load_state_dict({**state, **{ours: values[key] for ours, key in report.mapped.items()}})
     return report
 
 
-def _report(model: nn.Module, layout: Layout, new_head: bool | Collection[str]) -> LoadReport:
-    state = model.state_dict()
+def _report(state: Mapping[str, Tensor], layout: Layout, new_head: bool | Collection[str]) -> LoadReport:
     built = [key for key in state if key.startswith(layout.heads)]
     given = {key: head_name(layout.keys.get(key, key)) for key in layout.head if key not in layout.unused}
     new = new_heads(new_head, {*map(head_name, built), *given.values()})
@@ -113,14 +112,14 @@ def _converted(model: nn.Module, layout: Layout, given: Mapping[str, Any]) -> di
     return result
 
 
-def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[str, Any]) -> None:
+def _check(model: nn.Module, layout: Layout, report: LoadReport, values: Mapping[str, Any]) -> None:
     """Refuse weights that leave a part of the model untrained, or are not all used, and say what would help."""
     if not report.mapped and not layout.authors:
         raise WeightsError(
-            f"the model has none of these names, nor has any layout known here: {shortened(list(given)) or '(none)'}. "
+            f"the model has none of these names, nor has any layout known here: {shortened(list(values)) or '(none)'}. "
             f"Give the state dict of a network, alone or as {', '.join(WRAPPERS)} in a dictionary"
         )
-    faults = _faults(model.state_dict(), report, given)
+    faults = _faults(model.state_dict(), report, values)
     lines = [f"{len(names)} {what}: {shortened(sorted(names))}" for what, names in faults.items() if names]
     if lines:
         options = "heads, head_channels, decoder and in_chans" if hasattr(model, "heads") else OPTIONS
@@ -130,15 +129,15 @@ def _check(model: nn.Module, layout: Layout, report: LoadReport, given: Mapping[
         )
 
 
-def _faults(state: Mapping[str, Tensor], report: LoadReport, given: Mapping[str, Any]) -> dict[str, list[str]]:
+def _faults(state: Mapping[str, Tensor], report: LoadReport, values: Mapping[str, Any]) -> dict[str, list[str]]:
     """By kind: the model's names that get no weight, the weights' that have no place, and pairs that do not match."""
-    counted = any(key.endswith(COUNTER) for key in given)
+    counted = any(key.endswith(COUNTER) for key in values)
     filled = {*report.mapped, *report.reinitialised, *report.untouched, *report.nodes}
     taken = {*report.mapped.values(), *report.ignored, *report.subtracted}
-    pairs = {ours: (given[key], state[ours]) for ours, key in report.mapped.items()}
+    pairs = {ours: (values[key], state[ours]) for ours, key in report.mapped.items()}
     return {
         MISSING: [key for key in state if key not in filled and (counted or not key.endswith(COUNTER))],
-        UNKNOWN: [key for key in given if key not in taken],
+        UNKNOWN: [key for key in values if key not in taken],
         DIFFERENT: [f"{ours} {found}" for ours, pair in pairs.items() if (found := _difference(*pair))],
     }
 

@@ -1,5 +1,6 @@
 """CIFAR from the publisher's binary files and from folders of pictures: the same images, the same split."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,12 @@ def test_cifar_100(tmp_path):
     assert data.sets["val"].labels.bincount().tolist() == [1] * 100
     with pytest.raises(FileNotFoundError, match=r"no file .*test.bin"):
         data.setup("test")
+
+
+def test_another_number_of_classes_is_refused(binary):
+    for read in (CIFARData, partial(read_cifar, split="train")):
+        with pytest.raises(ValueError, match="count is 20; expected 10 or 100"):
+            read(str(binary), count=20)
 
 
 def test_batches(binary):

@@ -365,6 +365,11 @@ def test_aircraft_in_no_list_of_classes_are_named_with_both_files(make, tmp_path
         make("aircraft", level=level).setup("fit")
 
 
+def test_an_unknown_level_is_named(make):
+    with pytest.raises(ValueError, match="level is 'maker'; expected one of variant, family, manufacturer"):
+        make("aircraft", level="maker")
+
+
 def test_an_empty_line_in_a_list_of_classes_does_not_count(make, tmp_path):
     make("aircraft")
     change(tmp_path / "fgvc-aircraft-2013b" / "data" / "variants.txt", "707-320\n", "707-320\n\n")

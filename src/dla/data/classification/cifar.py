@@ -50,8 +50,10 @@ def cifar_classes(root: str | Path, count: int) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: `root` holds neither layout.
-        ValueError: there are not `count` of them.
+        ValueError: there are not `count` of them, or `count` is another than 10 and 100.
     """
+    if count not in LAYOUTS:
+        raise ValueError(f"count is {count}; expected {' or '.join(map(str, LAYOUTS))}, the classes of CIFAR")
     folder = _binary_folder(root, count)
     names = folder / LAYOUTS[count].names if folder else Path(root) / "train"
     classes = tuple(read_text(names).split()) if folder else class_folders(names)

@@ -94,8 +94,8 @@ def read_cub(root: str | Path, part: Literal["train", "test"], *, boxes: bool = 
     images = _values(folder / "images.txt")
     chosen = _chosen(folder / "train_test_split.txt", images, part)
     labels = _labels(folder / "image_class_labels.txt", images, len(classes))
-    files = [(str(folder / "images" / images[number]), labels[number]) for number in chosen]
-    checked_files(files, classes, folder / "images.txt")
+    named = [(str(folder / "images" / images[number]), labels[number]) for number in chosen]
+    files = checked_files(named, classes, folder / "images.txt")
     if not boxes:
         return LabelledFiles(files)
     drawn = _values(folder / "bounding_boxes.txt", of=images)

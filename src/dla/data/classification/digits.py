@@ -7,7 +7,7 @@ from dla.data.classification.labelled import ImageArrays
 from dla.data.sample import Split
 
 CLASSES = tuple(str(digit) for digit in range(10))
-HELD_OUT = 5  # every fifth image validates
+FIFTH = 5  # every fifth image validates
 
 
 def read_digits(split: Split, *, size: int = 16) -> ImageArrays:
@@ -26,7 +26,7 @@ def read_digits(split: Split, *, size: int = 16) -> ImageArrays:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    chosen = (torch.arange(len(digits.target)) % HELD_OUT == HELD_OUT - 1) == (split == "val")
+    chosen = (torch.arange(len(digits.target)) % FIFTH == FIFTH - 1) == (split == "val")
     ink = torch.from_numpy(digits.images)[chosen, None].float() / 16  # (N, 1, 8, 8), from 0 to 1
     gray = F.interpolate(ink, size=(size, size), mode="bilinear", align_corners=False)
     images = (255 * gray).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()

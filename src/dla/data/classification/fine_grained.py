@@ -103,6 +103,8 @@ class AircraftData(FineGrainedData):
 
     def __init__(self, root: str, *, level: Level = "variant", hold_out: bool = True, **settings: Any) -> None:
         super().__init__(root, hold_out=hold_out, **settings)
+        if level not in LEVELS:
+            raise ValueError(f"level is {level!r}; expected one of {', '.join(LEVELS)}")
         self.folder, self.level = Path(root) / "fgvc-aircraft-2013b" / "data", level
         _require(self.folder / LEVELS[level])
         self.classes = folder_classes(root, self.folder / LEVELS[level])

@@ -73,8 +73,9 @@ def held_out(labels: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
         ValueError: there is none.
     """
     chosen = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        chosen[(labels == label).nonzero()[HELD_OUT - 1 :: HELD_OUT]] = True
+    _, counts = labels.unique(return_counts=True)
+    for images in labels.argsort(stable=True).split(counts.tolist()):  # those of one class, in the order given
+        chosen[images[HELD_OUT - 1 :: HELD_OUT]] = True
     if not chosen.any():
         raise ValueError(
             f"no class has {HELD_OUT} training images, of which one would be held out to validate; give more, or "

@@ -84,7 +84,7 @@ def evaluate_folders(
         raise ValueError(f"{output} is a file: name a folder to write to")
     if Path(output).resolve() in (Path(predictions).resolve(), Path(truths).resolve()):
         raise ValueError(f"{output} holds what is to be measured, which could be overwritten: give another output")
-    spread_thresholds(protocol.thresholds)  # a senseless number fails here, before anything is written
+    thresholds = spread_thresholds(protocol.thresholds)  # a senseless number fails here, before anything is written
     tasks = pair(Path(predictions), Path(truths), Path(output), protocol, names)
     if console and (doubt := _doubt(next(iter(tasks.values())).prediction, protocol)):
         console.print(f"note: {doubt}", markup=False, highlight=False)
@@ -92,9 +92,10 @@ def evaluate_folders(
         console.print(f"note: {replaced}", markup=False, highlight=False)
     make_folder(Path(output))
     (Path(output) / "images").mkdir(exist_ok=True)
-    counts = dict(track(_count_all(tasks, workers), "matching", total=len(tasks), console=console, disable=not console))
-    scores = score(np.stack([counts[name] for name in tasks]), spread_thresholds(protocol.thresholds))
-    write_results(Path(output), scores, {name: counts[name] for name in tasks}, asdict(protocol))
+    ready = dict(track(_count_all(tasks, workers), "matching", total=len(tasks), console=console, disable=not console))
+    counts = {name: ready[name] for name in tasks}  # in their order, and not as they became ready
+    scores = score(np.stack(list(counts.values())), thresholds)
+    write_results(Path(output), scores, counts, asdict(protocol))
     return scores
 
 

@@ -6,7 +6,8 @@ This is what MATLAB's `bwmorph(map, "thin", inf)` does, and so the benchmark. A 
     2. it is neither an end nor inside:    of the four pairs of neighbours, counted in both ways, 2 or 3 hold something,
     3. it lies at the side whose turn it is.
 
-All that may go leave at once, at two sides in turn, until none may.
+All that may go leave at once, at two sides in turn, until none may. scikit-image's `thin` gives the same, but looks at
+all pixels in each turn, which takes seven times as long for a map of 481x321; the tests compare both.
 """
 
 import numpy as np
