@@ -13,8 +13,8 @@ from dla.names import parse
 from dla.tasks.facts import check_data, check_facts, check_precision, cut_off, data_facts
 from dla.tasks.normalization import adopt, stated
 from dla.tasks.optimizers import Optimizer, check_optimizer, images_a_step, make_optimizer, scaled_rate
+from dla.tasks.say import say
 from dla.tasks.schedules import Schedule, make_schedule
-from dla.tasks.showcase import say
 from dla.tasks.start import start
 from dla.weights import completed_options
 

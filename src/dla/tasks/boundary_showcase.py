@@ -8,7 +8,8 @@ from PIL import Image
 from rich.table import Table
 from torch import Tensor
 
-from dla.tasks.showcase import Showcase, denormalised, grid, shown
+from dla.tasks.pictures import denormalised, grid, shown
+from dla.tasks.showcase import Showcase
 
 
 class BoundaryShowcase(Showcase):

@@ -19,7 +19,8 @@ from dla.files.figures import drawing
 from dla.files.tables import write_csv
 from dla.images import without_accents
 from dla.tasks.hardest import Hard
-from dla.tasks.showcase import Showcase, say
+from dla.tasks.say import say
+from dla.tasks.showcase import Showcase
 
 WORST = 10  # classes in the table
 TILE = 160  # pixels of a picture in the sheet

@@ -11,7 +11,8 @@ from rich.table import Table
 from torch import Tensor
 
 from dla.images import RGB
-from dla.tasks.showcase import Showcase, denormalised, grid, shown
+from dla.tasks.pictures import denormalised, grid, shown
+from dla.tasks.showcase import Showcase
 
 
 class SegmentationShowcase(Showcase):

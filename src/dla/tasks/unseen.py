@@ -7,7 +7,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from dla.data.sample import IGNORE_INDEX
-from dla.tasks.showcase import say
+from dla.tasks.say import say
 
 
 class UnseenClasses(Callback):

@@ -1,0 +1,60 @@
+"""Validation images beside what the network makes of them, in one picture."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from dla.data.sampling import Draw
+from dla.images import RGB, draw_legend
+
+SHOWN = 4  # validation images in the picture
+GAP = 4  # pixels between pictures
+LEGIBLE = 200  # smaller pictures are enlarged towards this width
+CAPTION = 14  # height of the column titles
+
+Name = tuple[str, RGB]
+
+
+def shown(data: Any, model: LightningModule) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """Up to `SHOWN` validation items of a data module, evenly spread over the split, and the logits of each.
+
+    Of an item, `image` is (3, h, w), and so on without the batch's dimension; logits are (classes, h, w).
+    """
+    dataset = data.whole("val")  # and no loader, which in a run of several processes has a part of it
+    for index in np.linspace(0, len(dataset) - 1, min(SHOWN, len(dataset))).round().astype(int).tolist():
+        batch = data.on_after_batch_transfer(data.collate([dataset[Draw(0, index)]]), 0)
+        item = {key: values[0] for key, values in batch.items()}
+        yield item, model(batch["image"].to(model.device))[0].float().cpu()
+
+
+def denormalised(image: Tensor, data: Any) -> np.ndarray:
+    """An image (3, h, w) that the data module normalised, as 8-bit RGB (h, w, 3) again."""
+    pixels = image.cpu().movedim(0, -1) * torch.tensor(data.std) + torch.tensor(data.mean)
+    return (255 * pixels).round().clamp(0, 255).byte().numpy()
+
+
+def grid(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], names: Sequence[Name] = ()) -> Image.Image:
+    """Rows of pictures (h, w, 3) under captions, small ones enlarged, with a legend of names at the right."""
+    rows = [[_enlarge(picture) for picture in row] for row in rows]
+    height = max(picture.shape[0] for row in rows for picture in row) + GAP
+    width = max(picture.shape[1] for row in rows for picture in row) + GAP
+    legend = draw_legend(480, names) if names else Image.new("RGB", (1, 1))
+    size = (len(captions) * width + legend.width, max(height * len(rows) + CAPTION, legend.height))
+    canvas = Image.new("RGB", size, "white")
+    if names:
+        canvas.paste(legend, (len(captions) * width, CAPTION))
+    for j, caption in enumerate(captions):
+        ImageDraw.Draw(canvas).text((j * width + 2, 1), caption, fill="black")
+        for i, row in enumerate(rows):
+            canvas.paste(Image.fromarray(row[j]), (j * width, i * height + CAPTION))
+    return canvas
+
+
+def _enlarge(picture: np.ndarray) -> np.ndarray:
+    factor = max(1, LEGIBLE // picture.shape[1])
+    return picture.repeat(factor, 0).repeat(factor, 1)
