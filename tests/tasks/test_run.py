@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -289,6 +290,33 @@ def test_home_is_written_out_in_every_path_of_the_data(tmp_path, monkeypatch, ca
     options = [*data, "--data.class_file=~/names.txt", f"--trainer.default_root_dir={tmp_path}/run"]
     assert main(["fit", "--model=ClassificationTask", "--model.network=dla46_c", *options]) == 1
     assert f"{tmp_path}/names.txt" in capsys.readouterr().err
+
+
+class EndedLoader(ScenesData):
+    """Its process that loads ends as the system ends one where memory is full."""
+
+    def training(self) -> Any:
+        return Ended(super().training())
+
+
+class Ended(torch.utils.data.Dataset[Any]):
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, draw: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore:.*worker processes in total")  # on a machine with one core
+def test_a_process_that_loads_data_and_is_killed_is_one_line(tmp_path, capsys):
+    data = [f"--data={__name__}.EndedLoader", *SCENES[1:], "--data.batch_size=4", "--data.workers=1"]
+    assert main(["fit", *TASK, *data, *TRAINER, f"--trainer.default_root_dir={tmp_path}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("dla fit: a process that loads data ended early (")  # how depends on who notices first
+    assert line.endswith("is full: make room there, or lower --data.workers or --data.batch_size")
 
 
 def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, capsys, monkeypatch):
