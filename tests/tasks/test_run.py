@@ -23,6 +23,7 @@ from dla.cli import main
 from dla.data import ScenesData
 from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
+from dla.tasks.lock import FolderLock
 from dla.weights.checkpoint import read_checkpoint
 
 SCENES = ["--data=ScenesData", "--data.size=32", "--data.train_images=12", "--data.val_images=5"]
@@ -329,6 +330,14 @@ def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, capsys, m
     assert f"another process is training in {tmp_path}: wait for it or stop it" in capsys.readouterr().err
     assert contents(tmp_path / "checkpoints") == before
     assert main(["fit", *options, "--trainer.max_epochs=2"]) == 0  # the first let go
+
+
+def test_a_run_that_began_while_another_waited_for_the_folder_is_kept(run):
+    before = contents(run)
+    trainer = Trainer(default_root_dir=run, accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(FileExistsError, match=f"{run} already holds a run"):
+        FolderLock().on_fit_start(trainer, SegmentationTask(network="dla46_cida", num_classes=2))
+    assert contents(run) == before
 
 
 OWN = """
