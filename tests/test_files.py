@@ -119,3 +119,13 @@ def test_a_list_may_come_through_a_pipe():
     os.close(write)
     assert read_names(Path(f"/dev/fd/{read}"), "image") == ["a", "b"]
     os.close(read)
+
+
+def test_a_folder_behind_a_link_to_nothing_is_named(tmp_path):
+    runs = tmp_path / "runs"
+    runs.symlink_to(tmp_path / "unmounted")
+    for folder in (runs, runs / "first"):
+        with pytest.raises(OSError, match=rf"{folder} cannot be written to \({runs} is a link to nothing\): choose"):
+            check_writable(folder)
+    (tmp_path / "unmounted").mkdir()
+    check_writable(runs / "first")

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 import dla
 from dla.inference import _axis_windows, predict_probabilities
@@ -187,3 +188,13 @@ def test_scales_in_half_precision(dtype):
     expected = predict_probabilities(model.eval(), images, **options)
     found = predict_probabilities(model.to(dtype), images.to(dtype), **options)
     torch.testing.assert_close(found.float(), expected, rtol=0, atol=0.02)
+
+
+def test_the_probabilities_are_made_once():
+    logits = torch.randn(1, 16, 64, 64)
+    model = nn.Module().eval()
+    model.forward = lambda _: logits
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        predict_probabilities(model, torch.zeros(1, 3, 64, 64))
+    made = sum(max(0, event.self_cpu_memory_usage) for event in profiled.key_averages())
+    assert logits.nbytes <= made < 1.5 * logits.nbytes

@@ -52,7 +52,7 @@ def predict_probabilities(
         probabilities = _resize(logits, images.shape[-2:]).softmax(dim=1)  # (b, classes, h, w)
         total = probabilities if total is None else total.add_(probabilities)
     assert total is not None
-    return total / len(views)
+    return total.div_(len(views))  # in place, since of a photograph the maps of many classes are gigabytes
 
 
 def check_views(scales: Sequence[float], window: int | None, overlap: float = 0.5) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from dla.cli import main
 from dla.data import ScenesData
 from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
+from dla.tasks.lock import FolderLock
 from dla.weights.checkpoint import read_checkpoint
 
 SCENES = ["--data=ScenesData", "--data.size=32", "--data.train_images=12", "--data.val_images=5"]
@@ -291,6 +293,33 @@ def test_home_is_written_out_in_every_path_of_the_data(tmp_path, monkeypatch, ca
     assert f"{tmp_path}/names.txt" in capsys.readouterr().err
 
 
+class EndedLoader(ScenesData):
+    """Its process that loads ends as the system ends one where memory is full."""
+
+    def training(self) -> Any:
+        return Ended(super().training())
+
+
+class Ended(torch.utils.data.Dataset[Any]):
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, draw: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore:.*worker processes in total")  # on a machine with one core
+def test_a_process_that_loads_data_and_is_killed_is_one_line(tmp_path, capsys):
+    data = [f"--data={__name__}.EndedLoader", *SCENES[1:], "--data.batch_size=4", "--data.workers=1"]
+    assert main(["fit", *TASK, *data, *TRAINER, f"--trainer.default_root_dir={tmp_path}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("dla fit: a process that loads data ended early (")  # how depends on who notices first
+    assert line.endswith("is full: make room there, or lower --data.workers or --data.batch_size")
+
+
 def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("dla.tasks.lock.PATIENCE", 0.1)
     options = [*RUN, f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=last"]
@@ -301,6 +330,14 @@ def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, capsys, m
     assert f"another process is training in {tmp_path}: wait for it or stop it" in capsys.readouterr().err
     assert contents(tmp_path / "checkpoints") == before
     assert main(["fit", *options, "--trainer.max_epochs=2"]) == 0  # the first let go
+
+
+def test_a_run_that_began_while_another_waited_for_the_folder_is_kept(run):
+    before = contents(run)
+    trainer = Trainer(default_root_dir=run, accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(FileExistsError, match=f"{run} already holds a run"):
+        FolderLock().on_fit_start(trainer, SegmentationTask(network="dla46_cida", num_classes=2))
+    assert contents(run) == before
 
 
 OWN = """

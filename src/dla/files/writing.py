@@ -26,6 +26,9 @@ def check_writable(folder: Path) -> None:
     Raises:
         OSError: they cannot.
     """
+    nowhere = next((path for path in (folder, *folder.parents) if path.is_symlink() and not path.exists()), None)
+    if nowhere:  # as to a disk that is not mounted; it would be in the way of making the folder
+        raise OSError(f"{folder} cannot be written to ({nowhere} is a link to nothing): choose another folder")
     there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     try:
         with TemporaryFile(dir=there):

@@ -20,7 +20,7 @@ import dla.data
 import dla.tasks
 from dla.commands import INTERRUPTED, ended
 from dla.names import parse
-from dla.tasks.errors import misused, said
+from dla.tasks.errors import loader_ended, misused, said
 from dla.tasks.lock import FolderLock
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
 from dla.weights import completed_options
@@ -149,6 +149,11 @@ def main(args: list[str]) -> int:
         if ours is None:
             raise
         return ended(args[0], ours, 1)
+    except RuntimeError as error:
+        gone = loader_ended(error)
+        if gone is None:
+            raise
+        return ended(args[0], gone, 1)
     return 0
 
 

@@ -17,6 +17,9 @@ LOADING = re.compile(
     r'  File "(?P<file>[^"\n]*)", line \d+, in [^\n]*\n(?:    [^\n]*\n)*[\w.]+: (?P<said>[\s\S]*)'
 )
 
+# What torch says where such a process is gone, by which of two ways it noticed.
+GONE = re.compile(r"DataLoader worker \(pid.*\) (?:is )?(killed by signal: [^.]+|exited unexpectedly)")
+
 # What jsonargparse says of other ways in which an option could have been right, and of its own representation.
 BESIDE = re.compile(
     r"Does not validate against any|Subtypes: |Errors:$|Expected a <class 'NoneType'>|Expected a path but|"
@@ -39,6 +42,17 @@ def said(error: BaseException | None) -> str | None:
     if found := ONE_VALUE.fullmatch(str(error)):
         return f"batch norm cannot train on a map of the size {found[1]}: raise --data.batch_size, or the images' size"
     return _said_by_worker(str(error)) or said(error.__cause__)
+
+
+def loader_ended(error: BaseException) -> str | None:
+    """What to do where a process that loads data is gone, which torch tells by a RuntimeError; None of other errors."""
+    if not (found := GONE.match(str(error))):
+        return None
+    return (
+        f"a process that loads data ended early ({found[1]}), as the system ends one where memory, or shared memory "
+        "(/dev/shm, 64 MiB in Docker without --shm-size), is full: make room there, or lower --data.workers or "
+        "--data.batch_size"
+    )
 
 
 def misused(message: str) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from lightning import Callback, LightningModule, Trainer
 
+from dla.tasks.run import check_folder
+
 PATIENCE = 10.0  # seconds; the workers of a process that was killed notice within five, and hold the folder as long
 
 
@@ -19,6 +21,7 @@ class FolderLock(Callback):
 
         Raises:
             ValueError: another process has it.
+            FileExistsError: another process had it meanwhile, and left a run.
         """
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -34,6 +37,7 @@ class FolderLock(Callback):
             ) from None
         except NotImplementedError:  # some file systems of networks know no locks
             self.lock = None
+        check_folder(str(root), trainer.ckpt_path)  # type: ignore[arg-type]  # again: what had it may have begun a run
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go."""

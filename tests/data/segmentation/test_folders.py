@@ -218,6 +218,13 @@ def test_an_annotation_that_is_no_png_is_named(own_root: Path, all_of_them: bool
         PairedFolders(own_root, classes=("wall", "crack"))
 
 
+def test_an_annotation_that_was_removed_meanwhile_is_named(own_root: Path) -> None:
+    dataset = PairedFolders(own_root, classes=("wall", "crack"))
+    (own_root / "trainannot" / "0.png").unlink()
+    with pytest.raises(ValueError, match=r"trainannot/0\.png cannot be read as an image \(.*No such file.*\); unpack"):
+        dataset[0]
+
+
 def test_a_preview_beside_an_annotation_does_not_count(own_root: Path) -> None:
     Image.new("RGB", (40, 30)).save(own_root / "trainannot" / "0.jpg")
     assert len(PairedFolders(own_root, classes=("wall", "crack"))) == 4

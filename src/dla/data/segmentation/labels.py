@@ -49,7 +49,5 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     try:
         with Image.open(path) as file:
             yield file
-    except FileNotFoundError:
-        raise
     except (OSError, SyntaxError) as error:  # Pillow reports a broken PNG as a SyntaxError
         raise ValueError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error

@@ -18,6 +18,9 @@ def in_processes(work: Callable[[T], R], tasks: Mapping[str, T], workers: int) -
     """What `work`, a function of a module, gives for each task, as it becomes ready; the first error is raised.
 
     With one worker, or one task, it runs here.
+
+    Raises:
+        BrokenProcessPool: a worker was killed.
     """
     if min(workers, len(tasks)) < 2:
         yield from ((name, work(task)) for name, task in tasks.items())
@@ -29,9 +32,11 @@ def in_processes(work: Callable[[T], R], tasks: Mapping[str, T], workers: int) -
             futures = {pool.submit(work, task): name for name, task in tasks.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()
-    except BrokenProcessPool:
+    except BrokenProcessPool as error:
         time.sleep(0.5)  # Ctrl-C ends the workers too, and may get to them first: then it is raised here
-        raise
+        raise BrokenProcessPool(
+            "a worker ended early, as the system ends one where memory is full: make room there, or give fewer workers"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
