@@ -1,5 +1,6 @@
 """Loading: augmentation follows the seed of the draw, not the worker, and batches hold images of one size."""
 
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -7,7 +8,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dla.data import BatchAugment, Cached, Draw, Scenes, Seeded, SeededSampler, collate, joint_transforms
+from dla.data import (
+    BatchAugment,
+    BoundaryScenesData,
+    Cached,
+    Draw,
+    Scenes,
+    ScenesData,
+    Seeded,
+    SeededSampler,
+    collate,
+    joint_transforms,
+)
 from dla.data.sample import Sample, make_sample
 from dla.images import RGB
 
@@ -130,3 +142,19 @@ def test_cache_is_not_changed_by_augmentation() -> None:
     for epoch in range(4):
         collate([dataset[Draw(epoch, 1)]])
     assert torch.equal(cached[1].image, before)
+
+
+@pytest.mark.parametrize(("kind", "size"), [(ScenesData, 12_336), (BoundaryScenesData, 15_408)])
+def test_a_batch_without_room_in_shared_memory_is_a_clear_error(kind, size, monkeypatch) -> None:
+    """torch would wait for it for ever."""
+    data = kind(size=32, train_images=2, val_images=3, val_batch_size=3, workers=1)
+    data.cache = True  # then the worker is a fork, which has what is set here
+    data.setup("validate")
+    free = [size]
+    monkeypatch.setattr("dla.data.loading.disk_usage", lambda path: SimpleNamespace(free=free[0]))
+    assert len(list(data.val_dataloader())) == 1
+    free[0] -= 1
+    with pytest.raises(ValueError, match=r"a batch of 0\.0 MiB has no room in /dev/shm, where 0\.0 MiB are free: give"):
+        list(data.val_dataloader())
+    data.workers = 0
+    assert len(list(data.val_dataloader())) == 1

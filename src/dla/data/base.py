@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sized
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
@@ -9,7 +10,7 @@ from lightning import LightningDataModule
 from torch.multiprocessing import get_all_start_methods
 from torch.utils.data import DataLoader, Dataset
 
-from dla.data.loading import Cached, Item, batches_done, collate
+from dla.data.loading import Cached, Item, batches_done, collate, fitting
 from dla.data.sample import Split
 from dla.data.sampling import SeededSampler, global_seed
 from dla.data.transforms import Triple
@@ -152,7 +153,7 @@ class SetData(LightningDataModule, Generic[Set]):
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.workers,
-            collate_fn=self.collate,
+            collate_fn=partial(fitting, self.collate),
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
             persistent_workers=self.workers > 0,

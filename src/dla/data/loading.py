@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from shutil import disk_usage
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from dla.data.batch_augment import BatchAugment
 from dla.data.sample import IGNORE_INDEX
@@ -17,6 +19,7 @@ from dla.data.shift import Shift
 # comes from, and, if it is to be augmented in its batch, `parameters` float32 (8,). A batch has B of each, stacked.
 Item: TypeAlias = dict[str, Tensor]
 
+SHARED = Path("/dev/shm")  # on Linux; batches of the processes that load lie there until they are used
 ONE_BY_ONE = "set --data.augment sample for training, and --data.val_batch_size 1 for evaluation"
 
 
@@ -107,6 +110,24 @@ def collate(items: list[Item]) -> Item:
         listed = ", ".join(f"{index}: {width}x{height}" for index, (height, width) in sizes.items())
         raise ValueError(f"images of unequal sizes cannot form a batch (numbers {listed}): {ONE_BY_ONE}")
     return {key: torch.stack([item[key] for item in items]) for key in items[0]}
+
+
+def fitting(collate: Callable[[list[Any]], dict[str, Any]], items: list[Any]) -> dict[str, Any]:
+    """A batch as by `collate`, for which a process that loads it has room in shared memory, by which it is handed on.
+
+    Raises:
+        ValueError: there is none. torch would lose the batch, and wait for it for ever.
+    """
+    batch = collate(items)
+    if get_worker_info() and SHARED.is_dir():
+        parts = [part for value in batch.values() for part in (value if isinstance(value, list) else [value])]
+        size, free = sum(part.nbytes for part in parts), disk_usage(SHARED).free
+        if size > free:
+            raise ValueError(
+                f"a batch of {size / 2**20:.1f} MiB has no room in {SHARED}, where {free / 2**20:.1f} MiB are free: "
+                "give it more (--shm-size in Docker), or set --data.workers 0"
+            )
+    return batch
 
 
 def transformed(

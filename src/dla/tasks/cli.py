@@ -20,7 +20,7 @@ import dla.data
 import dla.tasks
 from dla.commands import INTERRUPTED, ended
 from dla.names import parse
-from dla.tasks.errors import loader_ended, misused, said
+from dla.tasks.errors import loader_ended, misused, said, stopped_with_loaders
 from dla.tasks.lock import FolderLock
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
 from dla.weights import completed_options
@@ -32,6 +32,7 @@ for module in dla.data.MODULES:  # importing makes classes known by their bare n
 say = rank_zero_only(print)  # once for all processes
 
 TERMINATED = 143  # what shells give for a process that SIGTERM ended
+STOPPED = "stopped by SIGTERM before its end"
 
 NOISE = (  # warnings about which the reader can do nothing
     r".*args parameter is intended to run from within Python.*",
@@ -130,7 +131,7 @@ def main(args: list[str]) -> int:
             _quiet()
             _run(args)
     except SIGTERMException:  # a SystemExit, which by itself would end the program as if all were done
-        return ended(args[0], "stopped by SIGTERM before its end", TERMINATED)
+        return ended(args[0], STOPPED, TERMINATED)
     except (KeyboardInterrupt, SystemExit) as error:
         if isinstance(error.__context__, BrokenPipeError):  # of which rich makes an exit; `dla.cli` sees to it
             raise error.__context__ from None
@@ -150,6 +151,8 @@ def main(args: list[str]) -> int:
             raise
         return ended(args[0], ours, 1)
     except RuntimeError as error:
+        if stopped_with_loaders(error):
+            return ended(args[0], STOPPED, TERMINATED)
         gone = loader_ended(error)
         if gone is None:
             raise

@@ -44,6 +44,11 @@ def said(error: BaseException | None) -> str | None:
     return _said_by_worker(str(error)) or said(error.__cause__)
 
 
+def stopped_with_loaders(error: BaseException) -> bool:
+    """Whether a process that loads data was ended by SIGTERM, which batch systems send to all processes of a run."""
+    return bool((found := GONE.match(str(error))) and found[1].endswith("Terminated"))
+
+
 def loader_ended(error: BaseException) -> str | None:
     """What to do where a process that loads data is gone, which torch tells by a RuntimeError; None of other errors."""
     if not (found := GONE.match(str(error))):

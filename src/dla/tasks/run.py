@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dla.files import atomic_write, check_writable
 from dla.tasks.config_text import config_text
+from dla.tasks.errors import stopped_with_loaders
 
 
 def loggers(root: str) -> list[Logger]:
@@ -148,6 +149,7 @@ class SaveConfig(SaveConfigCallback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Where somebody stopped the run, or the reader of its output is gone, say how to go on with it."""
         stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException | SystemExit | BrokenPipeError)
+        stopped = stopped or stopped_with_loaders(exception)
         way = _how_to_go_on(Path(trainer.default_root_dir))
         if stopped and way and trainer.is_global_zero and trainer.state.fn == "fit":
             print(way, file=sys.stderr)
