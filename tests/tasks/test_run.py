@@ -24,6 +24,7 @@ from dla.data import ScenesData
 from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
 from dla.tasks.lock import FolderLock
+from dla.tasks.run import AtomicCheckpointIO
 from dla.weights.checkpoint import read_checkpoint
 
 SCENES = ["--data=ScenesData", "--data.size=32", "--data.train_images=12", "--data.val_images=5"]
@@ -321,6 +322,16 @@ def test_a_process_that_loads_data_and_is_killed_is_one_line(tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("dla fit: a process that loads data ended early (")  # how depends on who notices first
     assert line.endswith("is full: make room there, or lower --data.workers or --data.batch_size")
+
+
+def test_a_process_that_is_gone_while_a_checkpoint_is_written_is_no_fault_of_the_disk(tmp_path, monkeypatch):
+    def gone(*arguments: Any) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
+
+    monkeypatch.setattr(torch, "save", gone)
+    with pytest.raises(RuntimeError, match=r"^DataLoader worker \(pid 7\) is killed"):
+        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, capsys, monkeypatch):

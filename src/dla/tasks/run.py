@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dla.files import atomic_write, check_writable
 from dla.tasks.config_text import config_text
-from dla.tasks.errors import stopped_with_loaders
+from dla.tasks.errors import loader_ended, stopped_with_loaders
 
 
 def loggers(root: str) -> list[Logger]:
@@ -76,6 +76,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with atomic_write(path) as partial:
                 torch.save(checkpoint, partial)
         except (OSError, RuntimeError) as error:  # the latter is what torch makes of a full disk
+            if loader_ended(error):  # which torch raises wherever a run is at that moment
+                raise
             free = shutil.disk_usage(folder).free / 2**20
             reason = _first_line(error.__cause__ or error)
             problem = f"{path} could not be written ({reason}), and {free:.0f} MiB are free there"
