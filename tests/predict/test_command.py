@@ -214,6 +214,12 @@ def test_a_picture_is_not_overwritten_by_its_mask(tmp_path, model, capsys):
     assert path.read_bytes() == content
 
 
+def test_a_name_without_room_for_the_ending_of_its_results_is_refused(tmp_path, model, capsys):
+    paths = picture(tmp_path / "a.png"), picture(tmp_path / f"{'ä' * 122}.png")
+    assert predict(*paths, model=model, output=tmp_path / "out") == 2
+    assert f"{paths[1]}: its results' names would be longer than file systems take" in error(capsys, tmp_path / "out")
+
+
 def test_a_missing_input_is_named(tmp_path, model, capsys):
     assert predict(picture(tmp_path / "a.png"), tmp_path / "b.png", model=model, output=tmp_path / "out") == 2
     assert f"no image at {tmp_path / 'b.png'}" in error(capsys, tmp_path / "out")

@@ -1,6 +1,7 @@
 """The command `dla predict`: runs a network over pictures and writes masks, boundary maps or classes."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from dla.predict.load import load_predictor
 from dla.predict.results import Results, results
 
 ALL_WRITTEN, SOME_SKIPPED = 0, 1
+LONGEST_NAME = 255  # bytes that file systems take
 
 EXAMPLES = """
 what is written, for street.jpg, at the size a viewer shows it in:
@@ -81,11 +83,13 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _check_targets(paths: Sequence[Path], writer: Results) -> None:
-    """Refuse to overwrite one picture's results by another's, or a picture by a result."""
+    """Refuse to overwrite one picture's results by another's, or a picture by a result; and names too long."""
     sources = {path.resolve(): path for path in paths}
     owners: dict[str, Path] = {}
     for path in paths:
         for target in writer.targets(path):
+            if len(os.fsencode(target.name)) > LONGEST_NAME:
+                raise ValueError(f"{path}: its results' names would be longer than file systems take: rename it")
             # Regardless of case, because some file systems do not tell a.png from A.png.
             other = owners.setdefault(target.name.casefold(), path)
             if other != path:
