@@ -12,6 +12,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 from torch._subclasses import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # What our modules import is imported first: under the hook it would not come from its bytecode, and take seconds more.
@@ -78,6 +79,26 @@ class _Waits(TorchDispatchMode):
         if asked or (sent and not given.get("non_blocking")):
             self.found.append(str(func))
         return out
+
+
+class _Unawaited(TorchFunctionMode):
+    """Notes copies to a device that nobody waits for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if (kwargs or {}).get("non_blocking"):
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def unawaited() -> Iterator[list[str]]:
+    """Copies in a test that nobody waits for, which only CUDA makes before their source is gone."""
+    with _Unawaited() as mode:
+        yield mode.found
 
 
 @pytest.fixture

@@ -52,6 +52,12 @@ def test_windows_do_not_wait_for_each_other(waits):
     assert len(waits) == 1  # so it would have been seen
 
 
+def test_weights_of_windows_are_waited_for_where_they_would_be_gone(unawaited):
+    model, batch = nn.Conv2d(3, 5, 1, device="meta").eval(), torch.empty(1, 3, 41, 67, device="meta")
+    assert predict_probabilities(model, batch, window=16).device == batch.device
+    assert unawaited == []
+
+
 def test_mirror_images_change_nothing_for_a_symmetric_model(pointwise):
     batch = images(31, 29)
     torch.testing.assert_close(

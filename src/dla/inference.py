@@ -101,10 +101,11 @@ def _window_logits(model: nn.Module, images: Tensor, window: int | None, overlap
 def _beside(images: Tensor, windows: list[tuple[slice, Tensor]]) -> list[tuple[slice, Tensor]]:
     """The windows, with their weights on the device of the images: sent before the first, since a GPU's queue is long.
 
-    A copy that is sent between two windows waits until the GPU has computed the first.
+    A copy that is sent between two windows waits until the GPU has computed the first. Apple's, unless it is waited
+    for, would copy weights that are gone by then, and get other numbers (pytorch issue 189690).
     """
     dtype = torch.promote_types(images.dtype, torch.float32)
-    return [(place, weights.to(images.device, dtype, non_blocking=True)) for place, weights in windows]
+    return [(place, weights.to(images.device, dtype, non_blocking=images.is_cuda)) for place, weights in windows]
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

@@ -41,6 +41,8 @@ def now(device: torch.device) -> float:
     """Seconds on a clock, once the device has done what was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    if device.type == "mps":
+        torch.mps.synchronize()
     return time.perf_counter()
 
 

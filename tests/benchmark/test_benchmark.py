@@ -17,9 +17,10 @@ from torch._subclasses import FakeTensorMode
 from dla.benchmark import work
 from dla.benchmark.command import _jobs, main
 from dla.benchmark.costs import Costs
-from dla.benchmark.job import PEAK, Job, Row
+from dla.benchmark.job import INFERENCE, PEAK, Job, Row
 from dla.benchmark.options import parser
 from dla.benchmark.picture import draw
+from dla.benchmark.process import JobError, Process
 from dla.benchmark.report import Session, tables
 from dla.benchmark.rounds import Measured, Peak
 from dla.benchmark.worker import timed
@@ -274,6 +275,23 @@ def test_arguments_that_are_not_understood(arguments, message, capsys):
     with pytest.raises(SystemExit):
         main(["dla46_c", *arguments, "--output", "out"])
     assert message in capsys.readouterr().err
+
+
+def test_a_process_that_ended_by_itself_is_no_fault_on_macos(tmp_path, monkeypatch):
+    """Its group takes no signal any more; Linux lets that pass until somebody has asked how it ended."""
+    killpg = os.killpg
+
+    def as_on_macos(group: int, number: int) -> None:
+        if os.waitid(os.P_PID, group, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+            raise PermissionError(1, "Operation not permitted")
+        killpg(group, number)
+
+    monkeypatch.setattr(os, "killpg", as_on_macos)
+    process = Process(1, tmp_path / "log")
+    with pytest.raises(JobError, match="dla35"):
+        process.prepare(Job(INFERENCE, "dla35", "plain"))
+    os.waitid(os.P_PID, process._process.pid, os.WEXITED | os.WNOWAIT)
+    process.end()
 
 
 def children(parent: int) -> list[int]:

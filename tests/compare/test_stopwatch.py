@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import torch
 from lightning import Trainer
 
 from dla.compare.stopwatch import Stopwatch
 from dla.data import DigitsData
+from dla.machine import now
 from dla.tasks import ClassificationTask
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
@@ -33,6 +35,15 @@ def fit(tmp_path, stopwatch, max_epochs=1, ckpt_path=None, **options):
 
 def machines(tmp_path):
     return json.loads((tmp_path / "machines.json").read_text())
+
+
+def test_the_clock_waits_for_an_apple_gpu(monkeypatch):
+    asked = []
+    monkeypatch.setattr("torch.mps.synchronize", lambda: asked.append("mps"))
+    begun = now(torch.device("cpu"))
+    assert asked == []
+    assert now(torch.device("mps")) >= begun
+    assert asked == ["mps"]
 
 
 def test_images_are_those_that_are_seen(tmp_path):

@@ -1,12 +1,14 @@
 """What networks return, flat and back, and how two answers are compared."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dla.deploy import DeployError
 from dla.deploy.outputs import TF32, TOLERANCE, check, difference, flat, like, names, tolerance_for
@@ -135,3 +137,22 @@ def test_a_nan_counts_in_any_output(place):
     wrong[place].view(-1)[0] = float("nan")
     with pytest.raises(DeployError, match="by nan"):
         check(difference([A, B, A], wrong), "here")
+
+
+class Single(TorchDispatchMode):
+    """A device without numbers of 64 bits, as Apple's GPUs are."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor) and out.dtype == torch.float64 and out.device.type != "cpu":
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return out
+
+
+def test_outputs_on_a_device_without_64_bits_are_compared():
+    with FakeTensorMode(), Single():  # in which nothing is computed, so the number alone is missing
+        output = torch.empty(3, device="cuda")
+        with pytest.raises(DataDependentOutputException):
+            difference([output], [output])
+        with pytest.raises(TypeError):
+            output.double()

@@ -220,6 +220,17 @@ def test_a_name_without_room_for_the_ending_of_its_results_is_refused(tmp_path, 
     assert f"{paths[1]}: its results' names would be longer than file systems take" in error(capsys, tmp_path / "out")
 
 
+def test_a_picture_is_not_overwritten_by_its_mask_in_other_case(tmp_path, model, capsys):
+    """A second name stands for what file systems without case make of the first, as on macOS and Windows."""
+    path = picture(tmp_path / "A.PNG")
+    content = path.read_bytes()
+    if not (tmp_path / "A.png").exists():
+        (tmp_path / "A.png").hardlink_to(path)
+    assert predict(path, model=model, output=tmp_path) == 2
+    assert f"{path} would be overwritten: give another --output" in capsys.readouterr().err
+    assert path.read_bytes() == content
+
+
 def test_a_missing_input_is_named(tmp_path, model, capsys):
     assert predict(picture(tmp_path / "a.png"), tmp_path / "b.png", model=model, output=tmp_path / "out") == 2
     assert f"no image at {tmp_path / 'b.png'}" in error(capsys, tmp_path / "out")

@@ -95,3 +95,11 @@ def test_the_order_is_sent_without_waiting(waits):
     shuffled, _ = Shuffle()(images, labels)
     assert shuffled.device == images.device
     assert waits == []
+
+
+def test_the_order_is_waited_for_where_it_would_be_gone(unawaited):
+    images, labels = torch.empty(8, 3, 4, 4, device="meta"), torch.zeros(8, dtype=torch.long, device="meta")
+    assert Shuffle()(images, labels)[0].device == images.device
+    assert unawaited == []
+    torch.zeros(1).to("meta", non_blocking=True)
+    assert len(unawaited) == 1  # so it would have been seen

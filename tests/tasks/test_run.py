@@ -23,6 +23,7 @@ from dla.cli import main
 from dla.data import ScenesData
 from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
+from dla.tasks.errors import stopped_with_loaders
 from dla.tasks.lock import FolderLock
 from dla.tasks.run import AtomicCheckpointIO
 from dla.weights.checkpoint import read_checkpoint
@@ -322,6 +323,15 @@ def test_a_process_that_loads_data_and_is_killed_is_one_line(tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("dla fit: a process that loads data ended early (")  # how depends on who notices first
     assert line.endswith("is full: make room there, or lower --data.workers or --data.batch_size")
+
+
+@pytest.mark.parametrize(
+    ("said", "stopped"), [("Terminated", True), ("Terminated: 15", True), ("Killed", False), ("Killed: 9", False)]
+)
+def test_the_end_of_a_process_that_loads_data_by_sigterm_is_known(said, stopped):
+    """On macOS the number of a signal stands behind its name."""
+    error = RuntimeError(f"DataLoader worker (pid 7) is killed by signal: {said}. ")
+    assert stopped_with_loaders(error) is stopped
 
 
 def test_a_process_that_is_gone_while_a_checkpoint_is_written_is_no_fault_of_the_disk(tmp_path, monkeypatch):

@@ -80,5 +80,5 @@ class Process:
         return ": ".join([f"its process ended {cause}", *last])
 
     def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a process that has ended
             os.killpg(self._process.pid, number)

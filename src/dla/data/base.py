@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from lightning import LightningDataModule
-from torch.multiprocessing import get_all_start_methods
+from torch.multiprocessing import get_sharing_strategy
 from torch.utils.data import DataLoader, Dataset
 
 from dla.data.loading import Cached, Item, batches_done, collate, fitting
@@ -146,8 +146,9 @@ class SetData(LightningDataModule, Generic[Set]):
     def _loader(
         self, dataset: Dataset[Item], sampler: SeededSampler, batch_size: int, drop_last: bool
     ) -> DataLoader[Item]:
-        # A fork shares what is cached; of what is sent to another process, each tensor takes one of its open files.
-        forks = self.workers > 0 and self.cache and "fork" in get_all_start_methods()
+        # A fork shares what is cached; of what is sent to another process, each tensor takes one of its open files. Not
+        # so on macOS, which passes tensors on by name, and whose own libraries may crash in a fork.
+        forks = self.workers > 0 and self.cache and get_sharing_strategy() == "file_descriptor"
         return DataLoader(
             dataset,
             batch_size=batch_size,

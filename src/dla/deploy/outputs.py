@@ -66,7 +66,8 @@ def difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
 
 
 def _numbers(output: Tensor) -> Tensor:
-    return (torch.view_as_real(output) if output.is_complex() else output).detach().double().cpu()
+    # On the CPU first: Apple's GPUs have no 64 bits.
+    return (torch.view_as_real(output) if output.is_complex() else output).detach().cpu().double()
 
 
 def _share(expected: Tensor, found: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _check_targets(paths: Sequence[Path], writer: Results) -> None:
     """Refuse to overwrite one picture's results by another's, or a picture by a result; and names too long."""
-    sources = {path.resolve(): path for path in paths}
+    sources = {_file(path): path for path in paths}
     owners: dict[str, Path] = {}
     for path in paths:
         for target in writer.targets(path):
@@ -97,8 +97,14 @@ def _check_targets(paths: Sequence[Path], writer: Results) -> None:
                     f"{other} and {path} would both be written to {target.name}: rename one, or run them one after the "
                     "other with an --output each"
                 )
-            if target.resolve() in sources:
-                raise ValueError(f"{sources[target.resolve()]} would be overwritten: give another --output")
+            if target.exists() and (source := sources.get(_file(target))):
+                raise ValueError(f"{source} would be overwritten: give another --output")
+
+
+def _file(path: Path) -> tuple[int, int]:
+    """What a path leads to, whatever it is called: where case makes no difference, a.png is A.PNG."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _device(name: str) -> torch.device:

@@ -46,7 +46,8 @@ def said(error: BaseException | None) -> str | None:
 
 def stopped_with_loaders(error: BaseException) -> bool:
     """Whether a process that loads data was ended by SIGTERM, which batch systems send to all processes of a run."""
-    return bool((found := GONE.match(str(error))) and found[1].endswith("Terminated"))
+    # On macOS the signal's number follows: "Terminated: 15".
+    return bool((found := GONE.match(str(error))) and "signal: Terminated" in found[1])
 
 
 def loader_ended(error: BaseException) -> str | None:

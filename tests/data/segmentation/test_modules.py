@@ -11,6 +11,7 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
+from torch.multiprocessing import get_sharing_strategy, set_sharing_strategy
 
 import dla.data
 from dla.data import CamVidData, CityscapesData, Scenes, ScenesData
@@ -222,3 +223,15 @@ def test_workers_share_what_is_cached() -> None:
     finally:
         multiprocessing.set_start_method(before, force=True)
     assert len(next(iter(data.train_dataloader()))["index"]) == 4
+
+
+def test_workers_are_not_forked_where_tensors_are_passed_on_by_name() -> None:
+    """As on macOS, where a fork is not safe, and what is cached is shared all the same."""
+    data = small_scenes(cache=True, workers=1)
+    data.setup("fit")
+    before = get_sharing_strategy()
+    try:
+        set_sharing_strategy("file_system")
+        assert data.train_dataloader().multiprocessing_context is None
+    finally:
+        set_sharing_strategy(before)
