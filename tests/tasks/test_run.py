@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 from lightning import Trainer
 from PIL import Image
@@ -473,3 +474,21 @@ def test_one_class_alone_is_told(folders, tmp_path, capsys):
     ]
     assert main(["fit", *TASK, *own, *TRAINER]) in (1, 2)
     assert "the data has 1 class: name what is not of it, too, as [background, crack]" in capsys.readouterr().err
+
+
+def test_names_of_classes_are_in_utf8_whatever_the_systems_encoding(tmp_path, western_windows):
+    names = ["Straße", "дорога"]
+    for split in ("train", "val"):
+        for folder in (split, f"{split}annot"):
+            (tmp_path / folder).mkdir()
+            Image.new("RGB" if folder == split else "L", (64, 64)).save(tmp_path / folder / "a.png")
+    data = {"root": str(tmp_path), "classes": names, "crop": 64, "batch_size": 1, "workers": 0, "repeat": 2}
+    recipe = {"data": {"class_path": "dla.data.FolderData", "init_args": data}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
+    run = tmp_path / "run"
+    options = [*TASK, f"--config={tmp_path / 'own.yaml'}", *TRAINER, f"--trainer.default_root_dir={run}"]
+    assert main(["fit", *options]) == 0
+    kept = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    assert kept["data"]["init_args"]["classes"] == names
+    header = (run / "metrics/version_0/metrics.csv").read_text(encoding="utf-8").partition("\n")[0]
+    assert {f"val/iou/{name}" for name in names} <= set(header.strip().split(","))
