@@ -1,6 +1,5 @@
 """A run's folder: the resolved configuration, metrics, the best and the last checkpoint."""
 
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from dla.commands import command_line
 from dla.files import atomic_write, check_writable, write_text
 from dla.tasks.config_text import config_text
 from dla.tasks.errors import loader_ended, stopped_with_loaders
@@ -139,8 +139,8 @@ def _within(path: str, folder: Path) -> bool:
 def _how_to_go_on(root: Path) -> str:
     """The command for it; nothing where there is no checkpoint yet."""
     last = resolved_checkpoint("last", root)
-    config, checkpoint = shlex.quote(f"{root}/config.yaml"), shlex.quote(str(last))
-    return f"Go on with it by `dla fit --config {config} --ckpt_path {checkpoint}`." if last.exists() else ""
+    command = command_line(["dla", "fit", "--config", str(root / "config.yaml"), "--ckpt_path", str(last)])
+    return f"Go on with it by `{command}`." if last.exists() else ""
 
 
 def _first_line(error: BaseException) -> str:
