@@ -1,5 +1,6 @@
 """A run's folder and its command line: what is refused leaves all as it was, and what is wrong is one line."""
 
+import io
 import json
 import os
 import resource
@@ -476,7 +477,7 @@ def test_one_class_alone_is_told(folders, tmp_path, capsys):
     assert "the data has 1 class: name what is not of it, too, as [background, crack]" in capsys.readouterr().err
 
 
-def test_names_of_classes_are_in_utf8_whatever_the_systems_encoding(tmp_path, western_windows):
+def test_names_of_classes_are_in_utf8_whatever_the_systems_encoding(tmp_path, western_windows, monkeypatch):
     names = ["Straße", "дорога"]
     for split in ("train", "val"):
         for folder in (split, f"{split}annot"):
@@ -487,8 +488,11 @@ def test_names_of_classes_are_in_utf8_whatever_the_systems_encoding(tmp_path, we
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
     run = tmp_path / "run"
     options = [*TASK, f"--config={tmp_path / 'own.yaml'}", *TRAINER, f"--trainer.default_root_dir={run}"]
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
     assert main(["fit", *options]) == 0
     kept = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     assert kept["data"]["init_args"]["classes"] == names
     header = (run / "metrics/version_0/metrics.csv").read_text(encoding="utf-8").partition("\n")[0]
     assert {f"val/iou/{name}" for name in names} <= set(header.strip().split(","))
+    printed = sys.stdout.buffer.getvalue().decode("cp1252")
+    assert all(name in printed for name in ["Straße", r"\u0434\u043e\u0440\u043e\u0433\u0430"])
