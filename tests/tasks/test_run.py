@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from dla.data import ScenesData
 from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
 from dla.tasks.lock import FolderLock
-from dla.tasks.run import AtomicCheckpointIO
+from dla.tasks.run import AtomicCheckpointIO, MovableCheckpoint
 from dla.weights.checkpoint import read_checkpoint
 
 SCENES = ["--data=ScenesData", "--data.size=32", "--data.train_images=12", "--data.val_images=5"]
@@ -95,11 +95,12 @@ def test_a_run_goes_on_in_a_folder_of_its_own(run, tmp_path):
     assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["epoch"] == 1
 
 
-def test_a_run_that_was_moved_keeps_its_best(run, tmp_path):
+@pytest.mark.parametrize("saved_as", [str, lambda path: "D:" + path.replace("/", "\\")], ids=["here", "windows"])
+def test_a_run_that_was_moved_keeps_its_best(saved_as, run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "moved")
     best, last = (moved / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
     content = best.read_bytes()
-    give_best_score(last, torch.tensor(2.0))  # which no epoch reaches
+    give_best_score(last, torch.tensor(2.0), saved_as)  # which no epoch reaches
     assert main([*going_on(moved), "--trainer.max_epochs=2", f"--trainer.default_root_dir={moved}"]) == 0
     after = read_checkpoint(last)
     assert after["epoch"] == 1
@@ -111,13 +112,14 @@ def best_state(checkpoint: dict) -> dict:
     return next(state for key, state in checkpoint["callbacks"].items() if "'monitor': 'val/" in key)
 
 
-def give_best_score(path: Path, score: torch.Tensor) -> None:
+def give_best_score(path: Path, score: torch.Tensor, saved_as: Callable[[str], str] = str) -> None:
     checkpoint = read_checkpoint(path)
     state = best_state(checkpoint)
     state |= {
         "best_model_score": score,
         "kth_value": score,
-        "best_k_models": dict.fromkeys(state["best_k_models"], score),
+        "best_k_models": {saved_as(model): score for model in state["best_k_models"]},
+        **{key: saved_as(state[key]) for key in MovableCheckpoint.PATHS},
     }
     torch.save(checkpoint, path)
 

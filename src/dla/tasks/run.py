@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import torch
@@ -74,7 +74,7 @@ class MovableCheckpoint(ModelCheckpoint):
         super().load_state_dict(state_dict)
 
     def _here(self, path: str) -> Path:
-        return Path(str(self.dirpath), Path(path).name)
+        return Path(str(self.dirpath), PureWindowsPath(path).name)  # which takes slashes, too, and is of any system
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
