@@ -1,5 +1,7 @@
 """Shapes on public signatures are checked while the tests run; real data is found by DLA_DATA."""
 
+import builtins
+import io
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -53,6 +55,24 @@ def real_data() -> Callable[[str], Path]:
 def real_camvid(real_data: Callable[[str], Path]) -> Path:
     """The real CamVid."""
     return real_data("camvid")
+
+
+@pytest.fixture
+def western_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text is in the encoding of Windows in the west of Europe, unless whoever opens a file names another."""
+
+    plain = open
+
+    def opened(file: Any, mode: str = "r", buffering: int = -1, encoding: str | None = None, **options: Any) -> Any:
+        return plain(file, mode, buffering, encoding if "b" in mode else encoding or "cp1252", **options)
+
+    class Wrapper(io.TextIOWrapper):
+        def __init__(self, buffer: Any, encoding: str | None = None, *args: Any, **options: Any) -> None:
+            super().__init__(buffer, encoding or "cp1252", *args, **options)
+
+    monkeypatch.setattr(builtins, "open", opened)
+    monkeypatch.setattr(io, "TextIOWrapper", Wrapper)
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, *_: encoding or "cp1252")
 
 
 @pytest.fixture

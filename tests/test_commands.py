@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from dla.commands import run_command
+from dla.commands import command_line, run_command
 
 
 def stop() -> int:
@@ -63,3 +63,12 @@ def test_a_command_runs_in_any_thread():
     thread.start()
     thread.join()
     assert codes == [0]
+
+
+def test_a_command_line_is_one_of_the_systems_shell(monkeypatch):
+    words = ["dla", "fit", "--config", "my runs\\a\\config.yaml", "--data.root", "D:\\streets"]
+    assert command_line(words) == "dla fit --config 'my runs\\a\\config.yaml' --data.root 'D:\\streets'"
+    monkeypatch.setattr(os, "name", "nt")
+    on_windows = command_line(words)
+    monkeypatch.undo()
+    assert on_windows == 'dla fit --config "my runs\\a\\config.yaml" --data.root D:\\streets'

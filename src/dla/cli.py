@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from errno import EPIPE
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
 from dla import __version__
@@ -64,6 +65,9 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command that the first word names; the exit code is 0 where all went well."""
     if sys.stdout is None:  # closed, as some daemons leave it
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115, it stays open to the end
+    if isinstance(sys.stdout, TextIOWrapper):
+        # As standard error does, escape what its encoding lacks: on Windows, that of a file or a pipe lacks a lot.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _dispatch(list(sys.argv[1:] if args is None else args))
     except KeyboardInterrupt:  # while torch is imported, which takes seconds; later the commands see to it themselves

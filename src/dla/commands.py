@@ -1,9 +1,12 @@
 """How a command ends, whichever it is: by Ctrl-C or SIGTERM, for want of an extra, or because something is wrong."""
 
+import os
+import shlex
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,6 +49,11 @@ def ended(command: str, message: str, code: int) -> int:
     """Say on standard error why `dla COMMAND` ends, and return the exit code."""
     print(f"dla {command}: {message}", file=sys.stderr)
     return code
+
+
+def command_line(words: Sequence[str]) -> str:
+    """The words of a command as a shell takes them: those of Windows take no single quotes."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 @contextmanager

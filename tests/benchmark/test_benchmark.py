@@ -126,6 +126,18 @@ def test_one_round_has_no_spread(tmp_path):
     assert (tmp_path / "x.png").exists()
 
 
+def test_a_system_without_signals_and_groups_of_processes(tmp_path, monkeypatch):
+    """As Windows."""
+    (tmp_path / "sitecustomize.py").write_text("import os\ndel os.setpgid, os.killpg\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: process.send_signal(9))
+    monkeypatch.delattr(os, "killpg")
+    for name in ("SIGSTOP", "SIGCONT", "SIGKILL"):
+        monkeypatch.delattr(signal, name)
+    assert main(["dla46_c", "--engines", "plain", *SMALL, "--output", str(tmp_path / "out")]) == 0
+    assert all(map(possible, rows(tmp_path / "out")))
+
+
 def test_what_was_not_counted_has_no_shares():
     row = Measured(Row(Job("inference", "dla34", "plain")), [1.0], {"difference": 0.0})
     session = Session([row], Peak(1e12, 1e12), {"dla34": Costs(1, 0, 0, 0, True)}, {})

@@ -87,11 +87,12 @@ def test_a_changed_study_is_refused_before_anything_is_trained_or_written(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # four processes that each load torch and lightning, on whatever else the machine does
-def test_a_study_row_by_row(content, write, tmp_path, capfd):
+def test_a_study_row_by_row(content, write, tmp_path, capfd, monkeypatch):
     """One row and one seed first; then the others, among them one that fails; what is finished is kept."""
     content["seeds"] = [0]
     del content["match"]  # widths are searched in test_costs
-    path, out = write(content), tmp_path / "out"
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as of a log on Windows
+    path, out = write(content), tmp_path / "Läufe"
     assert main([str(path), "--output", str(out), "--rows", "dla"]) == 0
     said = capfd.readouterr()
     assert "dla, seed 0: epoch 2 of 2, " in said.err

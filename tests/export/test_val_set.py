@@ -71,6 +71,19 @@ def test_mean_iou_on_the_set_of_a_run(root: Path, checkpoint: str, capsys: pytes
     assert expected in capsys.readouterr().out
 
 
+def test_a_configuration_is_in_utf8_whatever_the_systems_encoding(root: Path, western_windows: None) -> None:
+    names = ["Straße", "Löcher"]
+    predictor = Predictor(
+        dla.create_model("dla46_cida", num_classes=2), "segmentation", tuple(names), (), (0.5,) * 3, (0.2,) * 3
+    )
+    options = {
+        "class_path": "dla.data.FolderData",
+        "init_args": {**SET, "values": [*map(list, COLORS)], "root": str(root), "classes": names},
+    }
+    (root / "run.yaml").write_text(yaml.safe_dump({"data": options}, allow_unicode=True), encoding="utf-8")
+    assert len(val_set(predictor, root / "run.yaml", void=255)) == 2
+
+
 def test_a_set_that_is_in_no_folder(tmp_path: Path) -> None:
     data = DigitsData()
     classifier = Predictor(

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -38,6 +39,28 @@ def test_a_network_that_changes_its_images(format, tmp_path):
     export(model, path, format=format, shape=SHAPE)
     images = torch.randn(SHAPE)
     assert difference([model(images.clone())], module_of(format).load(path)(images)) < 1e-4
+
+
+def held_open(folder: Path) -> list[str]:
+    """What this process has open, or mapped into memory, of the files in a folder."""
+    opened = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [line for line in [*opened, *Path("/proc/self/maps").read_text().splitlines()] if str(folder) in line]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is open")
+@pytest.mark.parametrize(("format", "int8"), [*((format, False) for format in RUNTIMES), ("openvino", True)])
+def test_a_file_that_runs_is_not_held_open(format, int8, tmp_path):
+    """On Windows it could then not take its place, nor be removed."""
+    held = []
+    export(
+        nn.Conv2d(3, 3, 1),
+        tmp_path / f"model{RUNTIMES[format].suffix}",
+        format=format,
+        shape=SHAPE,
+        calibration=[torch.randn(SHAPE)] if int8 else None,
+        measure=lambda run: held.extend(held_open(tmp_path)),
+    )
+    assert not held
 
 
 def test_the_callers_random_numbers_go_on(tmp_path):

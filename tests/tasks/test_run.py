@@ -1,5 +1,6 @@
 """A run's folder and its command line: what is refused leaves all as it was, and what is wrong is one line."""
 
+import io
 import json
 import os
 import resource
@@ -8,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 from lightning import Trainer
 from PIL import Image
@@ -25,7 +27,7 @@ from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
 from dla.tasks.errors import stopped_with_loaders
 from dla.tasks.lock import FolderLock
-from dla.tasks.run import AtomicCheckpointIO
+from dla.tasks.run import AtomicCheckpointIO, MovableCheckpoint
 from dla.weights.checkpoint import read_checkpoint
 
 SCENES = ["--data=ScenesData", "--data.size=32", "--data.train_images=12", "--data.val_images=5"]
@@ -94,11 +96,12 @@ def test_a_run_goes_on_in_a_folder_of_its_own(run, tmp_path):
     assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["epoch"] == 1
 
 
-def test_a_run_that_was_moved_keeps_its_best(run, tmp_path):
+@pytest.mark.parametrize("saved_as", [str, lambda path: "D:" + path.replace("/", "\\")], ids=["here", "windows"])
+def test_a_run_that_was_moved_keeps_its_best(saved_as, run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "moved")
     best, last = (moved / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
     content = best.read_bytes()
-    give_best_score(last, torch.tensor(2.0))  # which no epoch reaches
+    give_best_score(last, torch.tensor(2.0), saved_as)  # which no epoch reaches
     assert main([*going_on(moved), "--trainer.max_epochs=2", f"--trainer.default_root_dir={moved}"]) == 0
     after = read_checkpoint(last)
     assert after["epoch"] == 1
@@ -110,13 +113,14 @@ def best_state(checkpoint: dict) -> dict:
     return next(state for key, state in checkpoint["callbacks"].items() if "'monitor': 'val/" in key)
 
 
-def give_best_score(path: Path, score: torch.Tensor) -> None:
+def give_best_score(path: Path, score: torch.Tensor, saved_as: Callable[[str], str] = str) -> None:
     checkpoint = read_checkpoint(path)
     state = best_state(checkpoint)
     state |= {
         "best_model_score": score,
         "kth_value": score,
-        "best_k_models": dict.fromkeys(state["best_k_models"], score),
+        "best_k_models": {saved_as(model): score for model in state["best_k_models"]},
+        **{key: saved_as(state[key]) for key in MovableCheckpoint.PATHS},
     }
     torch.save(checkpoint, path)
 
@@ -483,3 +487,24 @@ def test_one_class_alone_is_told(folders, tmp_path, capsys):
     ]
     assert main(["fit", *TASK, *own, *TRAINER]) in (1, 2)
     assert "the data has 1 class: name what is not of it, too, as [background, crack]" in capsys.readouterr().err
+
+
+def test_names_of_classes_are_in_utf8_whatever_the_systems_encoding(tmp_path, western_windows, monkeypatch):
+    names = ["Straße", "дорога"]
+    for split in ("train", "val"):
+        for folder in (split, f"{split}annot"):
+            (tmp_path / folder).mkdir()
+            Image.new("RGB" if folder == split else "L", (64, 64)).save(tmp_path / folder / "a.png")
+    data = {"root": str(tmp_path), "classes": names, "crop": 64, "batch_size": 1, "workers": 0, "repeat": 2}
+    recipe = {"data": {"class_path": "dla.data.FolderData", "init_args": data}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
+    run = tmp_path / "run"
+    options = [*TASK, f"--config={tmp_path / 'own.yaml'}", *TRAINER, f"--trainer.default_root_dir={run}"]
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
+    assert main(["fit", *options]) == 0
+    kept = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    assert kept["data"]["init_args"]["classes"] == names
+    header = (run / "metrics/version_0/metrics.csv").read_text(encoding="utf-8").partition("\n")[0]
+    assert {f"val/iou/{name}" for name in names} <= set(header.strip().split(","))
+    printed = sys.stdout.buffer.getvalue().decode("cp1252")
+    assert all(name in printed for name in ["Straße", r"\u0434\u043e\u0440\u043e\u0433\u0430"])

@@ -1,7 +1,6 @@
 """The command `dla benchmark`: measures networks in engines side by side and makes tables and a picture of them."""
 
 import argparse
-import shlex
 from collections.abc import Mapping
 from datetime import date
 from functools import partial
@@ -17,7 +16,7 @@ from dla.benchmark.picture import draw
 from dla.benchmark.process import JobError
 from dla.benchmark.report import PICTURE, Session, prepare, tables, write_report
 from dla.benchmark.rounds import measure
-from dla.commands import DONE, run_command
+from dla.commands import DONE, command_line, run_command
 from dla.machine import cores, device_name, gpu_libraries, versions
 from dla.recompute.recording import MACS
 
@@ -43,7 +42,7 @@ def main(argv: list[str]) -> int:
     Raises:
         SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
     """
-    work = partial(_benchmark, parser().parse_args(argv), shlex.join(["dla", "benchmark", *argv]))
+    work = partial(_benchmark, parser().parse_args(argv), command_line(["dla", "benchmark", *argv]))
     wrong = (ValueError, OSError, JobError)
     return run_command("benchmark", work, needs="drawing", left="nothing is written", wrong=wrong)
 

@@ -19,7 +19,8 @@ class JobError(RuntimeError):
 class Process:
     """Starts a process with so many threads; what it writes to standard error goes to the file `log`.
 
-    Between answers it is stopped, so that threads which wait busily take nothing from the one that is measured.
+    Between answers it is stopped, so that threads which wait busily take nothing from the one that is measured; on
+    Windows, where no process can be stopped, it waits.
     """
 
     def __init__(self, threads: int, log: Path) -> None:
@@ -43,7 +44,7 @@ class Process:
         facts: dict[str, Any] = self._ask(job._asdict())
         if "error" in facts:
             raise JobError(facts["error"])
-        self._signal(signal.SIGSTOP)
+        self._signal("SIGSTOP")
         return facts
 
     def measure(self, call: int, seconds: float) -> list[float]:
@@ -52,14 +53,14 @@ class Process:
         Raises:
             JobError: the process has died.
         """
-        self._signal(signal.SIGCONT)
+        self._signal("SIGCONT")
         times: list[float] = self._ask({"call": call, "seconds": seconds})
-        self._signal(signal.SIGSTOP)
+        self._signal("SIGSTOP")
         return times
 
     def end(self) -> None:
         """End the process and all that it has started."""
-        self._signal(signal.SIGKILL)
+        self._signal("SIGKILL")
         self._process.kill()  # where it has not come so far as to have a group
         self._process.communicate()
 
@@ -79,6 +80,8 @@ class Process:
         last = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         return ": ".join([f"its process ended {cause}", *last])
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, name: str) -> None:
+        if not hasattr(os, "killpg"):  # Windows, which lacks most signals, too
+            return
         with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a process that has ended
-            os.killpg(self._process.pid, number)
+            os.killpg(self._process.pid, getattr(signal, name))

@@ -21,7 +21,8 @@ WARM_UP = 0.3  # seconds of calls before the first round; each round begins with
 
 def main() -> int:
     """Answer until standard input ends; a job that cannot be prepared is an answer, too."""
-    os.setpgid(0, 0)  # stopped and ended with all that engines start; and by the system, should the parent die
+    if hasattr(os, "setpgid"):  # but on Windows
+        os.setpgid(0, 0)  # stopped and ended with all that engines start; and by the system, should the parent die
     # Libraries write to standard output, which is for answers here.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)

@@ -1,14 +1,13 @@
 """The command `dla compare`: trains the rows of a study under one budget and makes a table and a picture of them."""
 
 import argparse
-import shlex
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
-from dla.commands import DONE, FAILED, run_command
+from dla.commands import DONE, FAILED, command_line, run_command
 from dla.compare.costs import Costs, costs, matched
 from dla.compare.outcome import outcomes
 from dla.compare.picture import draw
@@ -49,7 +48,7 @@ def main(argv: list[str]) -> int:
     Raises:
         SystemExit: from argparse, with 0 after `--help` and 2 for an argument it does not understand.
     """
-    work = partial(_compare, _parser().parse_args(argv), shlex.join(["dla", "compare", *argv]))
+    work = partial(_compare, _parser().parse_args(argv), command_line(["dla", "compare", *argv]))
     return run_command("compare", work, needs="training", left="the same command goes on from here")
 
 

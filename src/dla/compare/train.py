@@ -1,5 +1,6 @@
 """Trains one run after another, each by `dla fit` in a process of its own, and says how far they are."""
 
+import os
 import subprocess
 import sys
 import time
@@ -38,8 +39,9 @@ def _train(run: Run) -> Iterator[list[Epoch]]:
     command = [sys.executable, "-m", "dla", "fit", "--config", str(run.config_file)]
     if run.last.exists():
         command += ["--ckpt_path", str(run.last)]
+    in_utf8 = {**os.environ, "PYTHONIOENCODING": "utf-8"}  # as the log is read again, whatever the system's encoding
     with run.log.open("a") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=in_utf8)
     seen = len(_timed(run))
     try:
         while True:

@@ -58,11 +58,18 @@ def _bound(network: Any) -> None:
     network.reshape(shape)
 
 
-def load(path: Path, *, threads: int | None = None) -> Run:
-    """A request that answers one batch at a time as soon as it can."""
+def _core() -> Any:
+    """OpenVINO, which by itself keeps the file of weights open: on Windows it could be neither moved nor removed."""
     import openvino
 
     core = openvino.Core()
+    core.set_property({"ENABLE_MMAP": False})
+    return core
+
+
+def load(path: Path, *, threads: int | None = None) -> Run:
+    """A request that answers one batch at a time as soon as it can."""
+    core = _core()
     # Without the hint, processors with instructions for bfloat16 compute in it, to two or three digits.
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
@@ -85,7 +92,7 @@ def quantize(path: Path, calibration: Iterable[Tensor], output: Path) -> None:
 
     count = sum(1 for _ in calibration)  # and what is wrong with them is said before nncf begins
     images = nncf.Dataset(calibration, lambda image: image.numpy(force=True))
-    network = openvino.Core().read_model(path)
+    network = _core().read_model(path)
     kept = network.get_rt_info(SECTION) if network.has_rt_info(SECTION) else None
     quantized = nncf.quantize(network, images, subset_size=count, preset=nncf.QuantizationPreset.MIXED)
     if kept is not None:

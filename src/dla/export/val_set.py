@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from dla.files import read_text
 from dla.predict import Predictor
 
 
@@ -58,7 +59,7 @@ def _data(file: Path) -> Any:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(SetData, "data", required=True)
     try:
-        config = parser.parse_object({"data": yaml.safe_load(file.read_text())["data"]})
+        config = parser.parse_object({"data": yaml.safe_load(read_text(file))["data"]})
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ArgumentError) as error:
         why = misused(str(error))
         raise ValueError(f"{file} is no configuration of dla fit that names its data ({why})") from error

@@ -20,6 +20,7 @@ import dla.data
 import dla.tasks
 from dla.commands import INTERRUPTED, ended
 from dla.names import parse
+from dla.tasks.config_text import Parser
 from dla.tasks.errors import loader_ended, misused, said, stopped_with_loaders
 from dla.tasks.lock import FolderLock
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
@@ -171,6 +172,7 @@ def _quiet() -> None:
 def _run(args: list[str]) -> None:
     CLI(
         args[0],
+        parser_class=Parser,
         model_class=LightningModule,
         datamodule_class=LightningDataModule,
         subclass_mode_model=True,

@@ -1,8 +1,30 @@
-"""A configuration as text, from which jsonargparse reads what it was."""
+"""A configuration as text, from which jsonargparse reads what it was; in UTF-8, whatever the system's encoding is."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+from jsonargparse import Namespace
+from jsonargparse.typing import Path_fr
+from lightning.pytorch.cli import LightningArgumentParser
+
+from dla.files import read_text
+
+
+class Parser(LightningArgumentParser):
+    """Reads configurations in UTF-8; jsonargparse takes them to be in the system's encoding, on Windows another."""
+
+    def parse_path(self, path: Any, *args: Any, **options: Any) -> Namespace:
+        """What a file says, relative to its folder.
+
+        Raises:
+            ValueError: it is not UTF-8.
+        """
+        if not Path(path).is_file():  # but standard input or a URL
+            return super().parse_path(path, *args, **options)
+        content = read_text(path)
+        with Path_fr(path).relative_path_context():
+            return self.parse_string(content, Path(path).name, *args, **options)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,12 +1,12 @@
 """A run's folder: the resolved configuration, metrics, the best and the last checkpoint."""
 
-import shlex
 import shutil
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import torch
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 from jsonargparse import set_dumper
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -15,14 +15,34 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from dla.files import atomic_write, check_writable
+from dla.commands import command_line
+from dla.files import atomic_write, check_writable, write_text
 from dla.tasks.config_text import config_text
 from dla.tasks.errors import loader_ended, stopped_with_loaders
 
 
 def loggers(root: str) -> list[Logger]:
     """A CSV of metrics and TensorBoard logs under `root`; a resumed run adds a version and overwrites nothing."""
-    return [CSVLogger(root, name="metrics"), TensorBoardLogger(root, name="tensorboard")]
+    return [UTF8Logger(root, name="metrics"), TensorBoardLogger(root, name="tensorboard")]
+
+
+class UTF8Logger(CSVLogger):
+    """Writes metrics in UTF-8; Lightning's own takes the system's encoding, which may lack a class's letters."""
+
+    @property
+    def experiment(self) -> Any:
+        """What writes them."""
+        experiment = super().experiment
+        experiment._fs = UTF8Files()
+        return experiment
+
+
+class UTF8Files(LocalFileSystem):
+    """Opens text in UTF-8."""
+
+    def open(self, path: str, mode: str = "rb", *args: Any, **options: Any) -> Any:
+        """Open a file."""
+        return super().open(path, mode, *args, **({} if "b" in mode else {"encoding": "utf-8"}), **options)
 
 
 def checkpoints(root: str, monitor: str) -> list[ModelCheckpoint]:
@@ -54,7 +74,7 @@ class MovableCheckpoint(ModelCheckpoint):
         super().load_state_dict(state_dict)
 
     def _here(self, path: str) -> Path:
-        return Path(str(self.dirpath), Path(path).name)
+        return Path(str(self.dirpath), PureWindowsPath(path).name)  # which takes slashes, too, and is of any system
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -119,8 +139,8 @@ def _within(path: str, folder: Path) -> bool:
 def _how_to_go_on(root: Path) -> str:
     """The command for it; nothing where there is no checkpoint yet."""
     last = resolved_checkpoint("last", root)
-    config, checkpoint = shlex.quote(f"{root}/config.yaml"), shlex.quote(str(last))
-    return f"Go on with it by `dla fit --config {config} --ckpt_path {checkpoint}`." if last.exists() else ""
+    command = command_line(["dla", "fit", "--config", str(root / "config.yaml"), "--ckpt_path", str(last)])
+    return f"Go on with it by `{command}`." if last.exists() else ""
 
 
 def _first_line(error: BaseException) -> str:
@@ -145,8 +165,7 @@ class SaveConfig(SaveConfigCallback):
         root = Path(trainer.default_root_dir)
         root.mkdir(parents=True, exist_ok=True)
         set_dumper("yaml", config_text)  # which also writes what is nested, and reads it again
-        with atomic_write(root / "config.yaml") as partial:
-            self.parser.save(config, partial, skip_none=False, multifile=False)
+        write_text(root / "config.yaml", self.parser.dump(config, skip_none=False))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Where somebody stopped the run, or the reader of its output is gone, say how to go on with it."""

@@ -1,6 +1,7 @@
 """Shards: what a sample is, who reads which, what an epoch is, that val counts each image once, and what is refused."""
 
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -142,6 +143,16 @@ def test_shards_of_the_library_itself_are_read(tmp_path):
             writer.write({"__key__": f"k{n}", "jpg": np.full((9, 9, 3), n / 10, np.float32), "cls": n})
     assert [stored.label for stored in streamed_shard(path, CLASSES)] == [0, 1, 2]
     assert len(ShardImages([path], CLASSES)) == 3
+
+
+def test_paths_of_windows_are_local_files(root, monkeypatch):
+    monkeypatch.chdir(root.parent)
+    (root / "train-00.tar").rename("C:train-00.tar")
+    monkeypatch.setattr(os, "sep", "\\")
+    assert expanded_shards(f"{root.name}\\train-{{01..02}}.tar") == tuple(f"{root.name}/train-0{n}.tar" for n in (1, 2))
+    (shard,) = expanded_shards("C:train-00.tar")
+    assert [stored.image.key for stored in streamed_shard(shard, CLASSES)] == [str(n) for n in range(7)]
+    assert len(ShardImages([shard], CLASSES)) == 7
 
 
 def test_compressed_shards_and_commands_can_be_streamed(root):

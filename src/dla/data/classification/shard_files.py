@@ -7,6 +7,7 @@ Files of other endings are passed over unread, and nothing is ever unpickled. We
 a key is; the tar files are gone through here, because it takes one with a broken header for one that ends there.
 """
 
+import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -82,8 +83,10 @@ def expanded_shards(shards: str) -> tuple[str, ...]:
     """
     from webdataset.shardlists import expand_urls
 
+    # In a pattern a backslash would hide the character behind it, and on Windows it stands between folders.
+    patterns = [part if is_stream(part) else part.replace(os.sep, "/") for part in shards.split("::")]
     try:
-        names = tuple(expand_urls(shards))
+        names = tuple(expand_urls("::".join(patterns)))
     except ValueError as error:
         raise ValueError(
             f"{shards} cannot be expanded ({error}); expected braces as in train-{{0000..0127}}.tar"
@@ -95,8 +98,8 @@ def expanded_shards(shards: str) -> tuple[str, ...]:
 
 
 def is_stream(shard: str) -> bool:
-    """Whether a shard is no local file but what a URL or a command (pipe:) gives."""
-    return urlparse(shard).scheme != ""
+    """Whether a shard is no local file but what a URL or a command (pipe:) gives; a single letter is a drive."""
+    return len(urlparse(shard).scheme) > 1
 
 
 def streamed_shard(shard: str, classes: Sequence[str]) -> Iterator[Stored]:
@@ -107,7 +110,7 @@ def streamed_shard(shard: str, classes: Sequence[str]) -> Iterator[Stored]:
     """
     from webdataset.gopen import gopen, set_options
 
-    file = gopen(shard)
+    file = gopen(shard) if is_stream(shard) else Path(shard).open("rb")  # noqa: SIM115, closed below
     try:
         yield from _stored(_entries(file, shard, stream=True), shard, classes)
     finally:
