@@ -102,7 +102,7 @@ def _beside(images: Tensor, windows: list[tuple[slice, Tensor]]) -> list[tuple[s
     """The windows, with their weights on the device of the images: sent before the first, since a GPU's queue is long.
 
     A copy that is sent between two windows waits until the GPU has computed the first. Apple's, unless it is waited
-    for, would copy weights that are gone by then, and get other numbers (pytorch issue 189690).
+    for, would copy weights that are gone by then, and get other numbers (pytorch#189690).
     """
     dtype = torch.promote_types(images.dtype, torch.float32)
     return [(place, weights.to(images.device, dtype, non_blocking=images.is_cuda)) for place, weights in windows]

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 import dla
+from dla.cli import main
 from dla.images import read_image
-from dla.predict import Predictor, load_predictor
-from dla.predict.command import main
+from dla.predict import Predictor, command, load_predictor
 
 CLASSES = ["road", "sky", "tree", "car", "sign", "person"]
 
@@ -52,7 +52,7 @@ def picture(path: Path, size: tuple[int, int] = (70, 65), mode: str = "RGB", **o
 
 
 def predict(*arguments: object, model: str, output: Path) -> int:
-    return main([*map(str, arguments), "--model", model, "--output", str(output), "--device", "cpu"])
+    return main(["predict", *map(str, arguments), "--model", model, "--output", str(output), "--device", "cpu"])
 
 
 def opened(path: Path) -> Image.Image:
@@ -184,7 +184,7 @@ def test_what_was_classified_is_kept_whatever_happens(tmp_path, monkeypatch, cap
         calls: list[Image.Image] = []
         output = tmp_path / type(broken).__name__
         with pytest.raises(type(broken)):
-            predict(tmp_path / "in", model="dla46_c.cifar10", output=output)
+            command.main([str(tmp_path / "in"), "--model", "dla46_c.cifar10", "--output", str(output)])
         assert "b.png (70 x 65) is too large for the device's memory\n" in capsys.readouterr().err
         assert len((output / "predictions.csv").read_text().splitlines()) == 2
 
@@ -250,7 +250,7 @@ def test_a_broken_checkpoint_is_named(tmp_path, capsys):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_missing_device_is_named(tmp_path, model, capsys):
     path = picture(tmp_path / "a.png")
-    assert main([str(path), "--model", model, "--output", str(tmp_path / "out"), "--device", "cuda"]) == 2
+    assert main(["predict", str(path), "--model", model, "--output", str(tmp_path / "out"), "--device", "cuda"]) == 2
     assert "torch sees no CUDA device" in error(capsys, tmp_path / "out")
 
 
@@ -273,21 +273,21 @@ def test_an_output_that_is_a_file_is_named(tmp_path, model, capsys):
 )
 def test_arguments_that_make_no_sense_end_with_code_2(capsys, wrong, message):
     with pytest.raises(SystemExit) as caught:
-        main(["a.png", "--model", "m", *wrong])
+        main(["predict", "a.png", "--model", "m", *wrong])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 
 
 def test_help_shows_examples(capsys):
     with pytest.raises(SystemExit) as caught:
-        main(["--help"])
+        main(["predict", "--help"])
     assert caught.value.code == 0
     assert "dla predict photo.jpg --model" in capsys.readouterr().out
 
 
 def test_inputs_may_stand_on_both_sides_of_options(tmp_path, model):
     first, second = picture(tmp_path / "a.png"), picture(tmp_path / "b.png")
-    assert main([str(first), "--model", model, str(second), "--output", str(tmp_path / "out")]) == 0
+    assert main(["predict", str(first), "--model", model, str(second), "--output", str(tmp_path / "out")]) == 0
     assert len(names(tmp_path / "out")) == 4
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -129,7 +128,7 @@ def _predict_all(paths: Sequence[Path], writer: Results) -> int:
                 console.print(f"warning: skipped: {problem}", markup=False, highlight=False)
     finally:  # whatever happens, what was predicted is kept
         writer.finish()
-        _say(f"wrote {written} {writer.noun} to {writer.folder}, skipped {skipped} of {len(paths)} images")
+        print(f"wrote {written} {writer.noun} to {writer.folder}, skipped {skipped} of {len(paths)} images")
     return SOME_SKIPPED if skipped else ALL_WRITTEN
 
 
@@ -145,7 +144,7 @@ def _predict_one(path: Path, writer: Results) -> str | None:
             raise
         return f"{path} ({image.width} x {image.height}) is too large for the device's memory{_remedy(writer)}"
     if line is not None:
-        _say(line)
+        print(line)
     return None
 
 
@@ -153,12 +152,6 @@ def _remedy(writer: Results) -> str:
     if "window" not in writer.inference:  # in classification, where the network sees one small square
         return ""
     return ": try a smaller --window" if writer.inference["window"] else ": try --window 512"
-
-
-def _say(line: str) -> None:
-    """Print, with what standard output cannot show escaped: the bytes of a file's name need not be text."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(line.encode(encoding, errors="backslashreplace").decode(encoding))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -49,7 +49,7 @@ class Shuffle(nn.Module):
     ) -> tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, " b"]]:
         """Both in the same new order."""
         # Drawn on the CPU, so alike on every device; to which it is sent without waiting for all that is queued there.
-        # But not to Apple's, which would copy after this order is gone, and get other numbers (pytorch issue 189690).
+        # But not to Apple's, which would copy after this order is gone, and get other numbers (pytorch#189690).
         order = torch.randperm(len(labels)).to(labels.device, non_blocking=labels.is_cuda)
         return images[order], labels[order]
 

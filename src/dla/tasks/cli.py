@@ -23,7 +23,8 @@ from dla.names import parse
 from dla.tasks.config_text import Parser
 from dla.tasks.errors import loader_ended, misused, said, stopped_with_loaders
 from dla.tasks.lock import FolderLock
-from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, loggers, resolved_checkpoint
+from dla.tasks.logs import loggers
+from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, resolved_checkpoint
 from dla.weights import completed_options
 from dla.weights.checkpoint import read_checkpoint
 

@@ -6,12 +6,10 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import torch
-from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 from jsonargparse import set_dumper
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -19,30 +17,6 @@ from dla.commands import command_line
 from dla.files import atomic_write, check_writable, write_text
 from dla.tasks.config_text import config_text
 from dla.tasks.errors import loader_ended, stopped_with_loaders
-
-
-def loggers(root: str) -> list[Logger]:
-    """A CSV of metrics and TensorBoard logs under `root`; a resumed run adds a version and overwrites nothing."""
-    return [UTF8Logger(root, name="metrics"), TensorBoardLogger(root, name="tensorboard")]
-
-
-class UTF8Logger(CSVLogger):
-    """Writes metrics in UTF-8; Lightning's own takes the system's encoding, which may lack a class's letters."""
-
-    @property
-    def experiment(self) -> Any:
-        """What writes them."""
-        experiment = super().experiment
-        experiment._fs = UTF8Files()
-        return experiment
-
-
-class UTF8Files(LocalFileSystem):
-    """Opens text in UTF-8."""
-
-    def open(self, path: str, mode: str = "rb", *args: Any, **options: Any) -> Any:
-        """Open a file."""
-        return super().open(path, mode, *args, **({} if "b" in mode else {"encoding": "utf-8"}), **options)
 
 
 def checkpoints(root: str, monitor: str) -> list[ModelCheckpoint]:
