@@ -11,7 +11,7 @@ import timm
 import torch
 from hub_cache import add_to_cache
 from huggingface_hub import constants
-from PIL import Image
+from image_files import save_image, save_truths
 from scipy.io import savemat
 from webdataset import TarWriter
 
@@ -37,27 +37,21 @@ def header(text: str) -> dict[str, str]:
     return dict(re.findall(r"^# *(\w+): *(\S.*)$", top, flags=re.MULTILINE))
 
 
-def save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-
-
 @pytest.fixture(scope="module")
 def data_root(tmp_path_factory):
     """A folder that is every set at once, each split with one image; of classes, one or as many as a recipe wants."""
     root = tmp_path_factory.mktemp("data")
     image, labels = np.zeros((16, 32, 3), np.uint8), np.zeros((16, 32), np.uint8)
     for split in ("train", "val"):
-        save(root / split / "0.png", image)
-        save(root / f"{split}annot" / "0.png", labels)
-        save(root / "leftImg8bit" / split / "ulm" / "ulm_0_0_leftImg8bit.png", image)
-        save(root / "gtFine" / split / "ulm" / "ulm_0_0_gtFine_labelIds.png", labels)
-        save(root / "images" / split / "0.jpg", image)
-        (root / "groundTruth" / split).mkdir(parents=True)
-        savemat(root / "groundTruth" / split / "0.mat", {"groundTruth": [{"Boundaries": labels}]})
+        save_image(root / split / "0.png", image)
+        save_image(root / f"{split}annot" / "0.png", labels)
+        save_image(root / "leftImg8bit" / split / "ulm" / "ulm_0_0_leftImg8bit.png", image)
+        save_image(root / "gtFine" / split / "ulm" / "ulm_0_0_gtFine_labelIds.png", labels)
+        save_image(root / "images" / split / "0.jpg", image)
+        save_truths(root / "groundTruth" / split / "0.mat", [labels])
         for number in range(10):
-            save(root / split / f"class{number}" / "0.png", np.zeros((32, 32, 3), np.uint8))
-            save(root / split / "class0" / f"{number}.png", np.zeros((32, 32, 3), np.uint8))  # one is held out
+            save_image(root / split / f"class{number}" / "0.png", np.zeros((32, 32, 3), np.uint8))
+            save_image(root / split / "class0" / f"{number}.png", np.zeros((32, 32, 3), np.uint8))  # one is held out
         with TarWriter(f"{root}/{split}-0.tar") as shard:
             shard.write({"__key__": "0", "png": image, "cls": 7})
     make_fine_grained(root, image)
@@ -77,7 +71,7 @@ def make_fine_grained(root: Path, image: np.ndarray) -> None:
     cars, aircraft, food = (root / name for name in ("stanford_cars", "fgvc-aircraft-2013b/data", "food-101"))
     for folder in (cub / "images", cars / "cars_train", aircraft / "images", food / "images"):
         for name in names:
-            save(folder / name, image)
+            save_image(folder / name, image)
     for file, rows in tables.items():
         (cub / file).write_text("\n".join(rows))
     (cars / "devkit").mkdir()

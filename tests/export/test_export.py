@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from disturbed import disturb
-from PIL import Image
+from image_files import save_image
 from torch import nn
 
 import dla
@@ -39,10 +39,9 @@ def checkpoint(tmp_path) -> str:
 def pictures(
     folder: Path, count: int, kind: str = "jpg", high: int = 256, shape: tuple[int, ...] = (40, 50, 3)
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for number in range(count):
-        Image.fromarray(rng.integers(0, high, shape, dtype=np.uint8)).save(folder / f"{number}.{kind}")
+        save_image(folder / f"{number}.{kind}", rng.integers(0, high, shape, dtype=np.uint8))
 
 
 @pytest.mark.slow
@@ -183,10 +182,9 @@ def test_int8_of_a_boundary_network_measures_ods(format, tmp_path, capsys):
     state = dla.create_model("dla46_cup.bsds500", pretrained=True).state_dict()  # random weights may find no boundary
     torch.save({"dla": facts, "state_dict": state}, tmp_path / "best.ckpt")
     pictures(tmp_path / "data" / "images" / "val", 2)
-    (tmp_path / "data" / "groundTruth" / "val").mkdir(parents=True)
     for number in range(2):
         drawn = np.random.default_rng(number).random((40, 50)) < 0.45
-        Image.fromarray(drawn).save(tmp_path / "data" / "groundTruth" / "val" / f"{number}.png")
+        save_image(tmp_path / "data" / "groundTruth" / "val" / f"{number}.png", drawn)
     output = str(tmp_path / f"model{SUFFIXES[format]}")
     arguments = [str(tmp_path / "best.ckpt"), "--format", format, "--output", output, "--int8", "--size", "64", "64"]
     data = ["--calibration", str(tmp_path / "data" / "images"), "--test", str(tmp_path / "data")]

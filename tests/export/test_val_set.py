@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from disturbed import disturb
+from image_files import random_image, save_image
 from PIL import Image
 from torch import Tensor
 
@@ -33,12 +34,11 @@ SET: dict[str, Any] = {
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Twenty images and their painted annotations in one folder, two of which are held out."""
-    (tmp_path / "all").mkdir()
     rng = np.random.default_rng(0)
     for i in range(20):
-        Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "all" / f"{i:02}.png")
+        save_image(tmp_path / "all" / f"{i:02}.png", random_image(i, 64, 64))
         painted = np.array([*COLORS, (9, 9, 9)], np.uint8)[rng.integers(0, 3, (64, 64))]
-        Image.fromarray(painted).save(tmp_path / "all" / f"{i:02}_mask.png")
+        save_image(tmp_path / "all" / f"{i:02}_mask.png", painted)
     return tmp_path
 
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from image_files import random_image, save_image
 from PIL import Image
 
 import dla
@@ -38,10 +39,8 @@ def model(tmp_path_factory) -> str:
 
 @pytest.fixture
 def pictures(tmp_path):
-    (tmp_path / "in").mkdir()
     for number, size in enumerate(((70, 50), (41, 90))):
-        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "in" / f"{number}.png")
+        save_image(tmp_path / "in" / f"{number}.png", random_image(number, *size))
     return tmp_path / "in"
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from as_one import flat
+from image_files import save_image
 from lightning import Trainer
 from PIL import Image
 
@@ -178,12 +179,10 @@ def test_predict_writes_probabilities_crests_and_a_picture_of_them(run, tmp_path
 def test_what_predict_writes_is_measured_as_by_validate(run, tmp_path, capsys):
     """The same images through files: what differs is that probabilities are rounded to 8 bits."""
     scenes, model = BoundaryScenes(4, size=48, split="val"), str(run / "checkpoints" / "best.ckpt")
-    for folder in ("images", "truths"):
-        (tmp_path / folder).mkdir()
     for index in range(4):
         image, (truth,) = scenes[index]
-        Image.fromarray(image.movedim(0, -1).numpy()).save(tmp_path / "images" / f"{index}.png")
-        Image.fromarray(truth.numpy()).save(tmp_path / "truths" / f"{index}.png")
+        save_image(tmp_path / "images" / f"{index}.png", image.movedim(0, -1).numpy())
+        save_image(tmp_path / "truths" / f"{index}.png", truth.numpy())
     maps, measured = str(tmp_path / "maps"), str(tmp_path / "measured")
     assert main(["predict", str(tmp_path / "images"), "--model", model, "--output", maps]) == 0
     settings = ["--nms", "hed", "--thresholds", "5", "--workers", "1"]

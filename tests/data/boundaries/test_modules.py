@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
+from image_files import save_truths
 from lightning import LightningModule, Trainer
 from PIL import Image
-from scipy.io import savemat
 from torch import Tensor
 
 from dla.data import BoundaryFolderData, BoundaryScenes, BoundaryScenesData, BSDSData, Scenes
@@ -92,8 +93,7 @@ def test_epochs_are_repeatable_and_differ(bsds_root: Path, merge: Literal["vote"
 
 def test_unequal_sizes_beyond_orientation_name_the_remedy(bsds_root: Path) -> None:
     Image.new("RGB", (44, 30)).save(bsds_root / "data" / "images" / "train" / "1001.jpg")
-    truth = {"Boundaries": torch.zeros(30, 44, dtype=torch.uint8).numpy()}
-    savemat(bsds_root / "data" / "groundTruth" / "train" / "1001.mat", {"groundTruth": [truth]})
+    save_truths(bsds_root / "data" / "groundTruth" / "train" / "1001.mat", np.zeros((1, 30, 44)))
     with pytest.raises(ValueError, match=r"unequal sizes .*1: 44x30.*augment sample for training"):
         epoch(bsds(bsds_root, augment="batch", batch_size=6))
     with pytest.raises(ValueError, match=r"images of train .*different sizes.*1001\.jpg"):
