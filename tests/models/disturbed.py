@@ -14,3 +14,15 @@ def disturb(model):
             elif name.endswith("running_var"):
                 buffer.uniform_(0.5, 1.5)
     return model.eval()
+
+
+def randomise(model, seed=0):
+    """Random weights and random batch-norm statistics, so that a swapped norm or slice shows."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in [*model.named_parameters(), *model.named_buffers()]:
+            if name.endswith("running_var"):
+                value.uniform_(0.5, 2, generator=generator)
+            elif value.is_floating_point() and value.ndim == 1:
+                value.uniform_(-1, 1, generator=generator)
+    return model.eval()

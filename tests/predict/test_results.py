@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from disturbed import disturb
 from image_files import random_image, save_image
 from PIL import Image
 
@@ -24,11 +25,7 @@ CLASSES = ["apple", "kiwi", "pear", "plum"]
 def model(tmp_path_factory) -> str:
     """The checkpoint of a classifier with random statistics."""
     torch.manual_seed(0)
-    network = dla.create_model("dla46_c", num_classes=4)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)
+    network = disturb(dla.create_model("dla46_c", num_classes=4))
     described = {"task": "classification", "model": "dla46_c", "num_classes": 4, "classes": CLASSES}
     described |= {"options": {}, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.25], "resize": 48, "crop": 40}
     state = {f"model.{key}": value for key, value in network.state_dict().items()}

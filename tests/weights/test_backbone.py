@@ -3,9 +3,9 @@
 import pytest
 import timm
 import torch
+from disturbed import randomise
 from hub_cache import add_to_cache
 from huggingface_hub import constants
-from test_parity import randomise
 
 import dla
 from dla.weights import WeightsError

@@ -7,10 +7,10 @@ import sys
 import pytest
 import timm
 import torch
+from disturbed import randomise
 from hub_cache import COMMIT, add_to_cache
 from huggingface_hub import constants
 from PIL import Image
-from test_parity import randomise
 
 import dla
 from dla.predict import load_predictor

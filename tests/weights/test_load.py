@@ -5,8 +5,8 @@ import hashlib
 import pytest
 import timm
 import torch
+from disturbed import randomise
 from safetensors.torch import save_file
-from test_parity import randomise
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
