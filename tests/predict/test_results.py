@@ -1,6 +1,5 @@
 """What `dla predict` makes of a picture with a classifier; masks and boundary maps are tested with their commands."""
 
-import csv
 import io
 import os
 import sys
@@ -11,6 +10,7 @@ import torch
 from disturbed import disturb
 from image_files import random_image, save_image
 from PIL import Image
+from run_files import read_rows
 
 import dla
 from dla.cli import main
@@ -64,8 +64,7 @@ def test_the_most_probable_classes_are_printed_and_kept(model, pictures, tmp_pat
     out = tmp_path / "out"
     assert predict(pictures, "--model", model, "--output", out, "--top", 2, "--flip") == 0
     assert {path.name for path in out.iterdir()} == {"predictions.csv"}
-    with (out / "predictions.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(out / "predictions.csv")
     assert [row["image"] for row in rows] == [str(pictures / "0.png"), str(pictures / "1.png")]
     with Image.open(pictures / "1.png") as image:
         probabilities = load_predictor(model).classify(image.convert("RGB"), flip=True)
@@ -90,8 +89,7 @@ def test_a_name_that_is_no_text_is_escaped_and_the_others_follow(model, pictures
     except OSError:
         pytest.skip("this file system takes UTF-8 names alone")
     assert predict(pictures, "--model", model, "--output", tmp_path / "out") == 0
-    with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8") as file:
-        found = [row["image"] for row in csv.DictReader(file)]
+    found = [row["image"] for row in read_rows(tmp_path / "out" / "predictions.csv")]
     assert found == [f"{pictures}/0\\udce9.png", f"{pictures}/1.png"]
     printed = capsys.readouterr().out
     assert f"{pictures}/0\\udce9.png: " in printed

@@ -19,6 +19,7 @@ from filelock import FileLock
 from image_files import random_image, save_image
 from lightning import Trainer
 from PIL import Image
+from run_files import last
 
 from dla.cli import main
 from dla.data import ScenesData
@@ -91,7 +92,7 @@ def test_another_run_is_not_written_over(run, tmp_path, capsys):
 def test_a_run_goes_on_in_a_folder_of_its_own(run, tmp_path):
     options = ["--trainer.max_epochs=2", f"--trainer.default_root_dir={tmp_path}"]
     assert main([*going_on(run), *options]) == 0
-    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["epoch"] == 1
+    assert last(tmp_path)["epoch"] == 1
 
 
 def test_a_run_that_was_moved_keeps_its_best(run, tmp_path):
