@@ -4,6 +4,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from dla.weights.checkpoint import read_checkpoint
 
 
@@ -21,3 +24,11 @@ def logged(root: Path, name: str) -> list[float]:
 def last(root: Path) -> dict[str, Any]:
     """The last checkpoint of a run."""
     return read_checkpoint(root / "checkpoints" / "last.ckpt")
+
+
+def save_checkpoint(path: Path, network: nn.Module, **facts: Any) -> str:
+    """A checkpoint as a run keeps it, with what it says of the network; its path as commands take it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {f"model.{key}": value for key, value in network.state_dict().items()}
+    torch.save({"dla": facts, "state_dict": state}, path)
+    return str(path)

@@ -2,6 +2,8 @@
 
 import torch
 
+import dla
+
 
 def disturb(model):
     """Random parameters and statistics, so that no branch is switched off and no norm is the identity."""
@@ -14,6 +16,12 @@ def disturb(model):
             elif name.endswith("running_var"):
                 buffer.uniform_(0.5, 1.5)
     return model.eval()
+
+
+def disturbed(name, **options):
+    """A network of `create_model`, the same at each call."""
+    torch.manual_seed(0)
+    return disturb(dla.create_model(name, **options))
 
 
 def randomise(model, seed=0):

@@ -7,12 +7,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from disturbed import disturb
+from disturbed import disturbed
 from image_files import random_image, save_image
 from PIL import Image
-from run_files import read_rows
+from run_files import read_rows, save_checkpoint
 
-import dla
 from dla.cli import main
 from dla.data.classification.views import center_view
 from dla.predict import load_predictor
@@ -24,14 +23,10 @@ CLASSES = ["apple", "kiwi", "pear", "plum"]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
     """The checkpoint of a classifier with random statistics."""
-    torch.manual_seed(0)
-    network = disturb(dla.create_model("dla46_c", num_classes=4))
     described = {"task": "classification", "model": "dla46_c", "num_classes": 4, "classes": CLASSES}
     described |= {"options": {}, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.25], "resize": 48, "crop": 40}
-    state = {f"model.{key}": value for key, value in network.state_dict().items()}
     path = tmp_path_factory.mktemp("run") / "best.ckpt"
-    torch.save({"dla": described, "state_dict": state}, path)
-    return str(path)
+    return save_checkpoint(path, disturbed("dla46_c", num_classes=4), **described)
 
 
 @pytest.fixture
