@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timm
-from hub_cache import add_to_cache
-from huggingface_hub import constants
+from fine_grained_sets import make_cub
+from hub_cache import add_to_cache, take_from_cache_alone
 from image_files import random_image, save_image, save_truths
 
 import dla
@@ -78,17 +78,6 @@ def make_classes(root: Path, split: str, classes: int, count: int) -> None:
             save_image(root / split / f"kind{kind}" / f"{number}.png", random_image(count * kind + number, 32, 32))
 
 
-def make_cub(root: Path) -> None:
-    """Two classes of ten images of train, of which one each is held out, as CUB-200-2011 is laid out."""
-    folder = root / "CUB_200_2011"
-    for number in range(20):
-        save_image(folder / "images" / f"{number}.jpg", random_image(number, 36, 48))
-    for file, says in (("images", "{}.jpg"), ("image_class_labels", "{kind}"), ("train_test_split", "1")):
-        rows = [f"{n} {says.format(n, kind=1 + n % 2)}\n" for n in range(20)]
-        (folder / f"{file}.txt").write_text("".join(rows))
-    (folder / "classes.txt").write_text("1 auk\n2 bunting\n")
-
-
 def make_shards() -> None:
     """As the page says."""
     (script,) = [block for block in blocks("docs/fine_grained.md", "python") if "ShardWriter" in block]
@@ -142,8 +131,7 @@ def folder(tmp_path, monkeypatch, hub, pages_folder):
     """A copy of that folder, in which the pages' commands and Python run."""
     root = shutil.copytree(pages_folder, tmp_path / "pages", symlinks=True)
     monkeypatch.chdir(root)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    take_from_cache_alone(monkeypatch, hub)
     return root
 
 

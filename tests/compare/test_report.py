@@ -18,11 +18,6 @@ COUNTED = {
 
 
 @pytest.fixture
-def study(content, write):
-    return read_study(write(content))
-
-
-@pytest.fixture
 def runs(study, tmp_path):
     return plan(study, tmp_path)
 
