@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timm
-from hub_cache import add_to_cache
-from huggingface_hub import constants
-from PIL import Image
-from scipy.io import savemat
+from fine_grained_sets import make_cub
+from hub_cache import add_to_cache, take_from_cache_alone
+from image_files import random_image, save_image, save_truths
 
 import dla
 from dla.cli import main
@@ -55,49 +54,28 @@ def commands(page: str) -> list[str]:
     return [line for block in blocks(page, "bash") for line in block.splitlines() if line and not line.startswith("#")]
 
 
-def save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-
-
 def make_data(root: Path, classes: int) -> None:
     """Four training and two validation images in SegNet's layout."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 4), ("val", 2)):
         for number in range(count):
-            save(root / split / f"{number}.png", rng.integers(0, 256, (36, 48, 3), dtype=np.uint8))
-            save(root / f"{split}annot" / f"{number}.png", rng.integers(0, classes, (36, 48), dtype=np.uint8))
+            save_image(root / split / f"{number}.png", random_image(number, 36, 48))
+            save_image(root / f"{split}annot" / f"{number}.png", rng.integers(0, classes, (36, 48), dtype=np.uint8))
 
 
 def make_boundaries(images: Path, truths: Path, names: list[str]) -> None:
     """Images and, as BSDS500 has them, what two annotators drew."""
     rng = np.random.default_rng(0)
-    truths.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        save(images / f"{name}.jpg", rng.integers(0, 256, (36, 48, 3), dtype=np.uint8))
-        cell = np.empty((1, 2), object)
-        for annotator in range(2):
-            cell[0, annotator] = {"Boundaries": (rng.random((36, 48)) < 0.1).astype(np.uint8)}
-        savemat(truths / f"{name}.mat", {"groundTruth": cell})
+    for number, name in enumerate(names):
+        save_image(images / f"{name}.jpg", random_image(number, 36, 48))
+        save_truths(truths / f"{name}.mat", rng.random((2, 36, 48)) < 0.1)
 
 
 def make_classes(root: Path, split: str, classes: int, count: int) -> None:
     """`count` images of each class, of the size of CIFAR's."""
-    rng = np.random.default_rng(0)
     for kind in range(classes):
         for number in range(count):
-            save(root / split / f"kind{kind}" / f"{number}.png", rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
-
-
-def make_cub(root: Path) -> None:
-    """Two classes of ten images of train, of which one each is held out, as CUB-200-2011 is laid out."""
-    rng, folder = np.random.default_rng(0), root / "CUB_200_2011"
-    for number in range(20):
-        save(folder / "images" / f"{number}.jpg", rng.integers(0, 256, (36, 48, 3), dtype=np.uint8))
-    for file, says in (("images", "{}.jpg"), ("image_class_labels", "{kind}"), ("train_test_split", "1")):
-        rows = [f"{n} {says.format(n, kind=1 + n % 2)}\n" for n in range(20)]
-        (folder / f"{file}.txt").write_text("".join(rows))
-    (folder / "classes.txt").write_text("1 auk\n2 bunting\n")
+            save_image(root / split / f"kind{kind}" / f"{number}.png", random_image(count * kind + number, 32, 32))
 
 
 def make_shards() -> None:
@@ -139,12 +117,12 @@ def pages_folder(tmp_path_factory):
         make_shards()
         for run in ("soft", "thin"):  # boundary maps, and what was measured of them
             picture = np.random.default_rng(2).integers(0, 256, (36, 48), dtype=np.uint8)
-            save(root / "out" / run / "c.png", picture)
+            save_image(root / "out" / run / "c.png", picture)
             words = [f"out/{run}", "data/bsds500/data/groundTruth/val", "--output", f"runs/{run}", "--thresholds", "3"]
             assert main(["evaluate-boundaries", *words]) == 0
-    picture = np.random.default_rng(1).integers(0, 256, (45, 61, 3), dtype=np.uint8)
-    save(root / "photo.jpg", picture)
-    save(root / "frames" / "one.png", picture)
+    picture = random_image(1, 45, 61)
+    save_image(root / "photo.jpg", picture)
+    save_image(root / "frames" / "one.png", picture)
     return root
 
 
@@ -153,8 +131,7 @@ def folder(tmp_path, monkeypatch, hub, pages_folder):
     """A copy of that folder, in which the pages' commands and Python run."""
     root = shutil.copytree(pages_folder, tmp_path / "pages", symlinks=True)
     monkeypatch.chdir(root)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    take_from_cache_alone(monkeypatch, hub)
     return root
 
 

@@ -1,6 +1,5 @@
 """Every recipe says what it reached, and builds what it names; nothing is trained here."""
 
-import json
 import re
 import shlex
 from pathlib import Path
@@ -9,10 +8,10 @@ import numpy as np
 import pytest
 import timm
 import torch
-from hub_cache import add_to_cache
-from huggingface_hub import constants
-from PIL import Image
-from scipy.io import savemat
+from fine_grained_sets import make_aircraft, make_cars, make_cub, make_food
+from header import header
+from hub_cache import add_to_cache, take_from_cache_alone
+from image_files import save_image, save_truths
 from webdataset import TarWriter
 
 ROOT = Path(__file__).parents[1]
@@ -31,65 +30,26 @@ def name(recipe: Path) -> str:
     return recipe.relative_to(ROOT).as_posix()
 
 
-def header(text: str) -> dict[str, str]:
-    """What the comment at the top of a recipe says, by key."""
-    top = re.match(r"(#.*\n)*", text)[0]
-    return dict(re.findall(r"^# *(\w+): *(\S.*)$", top, flags=re.MULTILINE))
-
-
-def save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-
-
 @pytest.fixture(scope="module")
 def data_root(tmp_path_factory):
     """A folder that is every set at once, each split with one image; of classes, one or as many as a recipe wants."""
     root = tmp_path_factory.mktemp("data")
     image, labels = np.zeros((16, 32, 3), np.uint8), np.zeros((16, 32), np.uint8)
     for split in ("train", "val"):
-        save(root / split / "0.png", image)
-        save(root / f"{split}annot" / "0.png", labels)
-        save(root / "leftImg8bit" / split / "ulm" / "ulm_0_0_leftImg8bit.png", image)
-        save(root / "gtFine" / split / "ulm" / "ulm_0_0_gtFine_labelIds.png", labels)
-        save(root / "images" / split / "0.jpg", image)
-        (root / "groundTruth" / split).mkdir(parents=True)
-        savemat(root / "groundTruth" / split / "0.mat", {"groundTruth": [{"Boundaries": labels}]})
+        save_image(root / split / "0.png", image)
+        save_image(root / f"{split}annot" / "0.png", labels)
+        save_image(root / "leftImg8bit" / split / "ulm" / "ulm_0_0_leftImg8bit.png", image)
+        save_image(root / "gtFine" / split / "ulm" / "ulm_0_0_gtFine_labelIds.png", labels)
+        save_image(root / "images" / split / "0.jpg", image)
+        save_truths(root / "groundTruth" / split / "0.mat", [labels])
         for number in range(10):
-            save(root / split / f"class{number}" / "0.png", np.zeros((32, 32, 3), np.uint8))
-            save(root / split / "class0" / f"{number}.png", np.zeros((32, 32, 3), np.uint8))  # one is held out
+            save_image(root / split / f"class{number}" / "0.png", np.zeros((32, 32, 3), np.uint8))
+            save_image(root / split / "class0" / f"{number}.png", np.zeros((32, 32, 3), np.uint8))  # one is held out
         with TarWriter(f"{root}/{split}-0.tar") as shard:
             shard.write({"__key__": "0", "png": image, "cls": 7})
-    make_fine_grained(root, image)
+    for make in (make_cub, make_cars, make_aircraft, make_food):
+        make(root)
     return root
-
-
-def make_fine_grained(root: Path, image: np.ndarray) -> None:
-    """Ten images of train of one of two classes, the last of which is held out, in the layouts of four publishers."""
-    names = [f"{number}.jpg" for number in range(10)]
-    cub = root / "CUB_200_2011"
-    tables = {
-        "classes.txt": ["1 auk", "2 bunting"],
-        "images.txt": [f"{i} {name}" for i, name in enumerate(names)],
-        "image_class_labels.txt": [f"{i} 1" for i in range(10)],
-        "train_test_split.txt": [f"{i} 1" for i in range(10)],
-    }
-    cars, aircraft, food = (root / name for name in ("stanford_cars", "fgvc-aircraft-2013b/data", "food-101"))
-    for folder in (cub / "images", cars / "cars_train", aircraft / "images", food / "images"):
-        for name in names:
-            save(folder / name, image)
-    for file, rows in tables.items():
-        (cub / file).write_text("\n".join(rows))
-    (cars / "devkit").mkdir()
-    savemat(cars / "devkit" / "cars_meta.mat", {"class_names": np.array([["coupe", "van"]], object)})
-    listed = np.array([[(1, name) for name in names]], [("class", object), ("fname", object)])
-    savemat(cars / "devkit" / "cars_train_annos.mat", {"annotations": listed})
-    (aircraft / "variants.txt").write_text("A300\nA310\n")
-    for split in ("train", "val"):
-        (aircraft / f"images_variant_{split}.txt").write_text("0 A300\n")
-    (food / "meta").mkdir()
-    (food / "meta" / "classes.txt").write_text("baklava\nravioli\n")
-    (food / "meta" / "train.json").write_text(json.dumps({"baklava": [str(i) for i in range(10)], "ravioli": []}))
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +102,7 @@ def test_header_without_a_line_is_seen():
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)
 def test_recipe_builds(recipe, build, data_root, hub, lite0, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    take_from_cache_alone(monkeypatch, hub)
     text = recipe.read_text(encoding="utf-8")
     command = header(text).get("command", f"dla fit --config {name(recipe)}")
     command = command.replace(lite0.name, str(lite0))

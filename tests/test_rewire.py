@@ -13,6 +13,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from kept_bytes import kept_bytes
 from symbolic import Equations, evaluate
 from timm.models import ConvNeXt, EfficientNet, FeatureListNet, RegNet, ResNet
 from timm.models._features import FeatureGetterNet, FeatureHookNet
@@ -367,23 +368,13 @@ def test_gradient_checkpointing_changes_no_gradient(name):
             assert all(torch.equal(kept[key], statistics[key]) for key in kept)
 
 
-def kept(model: nn.Module) -> int:
-    """Bytes of activations that a training step keeps for the backward pass."""
-    sizes = {}
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda x: sizes.setdefault(x.data_ptr(), x.nbytes) and x, lambda x: x
-    ):
-        model(torch.randn(2, 3, 64, 64))
-    return sum(sizes.values())
-
-
 def test_gradient_checkpointing_keeps_less():
-    model = rewire(network("convnext")).train()
-    plain = kept(model)
+    model, x = rewire(network("convnext")).train(), torch.randn(2, 3, 64, 64)
+    plain = kept_bytes(model, x)
     model.set_grad_checkpointing()
-    assert kept(model) < 0.7 * plain
+    assert kept_bytes(model, x) < 0.7 * plain
     model.set_grad_checkpointing(False)
-    assert kept(model) == plain
+    assert kept_bytes(model, x) == plain
 
 
 def test_mode_type_and_frozen_parts_are_kept():

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from disturbed import randomise
 from symbolic import Equations, evaluate
 from timm.layers import LayerNorm2d
 from timm.models._efficientnet_blocks import InvertedResidual
@@ -37,23 +38,11 @@ def build(case, count, structure="merged"):
     return HierarchicalAggregation([block() for _ in range(count)], 16, structure=structure, node=node), shape
 
 
-def randomise(model):
-    """Random norms and running statistics, so that no block is near the identity."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
-        if isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
-            nn.init.uniform_(module.weight, 0.5, 2)
-            nn.init.normal_(module.bias)
-    return model
-
-
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 8])
 @pytest.mark.parametrize("case", CASES)
 def test_merged_is_the_equation_over_real_blocks(case, count):
     model, shape = build(case, count)
-    randomise(model).eval()
+    randomise(model)
     x = torch.randn(shape)
     expected = evaluate(Equations().merged_over(count, ("x",)), model.blocks, model.nodes, {("x",): x})
     torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-5)

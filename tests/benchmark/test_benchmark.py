@@ -1,6 +1,5 @@
 """`dla benchmark` in real processes: small networks, real engines, what fails, and what becomes of the processes."""
 
-import csv
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from run_files import read_rows
 from torch._subclasses import FakeTensorMode
 
 from dla.benchmark import work
@@ -29,8 +29,7 @@ SMALL = ["--size", "64x96", "--threads", "1", "--rounds", "2", "--seconds", "0.0
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "results.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_rows(folder / "results.csv")
 
 
 def test_calls_in_a_row_share_their_time():

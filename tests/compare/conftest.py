@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from dla.compare.runs import Run, write_config
+from dla.compare.study import Study, read_study
 
 MACHINE = {
     "device": "Abacus",
@@ -58,6 +59,12 @@ def write(tmp_path: Path) -> Callable[[Any], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def study(content: dict[str, Any], write: Callable[[Any], Path]) -> Study:
+    """The study as it is read."""
+    return read_study(write(content))
 
 
 @pytest.fixture

@@ -9,11 +9,6 @@ from dla.costs import training_memory
 from dla.tasks import ClassificationTask
 
 
-@pytest.fixture
-def study(content, write):
-    return read_study(write(content))
-
-
 def test_costs_are_those_of_the_real_network(study):
     model = dla.create_model("dla34", num_classes=10, width=0.125, stem_stride=2)
     counted = costs(study.rows[1], study)

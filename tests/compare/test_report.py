@@ -1,9 +1,8 @@
 """Tables and the picture say what the runs reached, and "not run" where there are none."""
 
-import csv
-
 import pytest
 from PIL import Image
+from run_files import read_rows
 
 from dla.compare.costs import Costs
 from dla.compare.outcome import outcomes
@@ -16,11 +15,6 @@ COUNTED = {
     "plain": Costs(1000, 2_000_000, 30_000, recomputes=False),
     "dla": Costs(1020, 2_100_000, 45_000, recomputes=True),
 }
-
-
-@pytest.fixture
-def study(content, write):
-    return read_study(write(content))
 
 
 @pytest.fixture
@@ -40,18 +34,13 @@ def report(study, runs, tmp_path):
     return report
 
 
-def read_csv(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_nothing_is_run(report, tmp_path):
     plain, deep = report()
     assert plain == ["chain", "dla34", "1,000", "2.0 M", "0.03 MiB", *["not run"] * 6]
     assert deep[:2] == ["dla", "dla34, width 0.125"]
     assert deep[4] == "0.04 MiB (recomputing)"
-    assert [line["best"] for line in read_csv(tmp_path / "results.csv")] == ["not run", "not run"]
-    assert read_csv(tmp_path / "curves.csv") == []
+    assert [line["best"] for line in read_rows(tmp_path / "results.csv")] == ["not run", "not run"]
+    assert read_rows(tmp_path / "curves.csv") == []
     assert "Abacus" not in (tmp_path / "table.md").read_text()
 
 
@@ -75,10 +64,10 @@ def test_two_seeds(report, runs, finish, tmp_path):
     _, deep = report()
     # of a sample: |50 - 46.875| / sqrt(2) and |37.5 - 46.875| / sqrt(2)
     assert deep[7:] == ["2 of 2", "48.44 ± 2.21", "42.19 ± 6.63", "2, never"]
-    (line,) = [line for line in read_csv(tmp_path / "results.csv") if line["row"] == "dla"]
+    (line,) = [line for line in read_rows(tmp_path / "results.csv") if line["row"] == "dla"]
     assert (line["best"], line["best_deviation"], line["epochs_to_target"]) == ("48.438", "2.210", "2 never")
     assert (line["parameters"], line["macs"], line["memory_mib"]) == ("1020", "2100000", "0.043")
-    curves = read_csv(tmp_path / "curves.csv")
+    curves = read_rows(tmp_path / "curves.csv")
     assert [(c["seed"], c["epoch"], float(c["val_accuracy"])) for c in curves][2:4] == [
         ("0", "3", 37.5),
         ("1", "1", 12.5),
@@ -102,7 +91,7 @@ def test_a_failed_run(report, runs, finish, tmp_path):
         run.folder.mkdir(parents=True)
         run.failed.touch()
     plain, deep = report()
-    assert [line["best"] for line in read_csv(tmp_path / "results.csv")] == ["failed", "50.000"]
+    assert [line["best"] for line in read_rows(tmp_path / "results.csv")] == ["failed", "50.000"]
     assert plain[5:] == ["failed: seed 0, 1"] * 6
     assert deep[7] == "1 of 2, failed: 1"
 

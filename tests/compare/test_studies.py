@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from header import header
 
 from dla.compare.costs import costs, matched
 from dla.compare.outcome import Outcome
@@ -22,12 +23,6 @@ LONG = (pytest.mark.slow, pytest.mark.timeout(900))
 COUNTED = [pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else LONG) for path in STUDIES]
 
 
-def header(path: Path) -> dict[str, str]:
-    """What the comment at the top of a study says, by key."""
-    top = re.match(r"(#.*\n)*", path.read_text(encoding="utf-8"))[0]
-    return dict(re.findall(r"^# *(\w+): *(\S.*)$", top, flags=re.MULTILINE))
-
-
 def section(title: str) -> list[list[str]]:
     """The cells of the table under a heading of the page."""
     text = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL)[1]
@@ -40,7 +35,7 @@ def test_there_are_studies():
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_header_and_page_agree(path):
-    says = header(path)
+    says = header(path.read_text(encoding="utf-8"))
     assert {"command", "machine", "reached"} <= says.keys()
     assert shlex.split(says["command"])[:4] == ["dla", "compare", f"studies/{path.name}", "--output"]
     (line,) = [line for line in PAGE.splitlines() if line.startswith(f"| [{path.stem}]({path.name}) |")]

@@ -6,19 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import random_image, save_image, save_truths
 from lightning import Trainer
-from PIL import Image
-from scipy.io import savemat
-
-
-def save(path: Path, pixels: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-def random_image(seed: int, height: int = 30, width: int = 40) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.fixture
@@ -38,9 +27,9 @@ def camvid_root(tmp_path: Path) -> Path:
     """Six training and two validation images of 40x30, every label from 0 to 11; no test split."""
     for split, count in (("train", 6), ("val", 2)):
         for number in range(count):
-            save(tmp_path / split / f"{number:04}.png", random_image(number))
+            save_image(tmp_path / split / f"{number:04}.png", random_image(number))
             labels = ((np.arange(30 * 40).reshape(30, 40) + number) % 12).astype(np.uint8)
-            save(tmp_path / f"{split}annot" / f"{number:04}.png", labels)
+            save_image(tmp_path / f"{split}annot" / f"{number:04}.png", labels)
     return tmp_path
 
 
@@ -51,20 +40,11 @@ def cityscapes_root(tmp_path: Path) -> Path:
         for city in cities:
             for number in range(2):
                 stem = f"{city}_{number:06}_000019"
-                save(tmp_path / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", random_image(number, 2, 17))
+                path = tmp_path / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png"
+                save_image(path, random_image(number, 2, 17))
                 labels = np.arange(34, dtype=np.uint8).reshape(2, 17)
-                save(tmp_path / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", labels)
+                save_image(tmp_path / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", labels)
     return tmp_path
-
-
-def save_truths(path: Path, truths: np.ndarray) -> Path:
-    """Boundary maps (annotators, h, w) as BSDS500 keeps them: a cell with one structure per annotator."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cell = np.empty((1, len(truths)), object)
-    for number, drawn in enumerate(truths):
-        cell[0, number] = {"Segmentation": np.ones(drawn.shape, np.uint16), "Boundaries": drawn.astype(np.uint8)}
-    savemat(path, {"groundTruth": cell})
-    return path
 
 
 def random_truths(seed: int, height: int = 30, width: int = 40) -> np.ndarray:
@@ -80,7 +60,7 @@ def bsds_root(tmp_path: Path) -> Path:
         for number in range(count):
             size = (40, 30) if number % 3 == 2 else (30, 40)
             path = tmp_path / "data" / "images" / split / f"{1000 + number}.jpg"
-            save(path, random_image(number, *size))
+            save_image(path, random_image(number, *size))
             save_truths(tmp_path / "data" / "groundTruth" / split / f"{path.stem}.mat", random_truths(number, *size))
     return tmp_path
 
@@ -89,13 +69,13 @@ def bsds_root(tmp_path: Path) -> Path:
 def own_boundaries(tmp_path: Path) -> Path:
     """Four images of 40x30 in three formats; the truths of the first two are PNG, of the others .mat."""
     for number, suffix in enumerate(("png", "jpg", "JPG", "webp")):
-        save(tmp_path / "images" / f"{number}.{suffix}", random_image(number))
+        save_image(tmp_path / "images" / f"{number}.{suffix}", random_image(number))
         truths = random_truths(number)
         if number < 2:
-            save(tmp_path / "truths" / f"{number}.png", truths[0].astype(np.uint8) * (255 if number else 1))
+            save_image(tmp_path / "truths" / f"{number}.png", truths[0].astype(np.uint8) * (255 if number else 1))
         else:
             save_truths(tmp_path / "truths" / f"{number}.mat", truths)
-    save(tmp_path / "truths" / "9.png", random_truths(9)[0])
+    save_image(tmp_path / "truths" / "9.png", random_truths(9)[0])
     return tmp_path
 
 

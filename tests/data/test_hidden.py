@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from image_files import save_image
 
 from dla.data import Cityscapes
 from dla.data.boundaries.folders import BoundaryFolders
@@ -13,8 +13,7 @@ from dla.data.segmentation.folders import PairedFolders
 
 
 def picture(path: Path, *shape: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.zeros(shape, dtype=np.uint8)).save(path)
+    save_image(path, np.zeros(shape, dtype=np.uint8))
     path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
 
 

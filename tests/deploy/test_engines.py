@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import timm
 import torch
-from disturbed import disturb
-from in_place import InPlace
+from disturbed import disturb, disturbed
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torchvision import tv_tensors
+from unexpected import Branched, InPlace
 
 import dla
 from dla.deploy import DeployError, optimize
@@ -22,11 +22,6 @@ from dla.models.deformable import DeformableConv
 
 pytestmark = pytest.mark.usefixtures("unchecked_shapes")
 RUNTIMES = ["eager", "onnxruntime", "openvino", "ncnn"]
-
-
-def network(name: str, **options: object) -> nn.Module:
-    torch.manual_seed(0)
-    return disturb(dla.create_model(name, **options))
 
 
 @torch.no_grad()
@@ -40,24 +35,24 @@ def assert_same(model: nn.Module, shape: tuple[int, ...], engine: str, **options
 
 @pytest.mark.parametrize("engine", RUNTIMES)
 def test_a_classifier(engine):
-    assert_same(network("dla46_c", num_classes=5), (2, 3, 65, 47), engine, threads=1)
+    assert_same(disturbed("dla46_c", num_classes=5), (2, 3, 65, 47), engine, threads=1)
 
 
 @pytest.mark.parametrize("engine", RUNTIMES)
 def test_a_dense_predictor_at_an_odd_size(engine):
-    assert_same(network("dla46_cup", num_classes=3), (1, 3, 33, 47), engine)
+    assert_same(disturbed("dla46_cup", num_classes=3), (1, 3, 33, 47), engine)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", RUNTIMES)
 def test_another_backbone(engine):
-    assert_same(network("resnet18+ida", num_classes=3), (2, 3, 70, 97), engine)
+    assert_same(disturbed("resnet18+ida", num_classes=3), (2, 3, 70, 97), engine)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", RUNTIMES)
 def test_a_dictionary(engine):
-    assert_same(network("dla34_centernet", decoder="plain"), (1, 3, 33, 47), engine)
+    assert_same(disturbed("dla34_centernet", decoder="plain"), (1, 3, 33, 47), engine)
 
 
 @pytest.mark.slow
@@ -67,7 +62,7 @@ def test_deformable_convolutions(engine):
 
 
 def test_a_list_of_maps():
-    assert_same(network("dla46_c", features_only=True), (1, 3, 33, 47), "onnxruntime")
+    assert_same(disturbed("dla46_c", features_only=True), (1, 3, 33, 47), "onnxruntime")
 
 
 def test_what_is_no_module():
@@ -210,7 +205,7 @@ def test_a_network_of_timm(fold):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compile():
-    assert_same(network("dla46_c", num_classes=5), (2, 3, 33, 47), "compile", threads=1)
+    assert_same(disturbed("dla46_c", num_classes=5), (2, 3, 33, 47), "compile", threads=1)
 
 
 @pytest.mark.slow
@@ -248,7 +243,7 @@ def test_what_cannot_be_compiled_is_told_in_one_line():
 
 
 def test_the_network_stays_as_it_was():
-    model = network("dla46_c").train()
+    model = disturbed("dla46_c").train()
     before, threads = copy.deepcopy(model.state_dict()), torch.get_num_threads()
     optimize(model, example=torch.randn(1, 3, 33, 33), threads=threads + 1)(torch.randn(1, 3, 33, 33))
     assert model.training
@@ -271,15 +266,8 @@ def test_int8_is_near_and_is_not_float32(engine):
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_a_network_that_folding_would_change_is_not_folded(precision):
-    class Branched(nn.Sequential):
-        """A chain within, whose middle it takes, too."""
-
-        def forward(self, x):
-            middle = self[0][0](x)
-            return self[0][1](middle) + middle
-
     torch.manual_seed(0)
-    model = disturb(Branched(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)))).eval()
+    model = disturb(Branched())
     x = torch.randn(1, 3, 33, 47)
     calibration = [x] if precision == "int8" else None
     run = optimize(model, engine="onnxruntime", example=x, precision=precision, calibration=calibration)
@@ -290,7 +278,7 @@ def test_a_network_that_folding_would_change_is_not_folded(precision):
 @torch.no_grad()
 def test_images_in_16_bits_make_the_network_so(dtype, tolerance):
     """And they are compared with the network as it is, in float32."""
-    model, images = network("dla46_c", num_classes=5), torch.randn(2, 3, 65, 47)
+    model, images = disturbed("dla46_c", num_classes=5), torch.randn(2, 3, 65, 47)
     run = optimize(model, example=images.to(dtype))
     expected, found = model(images), run(images.to(dtype))
     assert found.dtype == dtype
@@ -329,7 +317,7 @@ def test_networks_in_16_bits():
 
 
 def test_another_shape_is_refused():
-    run = optimize(network("dla46_c"), example=torch.randn(1, 3, 33, 33))
+    run = optimize(disturbed("dla46_c"), example=torch.randn(1, 3, 33, 33))
     with pytest.raises(ValueError, match=r"made for images of \(1, 3, 33, 33\), not \(2, 3, 33, 33\)"):
         run(torch.randn(2, 3, 33, 33))
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 import timm
 import torch
-from disturbed import disturb
+from disturbed import disturb, disturbed
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
@@ -24,7 +24,7 @@ def norms(model: nn.Module) -> int:
 def test_no_norm_is_left_and_the_function_is_the_same(name):
     torch.manual_seed(0)
     options = {"decoder": "plain"} if "centernet" in name else {"num_classes": 5}
-    model = disturb(dla.create_model(name, **options)).double()  # in float64, so that an inexact fold is seen
+    model = disturbed(name, **options).double()  # in float64, so that an inexact fold is seen
     x = torch.randn(2, 3, 70, 65, dtype=torch.float64)
     before, after = model(x), folded(model)(x)
     assert norms(folded(model)) == 0
@@ -45,7 +45,7 @@ def test_residual_nodes():
 
 
 def test_the_callers_network_is_not_changed():
-    model = disturb(dla.create_model("dla46_c")).train()
+    model = disturbed("dla46_c").train()
     before = copy.deepcopy(model.state_dict())
     assert not folded(model).training
     assert model.training
@@ -54,7 +54,7 @@ def test_the_callers_network_is_not_changed():
 
 @torch.no_grad()
 def test_sync_batch_norm_is_folded_too():
-    model = disturb(dla.create_model("dla46_c", norm_layer="syncbatchnorm"))
+    model = disturbed("dla46_c", norm_layer="syncbatchnorm")
     assert norms(model) > 0
     assert norms(folded(model)) == 0
 
@@ -158,7 +158,7 @@ def test_weights_of_five_dimensions_stay_as_they_are():
 @torch.no_grad()
 def test_what_is_pruned_runs_in_16_bits():
     """Where the hooks compute the weights anew, in the type that the images have."""
-    model, x = disturb(dla.create_model("dla46_c", num_classes=3)), torch.randn(1, 3, 33, 33)
+    model, x = disturbed("dla46_c", num_classes=3), torch.randn(1, 3, 33, 33)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             prune.l1_unstructured(layer, "weight", amount=0.3)
@@ -168,7 +168,7 @@ def test_what_is_pruned_runs_in_16_bits():
 @torch.no_grad()
 def test_padding_by_size_becomes_fixed():
     """With it, an exporter takes minutes for sizes that are symbols."""
-    model = disturb(dla.create_model("tf_efficientnet_lite0+ida", num_classes=3)).double()
+    model = disturbed("tf_efficientnet_lite0+ida", num_classes=3).double()
     fixed = folded(model)
     assert any(type(module).__name__ == "Conv2dSame" for module in model.modules())
     assert not any(type(module).__name__ == "Conv2dSame" for module in fixed.modules())

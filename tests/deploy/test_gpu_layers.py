@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import timm
 import torch
-from disturbed import disturb
+from disturbed import disturb, disturbed
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
@@ -28,10 +28,9 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 
 
 def network(name: str, **options: object) -> nn.Module:
-    torch.manual_seed(0)
     if "centernet" in name:
         options["decoder"] = "plain"  # torchvision's deformable convolution has no bfloat16
-    return disturb(dla.create_model(name, **options))
+    return disturbed(name, **options)
 
 
 @torch.no_grad()
@@ -292,7 +291,7 @@ def test_the_engine_compile_on_a_gpu():
 @pytest.mark.slow
 @pytest.mark.usefixtures("precise")
 def test_deformable_convolutions_on_a_gpu():
-    assert_same_on_gpu(disturb(dla.create_model("dla34_centernet")).cuda(), torch.float32)
+    assert_same_on_gpu(disturbed("dla34_centernet").cuda(), torch.float32)
 
 
 @needs_gpu

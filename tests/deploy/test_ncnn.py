@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from disturbed import disturb
+from disturbed import disturb, disturbed
 from torch import nn
 
 import dla
@@ -39,8 +39,7 @@ def test_ncnn_takes_any_batch_of_one_size(tmp_path):
 
 @torch.no_grad()
 def test_images_may_lie_as_they_like():
-    torch.manual_seed(0)
-    model, x = disturb(dla.create_model("dla46_c", num_classes=3)), torch.randn(1, 3, 49, 34)
+    model, x = disturbed("dla46_c", num_classes=3), torch.randn(1, 3, 49, 34)
     run = optimize(model, engine="ncnn", example=x.contiguous(memory_format=torch.channels_last))
     for _ in range(3):
         images = torch.randn(1, 49, 34, 3).permute(0, 3, 1, 2)
@@ -50,8 +49,7 @@ def test_images_may_lie_as_they_like():
 @pytest.mark.parametrize("batch", [2, 5])
 @torch.no_grad()
 def test_images_of_a_batch_run_beside_each_other(batch):
-    torch.manual_seed(0)
-    model, x = disturb(dla.create_model("dla46_c", num_classes=3)), torch.randn(batch, 3, 49, 34)
+    model, x = disturbed("dla46_c", num_classes=3), torch.randn(batch, 3, 49, 34)
     run = optimize(model, engine="ncnn", example=x, threads=3)
     for _ in range(3):
         images = torch.randn_like(x)
@@ -131,8 +129,7 @@ def test_an_empty_output_is_refused():
 @torch.no_grad()
 def test_images_of_any_size(size):
     """ncnn pools a map of one pixel to two."""
-    torch.manual_seed(0)
-    model, x = disturb(dla.create_model("dla46_c", num_classes=3)).eval(), torch.randn(2, 3, *size)
+    model, x = disturbed("dla46_c", num_classes=3).eval(), torch.randn(2, 3, *size)
     assert difference([model(x)], [optimize(model, engine="ncnn", example=x)(x)]) < 1e-4
 
 
@@ -151,8 +148,7 @@ def test_small_maps_of_many_weights_do_without_winograd():
 
 
 def test_the_file_says_so(tmp_path):
-    torch.manual_seed(0)
-    export(disturb(dla.create_model("dla34")), tmp_path / "m.ncnn.param", format="ncnn", shape=(1, 3, 128, 128))
+    export(disturbed("dla34"), tmp_path / "m.ncnn.param", format="ncnn", shape=(1, 3, 128, 128))
     layers = [line.split() for line in (tmp_path / "m.ncnn.param").read_text().splitlines()[2:]]
     marked = [layer for layer in layers if "31=64" in layer]
     assert len(marked) == 4  # all convolutions of 3x3 in stage 6

@@ -4,10 +4,9 @@ import copy
 
 import pytest
 import torch
-from disturbed import disturb
+from disturbed import disturbed
 from torch import nn
 
-import dla
 from dla.deploy import folded
 from dla.deploy.ncnn_layers import CoarseConvReLU, Interpolated, for_ncnn
 from dla.deploy.outputs import difference
@@ -32,8 +31,7 @@ def test_the_function_is_the_same(channels, window, size):
 
 @torch.no_grad()
 def test_the_stem_of_our_networks_is_one():
-    torch.manual_seed(0)
-    model = folded(disturb(dla.create_model("dla46_c", num_classes=3)))
+    model = folded(disturbed("dla46_c", num_classes=3))
     before = copy.deepcopy(model.state_dict())
     found, x = for_ncnn(model), torch.randn(2, 3, 49, 34)
     assert sum(isinstance(layer, CoarseConvReLU) for layer in found.modules()) == 1
@@ -79,8 +77,7 @@ def test_interpolation_is_the_transposed_convolution(factor, less):
 
 @torch.no_grad()
 def test_dense_predictors_interpolate():
-    torch.manual_seed(0)
-    model = folded(disturb(dla.create_model("dla46_cup", num_classes=3)))
+    model = folded(disturbed("dla46_cup", num_classes=3))
     found, x = for_ncnn(model), torch.randn(2, 3, 49, 34)
     assert sum(isinstance(layer, Interpolated) for layer in found.modules()) == 1
     assert difference([model(x)], [found(x)]) < 1e-5

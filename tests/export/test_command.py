@@ -13,6 +13,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from run_files import save_checkpoint
 
 import dla
 from dla.export import command
@@ -24,10 +25,7 @@ FACTS = {"num_classes": 2, "classes": ["a", "b"], "colors": [[0, 0, 0], [9, 9, 9
 
 
 def checkpoint(path: Path) -> str:
-    path.parent.mkdir(exist_ok=True)
-    state = dla.create_model("dla46_cida", num_classes=2).state_dict()
-    torch.save({"dla": {"model": "dla46_cida", **FACTS}, "state_dict": state}, path)
-    return str(path)
+    return save_checkpoint(path, dla.create_model("dla46_cida", num_classes=2), model="dla46_cida", **FACTS)
 
 
 @pytest.mark.parametrize("name", ["a+b/best.ckpt", "resnet18+ida"])

@@ -3,14 +3,15 @@
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from disturbed import disturb
-from PIL import Image
-from torch import nn
+from disturbed import disturbed
+from image_files import save_image
+from run_files import save_checkpoint
 
 import dla
 from dla.deploy.outputs import difference
@@ -22,27 +23,22 @@ SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "ncnn": ".ncnn.param", "torch-e
 CLASSES = ["wall", "crack", "void"]
 
 
-def network(name: str = "dla46_cup") -> nn.Module:
-    torch.manual_seed(0)
-    return disturb(dla.create_model(name, num_classes=3))
+network = partial(disturbed, num_classes=3)
 
 
 @pytest.fixture
 def checkpoint(tmp_path) -> str:
     facts = {"num_classes": 3, "classes": CLASSES, "mean": [0.5] * 3, "std": [0.25] * 3}
     facts |= {"model": "dla46_cida", "colors": [[0, 0, 0], [255, 0, 0], [0, 255, 0]]}
-    path = tmp_path / "best.ckpt"
-    torch.save({"dla": facts, "state_dict": network("dla46_cida").state_dict()}, path)
-    return str(path)
+    return save_checkpoint(tmp_path / "best.ckpt", network("dla46_cida"), **facts)
 
 
 def pictures(
     folder: Path, count: int, kind: str = "jpg", high: int = 256, shape: tuple[int, ...] = (40, 50, 3)
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for number in range(count):
-        Image.fromarray(rng.integers(0, high, shape, dtype=np.uint8)).save(folder / f"{number}.{kind}")
+        save_image(folder / f"{number}.{kind}", rng.integers(0, high, shape, dtype=np.uint8))
 
 
 @pytest.mark.slow
@@ -161,14 +157,12 @@ def test_int8_takes_any_size(format, tmp_path, checkpoint):
 @pytest.mark.slow
 def test_int8_of_a_classifier_measures_top_1(tmp_path, capsys):
     facts = {"num_classes": 2, "classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.25] * 3, "resize": 40, "crop": 33}
-    torch.manual_seed(0)
-    model = disturb(dla.create_model("dla46_c", num_classes=2))
     facts |= {"model": "dla46_c", "task": "classification"}
-    torch.save({"dla": facts, "state_dict": model.state_dict()}, tmp_path / "best.ckpt")
+    checkpoint = save_checkpoint(tmp_path / "best.ckpt", disturbed("dla46_c", num_classes=2), **facts)
     for kind in ("a", "b"):
         pictures(tmp_path / "data" / "val" / kind, 2)
     output = str(tmp_path / "model.onnx")
-    arguments = [str(tmp_path / "best.ckpt"), "--format", "onnx", "--output", output, "--int8"]
+    arguments = [checkpoint, "--format", "onnx", "--output", output, "--int8"]
     assert main([*arguments, "--calibration", f"{tmp_path}/data/val", "--test", f"{tmp_path}/data"]) == 0
     # Both folders hold the same pictures, so that half of the answers are right whatever they are.
     said = capsys.readouterr().out
@@ -180,15 +174,14 @@ def test_int8_of_a_classifier_measures_top_1(tmp_path, capsys):
 def test_int8_of_a_boundary_network_measures_ods(format, tmp_path, capsys):
     facts = {"num_classes": 2, "classes": ["background", "boundary"], "mean": [0.5] * 3, "std": [0.25] * 3}
     facts |= {"model": "dla46_cup", "task": "boundaries", "colors": [[0, 0, 0], [255, 0, 0]]}
-    state = dla.create_model("dla46_cup.bsds500", pretrained=True).state_dict()  # random weights may find no boundary
-    torch.save({"dla": facts, "state_dict": state}, tmp_path / "best.ckpt")
+    trained = dla.create_model("dla46_cup.bsds500", pretrained=True)  # random weights may find no boundary
+    checkpoint = save_checkpoint(tmp_path / "best.ckpt", trained, **facts)
     pictures(tmp_path / "data" / "images" / "val", 2)
-    (tmp_path / "data" / "groundTruth" / "val").mkdir(parents=True)
     for number in range(2):
         drawn = np.random.default_rng(number).random((40, 50)) < 0.45
-        Image.fromarray(drawn).save(tmp_path / "data" / "groundTruth" / "val" / f"{number}.png")
+        save_image(tmp_path / "data" / "groundTruth" / "val" / f"{number}.png", drawn)
     output = str(tmp_path / f"model{SUFFIXES[format]}")
-    arguments = [str(tmp_path / "best.ckpt"), "--format", format, "--output", output, "--int8", "--size", "64", "64"]
+    arguments = [checkpoint, "--format", format, "--output", output, "--int8", "--size", "64", "64"]
     data = ["--calibration", str(tmp_path / "data" / "images"), "--test", str(tmp_path / "data")]
     assert main([*arguments, *data]) == 0
     network, file = (float(ods) for ods in re.findall(r"^ODS of the \w+: +(0\.\d{4})$", capsys.readouterr().out, re.M))

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from disturbed import disturb
+from disturbed import disturbed
+from image_files import random_image, save_image
 from PIL import Image
+from run_files import save_checkpoint
 from torch import Tensor
 
 import dla
@@ -33,12 +35,11 @@ SET: dict[str, Any] = {
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Twenty images and their painted annotations in one folder, two of which are held out."""
-    (tmp_path / "all").mkdir()
     rng = np.random.default_rng(0)
     for i in range(20):
-        Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "all" / f"{i:02}.png")
+        save_image(tmp_path / "all" / f"{i:02}.png", random_image(i, 64, 64))
         painted = np.array([*COLORS, (9, 9, 9)], np.uint8)[rng.integers(0, 3, (64, 64))]
-        Image.fromarray(painted).save(tmp_path / "all" / f"{i:02}_mask.png")
+        save_image(tmp_path / "all" / f"{i:02}_mask.png", painted)
     return tmp_path
 
 
@@ -53,10 +54,8 @@ def config(path: Path, name: str = "dla.data.FolderData", **options: Any) -> str
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> str:
     facts = {"model": "dla46_cida", "num_classes": 2, "classes": SET["classes"], "colors": COLORS}
-    torch.manual_seed(0)
-    state = disturb(dla.create_model("dla46_cida", num_classes=2)).state_dict()
-    torch.save({"dla": {**facts, "mean": [0.5] * 3, "std": [0.2] * 3}, "state_dict": state}, tmp_path / "best.ckpt")
-    return str(tmp_path / "best.ckpt")
+    network = disturbed("dla46_cida", num_classes=2)
+    return save_checkpoint(tmp_path / "best.ckpt", network, **facts, mean=[0.5] * 3, std=[0.2] * 3)
 
 
 def test_mean_iou_on_the_set_of_a_run(root: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from disturbed import disturb
-from in_place import InPlace
 from torch import nn
+from unexpected import Branched, InPlace
 
 from dla.deploy import DeployError
 from dla.deploy.outputs import difference
@@ -165,15 +165,8 @@ def test_float32_files_of_openvino_need_no_nncf(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("calibration", [None, [noise(SHAPE, seed=0)]])
 def test_a_network_that_folding_would_change_is_not_folded(calibration, tmp_path):
-    class Branched(nn.Sequential):
-        """A chain within, whose middle it takes, too."""
-
-        def forward(self, x):
-            middle = self[0][0](x)
-            return self[0][1](middle) + middle
-
     torch.manual_seed(0)
-    model = disturb(Branched(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))))
+    model = disturb(Branched())
     (found,) = export(model, tmp_path / "x.onnx", format="onnx", shape=SHAPE, calibration=calibration)
     assert found.difference < (1e-5 if calibration is None else 0.5)  # of one small image the ranges are poor
 

@@ -11,14 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import save_image
 from PIL import Image
 
 from dla.cli import main
-
-
-def save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
 @pytest.fixture
@@ -26,8 +22,8 @@ def folders(tmp_path) -> tuple[str, str]:
     """Predictions and truths of three images."""
     rng = np.random.default_rng(0)
     for name in "abc":
-        save(tmp_path / "maps" / f"{name}.png", rng.random((30, 41)) ** 12 * 255)
-        save(tmp_path / "truth" / f"{name}.png", rng.random((30, 41)) < 0.05)
+        save_image(tmp_path / "maps" / f"{name}.png", (rng.random((30, 41)) ** 12 * 255).astype(np.uint8))
+        save_image(tmp_path / "truth" / f"{name}.png", (rng.random((30, 41)) < 0.05).astype(np.uint8))
     return str(tmp_path / "maps"), str(tmp_path / "truth")
 
 
@@ -60,7 +56,7 @@ def test_a_folder_is_measured(folders, tmp_path, capsys):
 def test_soft_maps_without_suppression_are_minded(folders, tmp_path, capsys):
     assert evaluate(folders, tmp_path / "thin") == 0
     assert "--nms hed" not in capsys.readouterr().err
-    save(tmp_path / "maps" / "a.png", np.full((30, 41), 9))
+    save_image(tmp_path / "maps" / "a.png", np.full((30, 41), 9, np.uint8))
     assert evaluate(folders, tmp_path / "soft") == 0
     assert "most pixels of" in capsys.readouterr().err
     assert evaluate(folders, tmp_path / "hed", "--nms", "hed") == 0
@@ -68,8 +64,9 @@ def test_soft_maps_without_suppression_are_minded(folders, tmp_path, capsys):
 
 
 def test_masks_of_0_and_1_are_minded(folders, tmp_path, capsys):
+    mask = (np.random.default_rng(0).random((30, 41)) < 0.05).astype(np.uint8)
     for name in "abc":
-        save(tmp_path / "maps" / f"{name}.png", np.random.default_rng(0).random((30, 41)) < 0.05)
+        save_image(tmp_path / "maps" / f"{name}.png", mask)
     assert evaluate(folders, tmp_path / "out") == 0
     assert "is above 1/255; in PNGs 255 stands for 1, so masks" in " ".join(capsys.readouterr().err.split())
 
@@ -124,7 +121,7 @@ def test_several_results_in_one_picture(folders, tmp_path, capsys):
     [
         (lambda maps, truth: (maps / "b.png").unlink(), "expected b.png, .npy or .mat"),
         (
-            lambda maps, truth: save(maps / "b.png", np.zeros((4, 5))),
+            lambda maps, truth: save_image(maps / "b.png", np.zeros((4, 5), np.uint8)),
             "b.png: the map is 5x4 but its ground truth 41x30",
         ),
         (lambda maps, truth: (maps / "b.png").write_bytes(b"no"), "b.png cannot be read"),
@@ -199,8 +196,8 @@ def start_a_long_run(folder: Path) -> tuple[list[str], subprocess.Popen[str]]:
     """The command, and its process once two of twelve images are finished."""
     rng = np.random.default_rng(0)
     for number in range(12):
-        save(folder / "maps" / f"{number}.png", rng.random((150, 200)) ** 6 * 255)
-        save(folder / "truth" / f"{number}.png", rng.random((150, 200)) < 0.05)
+        save_image(folder / "maps" / f"{number}.png", (rng.random((150, 200)) ** 6 * 255).astype(np.uint8))
+        save_image(folder / "truth" / f"{number}.png", (rng.random((150, 200)) < 0.05).astype(np.uint8))
     command = [sys.executable, "-m", "dla", "evaluate-boundaries", str(folder / "maps"), str(folder / "truth")]
     command += ["--workers", "2", "--thresholds", "30", "--output", str(folder / "out")]
     process = subprocess.Popen(

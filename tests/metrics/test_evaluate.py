@@ -1,6 +1,5 @@
 """Folders against folders: what is written, how a stopped run goes on, and errors that name the file."""
 
-import csv
 import io
 import json
 from dataclasses import replace
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from run_files import read_rows
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
@@ -70,8 +70,7 @@ def test_results_hold_counts_and_scores(benchmark, nms):
 
 def test_the_curve_as_csv_and_as_picture(benchmark):
     scores = evaluate_folders(*benchmark, FEW)
-    with (benchmark.output / "curve.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(benchmark.output / "curve.csv")
     assert list(rows[0]) == ["threshold", "recall", "precision", "f"]
     assert [float(row["recall"]) for row in rows] == scores.curve.recall.tolist()
     assert [float(row["f"]) for row in rows] == scores.curve.f.tolist()

@@ -170,6 +170,13 @@ def head(x, state, name):
     return F.conv2d(x, state[f"{name}.2.weight"], state[f"{name}.2.bias"])
 
 
+def centernet(state, x, heads, ida):
+    """The heads' maps, from weights under CenterNet's own names."""
+    ends = lines(base_maps("dla34", state, x)[1:], state, ida)
+    fused = ends[0] if ida is concat_ida else ida(ends[:3], state, "ida_up")[-1]
+    return {name: head(fused, state, name) for name in heads}
+
+
 def layer(x, state, name):
     """3x3 convolution, deformable where there are offsets, batch norm, ReLU."""
     if f"{name}.conv.conv_offset_mask.weight" not in state:

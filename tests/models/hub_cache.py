@@ -2,6 +2,7 @@
 
 import hashlib
 
+from huggingface_hub import constants
 from safetensors.torch import save_file
 
 COMMIT = "1f" * 20
@@ -16,3 +17,9 @@ def add_to_cache(repository, model):
     digest = hashlib.sha256((repository / "blobs" / "new").read_bytes()).hexdigest()
     (repository / "blobs" / "new").rename(repository / "blobs" / digest)
     (repository / "snapshots" / COMMIT / "model.safetensors").symlink_to(f"../../blobs/{digest}")
+
+
+def take_from_cache_alone(monkeypatch, folder):
+    """Let huggingface_hub find what is in this folder, and nothing in the network."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

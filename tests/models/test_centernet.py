@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from foreign import CHANNELS, base_maps, concat_ida, dead_shapes, deformable, head, lines, sum_ida
-from test_parity import randomise
+from disturbed import randomise
+from foreign import CHANNELS, centernet, concat_ida, dead_shapes, deformable, sum_ida
 from timm.models import group_parameters
 from timm.optim import create_optimizer_v2
 
@@ -12,13 +12,6 @@ import dla
 from dla.models.deformable import DeformableConv
 
 HEADS = {"hm": 80, "wh": 2, "reg": 2}
-
-
-def reference(state, x, heads, ida):
-    """The heads' maps, from weights under CenterNet's own names."""
-    ends = lines(base_maps("dla34", state, x)[1:], state, ida)
-    fused = ends[0] if ida is concat_ida else ida(ends[:3], state, "ida_up")[-1]
-    return {name: head(fused, state, name) for name in heads}
 
 
 @torch.no_grad()
@@ -90,7 +83,7 @@ def test_equals_the_reference(decoder):
         if "offsets.weight" in name:
             value.normal_(std=0.02)
     x = torch.randn(1, 3, 32, 64, dtype=torch.float64)
-    expected = reference(
+    expected = centernet(
         dla.export_weights(model, "official"), x, HEADS, concat_ida if decoder == "concat" else sum_ida
     )
     maps = model(x)

@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from test_parity import randomise
+from disturbed import randomise
 
 import dla
 from dla.weights import WeightsError

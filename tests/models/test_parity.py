@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from disturbed import randomise
 
 import dla
 from dla.costs import macs
@@ -25,18 +26,6 @@ DEEP = ("dla102", "dla102x", "dla102x2", "dla169")  # their random outputs are h
 
 def count(module):
     return sum(p.numel() for p in module.parameters())
-
-
-def randomise(model, seed=0):
-    """Random weights and random batch-norm statistics, so that a swapped norm or slice shows."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, value in [*model.named_parameters(), *model.named_buffers()]:
-            if name.endswith("running_var"):
-                value.uniform_(0.5, 2, generator=generator)
-            elif value.is_floating_point() and value.ndim == 1:
-                value.uniform_(-1, 1, generator=generator)
-    return model.eval()
 
 
 def timm_pair(name):

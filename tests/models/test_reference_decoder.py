@@ -5,24 +5,18 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from test_parity import randomise
+from disturbed import randomise
+from foreign import conv_bn_relu, upsampled
 
 import dla
 from dla.models.upsample import FixedUpsample, LearnedUpsample, bilinear_kernel
-
-
-def conv_bn_relu(x, state, conv, norm, padding):
-    x = F.conv2d(x, state[f"{conv}.weight"], padding=padding)
-    stats = [state[f"{norm}.{name}"] for name in ("running_mean", "running_var", "weight", "bias")]
-    return F.relu(F.batch_norm(x, *stats))
 
 
 def bring(x, state, prefix):
     """Project where there is a projection, then double the size by the depthwise transposed convolution."""
     if f"{prefix}.project.0.0.weight" in state:
         x = conv_bn_relu(x, state, f"{prefix}.project.0.0", f"{prefix}.project.0.1", 0)
-    weight = state[f"{prefix}.upsample.conv.weight"]
-    return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=x.shape[1])
+    return upsampled(x, state[f"{prefix}.upsample.conv.weight"])
 
 
 def authors_kernel(factor):

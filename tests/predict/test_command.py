@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from run_files import save_checkpoint
 
 import dla
 from dla.cli import main
@@ -26,22 +27,9 @@ def model(tmp_path_factory) -> str:
     torch.manual_seed(0)
     network = dla.create_model("dla46_cida", num_classes=6)
     colors = [[40 * index, 255 - 40 * index, 128] for index in range(6)]
+    facts = {"model": "dla46_cida", "num_classes": 6, "classes": CLASSES, "colors": colors}
     path = tmp_path_factory.mktemp("model") / "best.ckpt"
-    torch.save(
-        {
-            "dla": {
-                "model": "dla46_cida",
-                "num_classes": 6,
-                "classes": CLASSES,
-                "colors": colors,
-                "mean": [0.5, 0.5, 0.5],
-                "std": [0.25, 0.25, 0.25],
-            },
-            "state_dict": {f"model.{key}": value for key, value in network.state_dict().items()},
-        },
-        path,
-    )
-    return str(path)
+    return save_checkpoint(path, network, **facts, mean=[0.5] * 3, std=[0.25] * 3)
 
 
 def picture(path: Path, size: tuple[int, int] = (70, 65), mode: str = "RGB", **options) -> Path:

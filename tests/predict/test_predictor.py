@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hub_cache import take_from_cache_alone
 from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
@@ -207,6 +208,5 @@ def test_a_repository_in_the_cache_is_found_at_its_revision(tmp_path, monkeypatc
     HubModel("dla46_cida", num_classes=2, cfg=FACTS).save_pretrained(entry / "snapshots" / revision)
     (entry / "refs").mkdir()
     (entry / "refs" / "main").write_text(revision)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    take_from_cache_alone(monkeypatch, tmp_path)
     assert load_predictor(name).classes == ("road", "sky")

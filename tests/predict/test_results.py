@@ -1,6 +1,5 @@
 """What `dla predict` makes of a picture with a classifier; masks and boundary maps are tested with their commands."""
 
-import csv
 import io
 import os
 import sys
@@ -8,9 +7,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+from disturbed import disturbed
+from image_files import random_image, save_image
 from PIL import Image
+from run_files import read_rows, save_checkpoint
 
-import dla
 from dla.cli import main
 from dla.data.classification.views import center_view
 from dla.predict import load_predictor
@@ -22,26 +23,16 @@ CLASSES = ["apple", "kiwi", "pear", "plum"]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
     """The checkpoint of a classifier with random statistics."""
-    torch.manual_seed(0)
-    network = dla.create_model("dla46_c", num_classes=4)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)
     described = {"task": "classification", "model": "dla46_c", "num_classes": 4, "classes": CLASSES}
     described |= {"options": {}, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.25], "resize": 48, "crop": 40}
-    state = {f"model.{key}": value for key, value in network.state_dict().items()}
     path = tmp_path_factory.mktemp("run") / "best.ckpt"
-    torch.save({"dla": described, "state_dict": state}, path)
-    return str(path)
+    return save_checkpoint(path, disturbed("dla46_c", num_classes=4), **described)
 
 
 @pytest.fixture
 def pictures(tmp_path):
-    (tmp_path / "in").mkdir()
     for number, size in enumerate(((70, 50), (41, 90))):
-        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "in" / f"{number}.png")
+        save_image(tmp_path / "in" / f"{number}.png", random_image(number, *size))
     return tmp_path / "in"
 
 
@@ -68,8 +59,7 @@ def test_the_most_probable_classes_are_printed_and_kept(model, pictures, tmp_pat
     out = tmp_path / "out"
     assert predict(pictures, "--model", model, "--output", out, "--top", 2, "--flip") == 0
     assert {path.name for path in out.iterdir()} == {"predictions.csv"}
-    with (out / "predictions.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(out / "predictions.csv")
     assert [row["image"] for row in rows] == [str(pictures / "0.png"), str(pictures / "1.png")]
     with Image.open(pictures / "1.png") as image:
         probabilities = load_predictor(model).classify(image.convert("RGB"), flip=True)
@@ -94,8 +84,7 @@ def test_a_name_that_is_no_text_is_escaped_and_the_others_follow(model, pictures
     except OSError:
         pytest.skip("this file system takes UTF-8 names alone")
     assert predict(pictures, "--model", model, "--output", tmp_path / "out") == 0
-    with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8") as file:
-        found = [row["image"] for row in csv.DictReader(file)]
+    found = [row["image"] for row in read_rows(tmp_path / "out" / "predictions.csv")]
     assert found == [f"{pictures}/0\\udce9.png", f"{pictures}/1.png"]
     printed = capsys.readouterr().out
     assert f"{pictures}/0\\udce9.png: " in printed

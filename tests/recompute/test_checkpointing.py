@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from kept_bytes import kept_bytes
 from torch import nn
 
 import dla
@@ -81,20 +82,6 @@ def test_the_backward_pass_may_come_more_than_once(step):
         torch.testing.assert_close(a.grad, b.grad, msg=key)
     for (key, a), b in zip(plain.named_buffers(), frugal.buffers(), strict=True):
         assert torch.equal(a, b), key
-
-
-def kept_bytes(model, x):
-    """Bytes that autograd keeps of one forward pass."""
-    sizes: dict[int, int] = {}
-
-    def pack(tensor):
-        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        out = model(x)
-    assert out.requires_grad
-    return sum(sizes.values())
 
 
 @pytest.mark.parametrize("name", ["dla34", "dla46_cup", "dla46_cida"])

@@ -1,20 +1,22 @@
 """The boundary task: its loss, its side outputs, what it measures, and what its checkpoints predict."""
 
-import csv
 import json
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from as_one import flat
+from fit_command import DLA, fit_with, words
+from image_files import save_image
 from lightning import Trainer
 from PIL import Image
+from run_files import last, logged, read_rows
 
 from dla.cli import main
 from dla.data import BoundaryScenes
@@ -42,11 +44,7 @@ TINY = {
     "--trainer.accelerator": "cpu",
     "--trainer.enable_progress_bar": "false",
 }
-
-
-def fit(root: Path, *extra: str, command: str = "fit", **changes: str) -> int:
-    options = {**TINY, "--trainer.default_root_dir": str(root), **changes}
-    return main([command, *(f"{key}={value}" for key, value in options.items()), *extra])
+fit = partial(fit_with, TINY)
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +116,9 @@ def test_every_parameter_is_optimized(optimizer, decay_norms):
 
 
 def test_a_run_measures_and_learns(run):
-    with (run / "metrics/version_0/metrics.csv").open() as file:
-        every = list(csv.DictReader(file))
-    losses = [float(row["train/loss"]) for row in every if row["train/loss"]]
+    losses = logged(run, "train/loss")
     assert losses[-1] < 0.9 * losses[0]
-    rows = [row for row in every if row["val/ods"]]
+    rows = [row for row in read_rows(run / "metrics/version_0/metrics.csv") if row["val/ods"]]
     assert [row["epoch"] for row in rows] == ["3", "7"]
     for name in ("ods", "ois"):
         assert 0 < float(rows[-1][f"val/{name}"]) <= 1
@@ -178,12 +174,10 @@ def test_predict_writes_probabilities_crests_and_a_picture_of_them(run, tmp_path
 def test_what_predict_writes_is_measured_as_by_validate(run, tmp_path, capsys):
     """The same images through files: what differs is that probabilities are rounded to 8 bits."""
     scenes, model = BoundaryScenes(4, size=48, split="val"), str(run / "checkpoints" / "best.ckpt")
-    for folder in ("images", "truths"):
-        (tmp_path / folder).mkdir()
     for index in range(4):
         image, (truth,) = scenes[index]
-        Image.fromarray(image.movedim(0, -1).numpy()).save(tmp_path / "images" / f"{index}.png")
-        Image.fromarray(truth.numpy()).save(tmp_path / "truths" / f"{index}.png")
+        save_image(tmp_path / "images" / f"{index}.png", image.movedim(0, -1).numpy())
+        save_image(tmp_path / "truths" / f"{index}.png", truth.numpy())
     maps, measured = str(tmp_path / "maps"), str(tmp_path / "measured")
     assert main(["predict", str(tmp_path / "images"), "--model", model, "--output", maps]) == 0
     settings = ["--nms", "hed", "--thresholds", "5", "--workers", "1"]
@@ -230,7 +224,7 @@ def test_a_run_with_a_sampled_annotator_goes_on_bit_for_bit(tmp_path):
     assert fit(cut, **options, **{"--trainer.max_epochs": "2"}) == 0
     goes_on = f"--ckpt_path={cut / 'checkpoints' / 'last.ckpt'}"
     assert fit(cut, goes_on, **options, **{"--trainer.max_epochs": "3"}) == 0
-    states = [read_checkpoint(root / "checkpoints" / "last.ckpt")["state_dict"] for root in (cut, whole)]
+    states = [last(root)["state_dict"] for root in (cut, whole)]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
 
 
@@ -257,10 +251,8 @@ def test_a_compiled_network_with_side_outputs_learns_the_same(tmp_path):
     weights = []
     for name in ("true", "false"):
         changes = {"--model.compile": name, "--model.lr": "1e-6", "--trainer.max_epochs": "1"}
-        options = {**TINY, "--trainer.default_root_dir": str(tmp_path / name), **changes}
-        arguments = [f"{key}={value}" for key, value in options.items()]
-        subprocess.run([sys.executable, "-m", "dla", "fit", *arguments], check=True)
-        weights.append(flat(read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]))
+        subprocess.run([*DLA, *words(TINY, tmp_path / name, **changes)], check=True)
+        weights.append(flat(last(tmp_path / name)["state_dict"]))
     assert 0 < float((weights[0] - weights[1]).norm() / weights[1].norm()) < 1e-2
 
 

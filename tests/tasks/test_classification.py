@@ -1,16 +1,17 @@
 """The classification task: its loss, its metrics, what it shows, and that a resumed run is the one not stopped."""
 
-import csv
 import re
 import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from lightning import Callback, Trainer
+from fit_command import DLA, Kill, KilledError, fit_with, words
+from lightning import Trainer
 from PIL import Image
+from run_files import last, logged, read_rows
 from torchvision.ops import StochasticDepth
 
 import dla
@@ -20,7 +21,6 @@ from dla.tasks import ClassificationTask
 from dla.tasks.class_showcase import class_rows, draw_confusion, sheet, write_classes
 from dla.tasks.classification import class_accuracy
 from dla.tasks.hardest import Hard
-from dla.weights.checkpoint import read_checkpoint
 
 TINY = {
     "--model": "ClassificationTask",
@@ -34,6 +34,7 @@ TINY = {
     "--trainer.accelerator": "cpu",
     "--trainer.enable_progress_bar": "false",
 }
+fit = partial(fit_with, TINY)
 SHORT = {
     "--data.batch_size": "8",
     "--data.val_batch_size": "8",
@@ -56,27 +57,6 @@ MODERN = (  # what recipes/classification/imagenet_dla60_modern.yaml is made of
 RECIPE = Path(__file__).parents[2] / "recipes" / "classification" / "digits.yaml"
 
 
-class KilledError(Exception):
-    """Stands for the end of the process."""
-
-
-class Kill(Callback):
-    """Ends training in the middle of an epoch, with no chance to write anything."""
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if (trainer.current_epoch, batch_idx) == (2, 1):
-            raise KilledError
-
-
-def fit(root: Path, *extra: str, command: str = "fit", **changes: str) -> int:
-    options = {**TINY, "--trainer.default_root_dir": str(root), **changes}
-    return main([command, *(f"{key}={value}" for key, value in options.items()), *extra])
-
-
-def last(root: Path) -> dict:
-    return read_checkpoint(root / "checkpoints" / "last.ckpt")
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A finished run of 90 steps, on digits at their own size."""
@@ -85,25 +65,18 @@ def run(tmp_path_factory):
     return root
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
 def test_it_learns(run):
-    accuracies = [
-        float(row["val/accuracy"]) for row in rows(run / "metrics/version_0/metrics.csv") if row["val/accuracy"]
-    ]
+    accuracies = logged(run, "val/accuracy")
     assert accuracies[-1] > 0.3  # by chance 0.1
     assert accuracies[-1] > accuracies[0]
 
 
 def test_a_run_leaves_its_metrics_and_pictures(run):
-    logged = rows(run / "metrics/version_0/metrics.csv")[-2:]
+    logged = read_rows(run / "metrics/version_0/metrics.csv")[-2:]
     values = {key: float(value) for row in logged for key, value in row.items() if value}
     assert {"train/loss", "val/loss", "val/accuracy", "val/top5", "val/class_accuracy"} <= values.keys()
     assert values["val/accuracy"] < values["val/top5"] <= 1
-    classes = rows(run / "val_classes.csv")
+    classes = read_rows(run / "val_classes.csv")
     hits, images = (sum(int(row[key]) for row in classes) for key in ("hits", "images"))
     assert images == 359
     assert hits / images == pytest.approx(values["val/accuracy"])
@@ -136,15 +109,14 @@ def test_the_checkpoint_predicts_without_lightning(run):
             3, 1, 1
         )
         accuracy = (model.eval()(images).argmax(1) == val.labels).float().mean()
-    measured = [row["val/accuracy"] for row in rows(run / "metrics/version_0/metrics.csv") if row["val/accuracy"]]
-    assert accuracy == pytest.approx(float(measured[-1]), abs=1e-3)
+    assert accuracy == pytest.approx(logged(run, "val/accuracy")[-1], abs=1e-3)
 
 
 def test_validate_measures_and_draws(run, tmp_path, capsys):
     checkpoint = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
     assert fit(tmp_path, checkpoint, command="validate") == 0
     printed = re.search(r"accuracy +│ +([\d.]+)", capsys.readouterr().out)[1]
-    hits = sum(int(row["hits"]) for row in rows(tmp_path / "val_classes.csv"))
+    hits = sum(int(row["hits"]) for row in read_rows(tmp_path / "val_classes.csv"))
     assert float(printed) == pytest.approx(100 * hits / 359, abs=0.005)
     assert (tmp_path / "val_classes.csv").read_text() == (run / "val_classes.csv").read_text()
     assert (tmp_path / "val_worst.png").exists()
@@ -233,8 +205,7 @@ def test_the_rate_follows_the_batch(tmp_path, capsys):
     schedule = ("--model.schedule=step", "--model.milestones=[1]")
     assert fit(tmp_path, *options, *schedule, **SHORT) == 0
     assert "16 images a step over 1 processes: lr 0.1 for 32, so 0.05 at full height" in capsys.readouterr().out
-    rates = [float(row["train/lr"]) for row in rows(tmp_path / "metrics/version_0/metrics.csv") if row["train/lr"]]
-    assert rates == pytest.approx([0.05, 0.005, 0.005])
+    assert logged(tmp_path, "train/lr") == pytest.approx([0.05, 0.005, 0.005])
 
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
@@ -358,7 +329,7 @@ def test_class_table(tmp_path):
     table = class_rows(confusion, ("ant", "bee, wild", "cat"))
     assert table[:2] == [("ant", 4, 3, 0.75), ("bee, wild", 2, 2, 1.0)]
     write_classes(tmp_path / "classes.csv", table)
-    assert rows(tmp_path / "classes.csv")[1:] == [
+    assert read_rows(tmp_path / "classes.csv")[1:] == [
         {"class": "bee, wild", "images": "2", "hits": "2", "accuracy": "1.0000"},
         {"class": "cat", "images": "0", "hits": "0", "accuracy": ""},
     ]
@@ -390,17 +361,13 @@ def test_sheet():
     assert (picture[:, 160:164] == 255).all()  # no caption runs into the next picture
 
 
-def command(root: Path, *extra: str, word: str = "fit") -> list[str]:
-    options = {**TINY, "--trainer.default_root_dir": str(root)}
-    return [sys.executable, "-m", "dla", word, *(f"{key}={value}" for key, value in options.items()), *extra]
-
-
 @pytest.mark.slow
 def test_two_processes_count_each_image_once(run, tmp_path):
     checkpoint = f"--ckpt_path={run}/checkpoints/last.ckpt"
     two = ("--trainer.strategy=ddp", "--trainer.devices=2", "--data.val_batch_size=50")  # 359 images: one fills up
     for root, extra in ((tmp_path / "one", ()), (tmp_path / "two", two)):
-        subprocess.run(command(root, checkpoint, *extra, word="validate"), check=True, timeout=200)
+        arguments = words(TINY, root, checkpoint, *extra, command="validate")
+        subprocess.run([*DLA, *arguments], check=True, timeout=200)
     for name in ("val_classes.csv", "val_worst.png"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

@@ -1,17 +1,18 @@
 """Processes that train together train like one of twice the batch, each image in one of them alone."""
 
-import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from fit_command import words
+from run_files import last, logged
 from torch import distributed
 
 from dla.tasks.boundaries import boundary_loss
 from dla.tasks.segmentation import pixel_loss
-from dla.weights.checkpoint import read_checkpoint
 
 ALIKE = {  # layer and group norms: batch norm would see half of the batch in each process
     "--model.network": "test_convnext+ida",
@@ -67,7 +68,8 @@ def of_half(folder: Path) -> None:
 
 
 def test_a_pixel_weighs_the_same_in_any_process(tmp_path):
-    subprocess.run([sys.executable, *TORCHRUN, __file__, str(tmp_path)], check=True, timeout=250)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, *TORCHRUN, __file__, str(tmp_path)], check=True, timeout=250, env=environment)
     halves = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     for name, loss in LOSSES.items():
         values, gradients = zip(*(half[name] for half in halves), strict=True)
@@ -80,17 +82,10 @@ def test_a_pixel_weighs_the_same_in_any_process(tmp_path):
 
 def fit(root: Path, *launcher: str, **changes: str) -> str:
     """Run `dla fit`, and return what it prints."""
-    options = {**changes, "--trainer.default_root_dir": str(root)}
-    arguments = [f"{key}={value}" for key, value in options.items()]
-    command = [sys.executable, *launcher, "-m", "dla", "fit", *arguments]
+    command = [sys.executable, *launcher, "-m", "dla", *words(changes, root)]
     run = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return run.stdout
-
-
-def column(root: Path, name: str) -> list[float]:
-    with (root / "metrics/version_0/metrics.csv").open() as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
 
 
 @pytest.mark.slow
@@ -110,12 +105,12 @@ def test_two_processes_are_one_of_twice_the_batch(task, falling, measured, tmp_p
     assert "32 images a step over 1 processes: lr 0.05 for 16, so 0.1 at full height" in printed
     printed = fit(two, *TORCHRUN, **options, **{"--data.batch_size": "16"})
     assert printed.count("32 images a step over 2 processes: lr 0.05 for 16, so 0.1 at full height") == 1
-    assert column(one, "train/lr") == column(two, "train/lr")
+    assert logged(one, "train/lr") == logged(two, "train/lr")
     for name in (falling, *measured):
-        assert column(one, name) == pytest.approx(column(two, name), rel=1e-6), name
-    first, second = column(one, falling)
+        assert logged(one, name) == pytest.approx(logged(two, name), rel=1e-6), name
+    first, second = logged(one, falling)
     assert second < 0.995 * first  # what is compared has learnt
-    a, b = (read_checkpoint(root / "checkpoints/last.ckpt") for root in (one, two))
+    a, b = (last(root) for root in (one, two))
     assert a["global_step"] == b["global_step"] == 4
     for key, value in a["state_dict"].items():
         torch.testing.assert_close(value, b["state_dict"][key], rtol=1e-6, atol=1e-8, msg=key)

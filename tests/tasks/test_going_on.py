@@ -1,6 +1,5 @@
 """How a run is started again: by the same command, by Slurm, by an own checkpoint, without what it began with."""
 
-import csv
 import json
 import re
 import shutil
@@ -9,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from run_files import last, logged, read_rows
 
 import dla
 from dla.cli import main
 from dla.predict import load_predictor
-from dla.weights.checkpoint import read_checkpoint
 
 TINY = [
     "--model=ClassificationTask",
@@ -35,14 +34,9 @@ def fit(root: Path, *options: str, epochs: int = 1) -> int:
     return main(["fit", *TINY, f"--trainer.default_root_dir={root}", f"--trainer.max_epochs={epochs}", *options])
 
 
-def last(root: Path) -> dict:
-    return read_checkpoint(root / "checkpoints" / "last.ckpt")
-
-
 def measured(root: Path, column: str = "val/accuracy") -> list[int]:
     """Epochs, counted from 1, that have a value in a run's metrics."""
-    with (root / "metrics/version_0/metrics.csv").open() as file:
-        return [int(row["epoch"]) + 1 for row in csv.DictReader(file) if row[column]]
+    return [int(row["epoch"]) + 1 for row in read_rows(root / "metrics/version_0/metrics.csv") if row[column]]
 
 
 @pytest.fixture(scope="module")
@@ -208,8 +202,7 @@ def test_another_seed_draws_other_images(tmp_path):
         "own": ["--seed_everything=1", "--data.seed=0"],
     }.items():
         assert fit(tmp_path / name, *options) == 0
-        with (tmp_path / name / "metrics/version_0/metrics.csv").open() as file:
-            orders[name] = [row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]]
+        orders[name] = logged(tmp_path / name, "train/loss")
     assert orders["1"] == orders["again"]
     assert len({tuple(order) for order in orders.values()}) == 3
 

@@ -1,8 +1,12 @@
 """Images are normalised as the weights expect that a run starts from, and as its checkpoints say ever after."""
 
+from functools import partial
+
 import pytest
 import timm
 import torch
+from fit_command import fit_with
+from run_files import last
 
 from dla.cli import main
 from dla.data import CIFARData, DigitsData, ScenesData
@@ -25,15 +29,11 @@ TINY = {
     "--trainer.enable_progress_bar": "false",
     "--trainer.max_epochs": "1",
 }
-
-
-def fit(root, *extra):
-    options = {**TINY, "--trainer.default_root_dir": str(root)}
-    return main(["fit", *(f"{key}={value}" for key, value in options.items()), *extra])
+fit = partial(fit_with, TINY)
 
 
 def facts(root):
-    return read_checkpoint(root / "checkpoints" / "last.ckpt")["dla"]
+    return last(root)["dla"]
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,10 @@ import pytest
 import torch
 import yaml
 from filelock import FileLock
+from image_files import random_image, save_image
 from lightning import Trainer
 from PIL import Image
+from run_files import last
 
 from dla.cli import main
 from dla.data import ScenesData
@@ -93,7 +95,7 @@ def test_another_run_is_not_written_over(run, tmp_path, capsys):
 def test_a_run_goes_on_in_a_folder_of_its_own(run, tmp_path):
     options = ["--trainer.max_epochs=2", f"--trainer.default_root_dir={tmp_path}"]
     assert main([*going_on(run), *options]) == 0
-    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["epoch"] == 1
+    assert last(tmp_path)["epoch"] == 1
 
 
 @pytest.mark.parametrize("saved_as", [str, lambda path: "D:" + path.replace("/", "\\")], ids=["here", "windows"])
@@ -261,11 +263,9 @@ def test_bf16_is_refused_where_torch_computes_it_wrong(precision, tmp_path, caps
 def test_classes_that_no_mask_holds_are_named(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
-        for folder, shape in ((split, (40, 48, 3)), (f"{split}annot", (40, 48))):
-            (tmp_path / folder).mkdir()
-            for i in range(4):
-                pixels = rng.integers(0, 2, shape) * 255 if len(shape) == 2 else rng.integers(0, 255, shape)
-                Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / folder / f"{i}.png")
+        for i in range(4):
+            save_image(tmp_path / split / f"{i}.png", random_image(i, 40, 48))
+            save_image(tmp_path / f"{split}annot" / f"{i}.png", rng.integers(0, 2, (40, 48)).astype(np.uint8) * 255)
     data = ["--data=FolderData", f"--data.root={tmp_path}", "--data.classes=[wall, crack]", "--data.crop=32"]
     options = [*TASK, *data, "--data.batch_size=2", "--data.workers=0", *TRAINER]
     assert main(["fit", *options, f"--trainer.default_root_dir={tmp_path}/run", "--trainer.max_epochs=2"]) == 0
@@ -452,10 +452,9 @@ def test_numbers_of_numpy_and_a_folder_that_is_not_there(tmp_path):
 def folders(tmp_path) -> Path:
     """A set of one's own, of two images a split."""
     for split in ("train", "val"):
-        for folder, image in ((split, Image.new("RGB", (32, 32))), (f"{split}annot", Image.new("L", (32, 32)))):
-            (tmp_path / "set" / folder).mkdir(parents=True)
-            for number in range(2):
-                image.save(tmp_path / "set" / folder / f"{number}.png")
+        for number in range(2):
+            save_image(tmp_path / "set" / split / f"{number}.png", np.zeros((32, 32, 3), np.uint8))
+            save_image(tmp_path / "set" / f"{split}annot" / f"{number}.png", np.zeros((32, 32), np.uint8))
     return tmp_path / "set"
 
 

@@ -1,22 +1,21 @@
 """The segmentation task: its loss, its metrics, and that a resumed run is the run that was not stopped."""
 
-import csv
 import re
 import shutil
 import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from as_one import flat
-from lightning import Callback
+from fit_command import DLA, KilledError, fit_with, words
 from PIL import Image
+from run_files import last, logged, read_rows
 
 import dla
-from dla.cli import main
 from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
 from dla.tasks.run import AtomicCheckpointIO
@@ -36,31 +35,8 @@ TINY = {
     "--trainer.enable_progress_bar": "false",
     "--trainer.enable_model_summary": "false",
 }
+fit = partial(fit_with, TINY)
 EMA = '{"class_path": "EMAWeightAveraging", "init_args": {"decay": 0.9}}'
-
-
-class KilledError(Exception):
-    """Stands for the end of the process."""
-
-
-class Kill(Callback):
-    """Ends training in the middle of an epoch, with no chance to write anything."""
-
-    def __init__(self, epoch: int = 2, batch: int = 1) -> None:
-        self.when = (epoch, batch)
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if (trainer.current_epoch, batch_idx) == self.when:
-            raise KilledError
-
-
-def fit(root: Path, *extra: str, command: str = "fit", **changes: str) -> int:
-    options = {**TINY, "--trainer.default_root_dir": str(root), **changes}
-    return main([command, *(f"{key}={value}" for key, value in options.items()), *extra])
-
-
-def last(root: Path) -> dict:
-    return read_checkpoint(root / "checkpoints" / "last.ckpt")
 
 
 def assert_same(a, b, path="checkpoint"):
@@ -101,8 +77,7 @@ def test_a_run_leaves_its_configuration_metrics_and_checkpoints(run):
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["model"]["init_args"]["network"] == "dla46_cida"
     assert config["trainer"]["max_epochs"] == 4
-    with (run / "metrics/version_0/metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(run / "metrics/version_0/metrics.csv")
     assert {row["epoch"] for row in rows} == {"0", "1", "2", "3"}
     assert {"train/loss", "train/lr", "val/miou", "val/accuracy", "val/iou/ground"} <= rows[0].keys()
 
@@ -175,7 +150,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(tmp_path, extra):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert fit(whole, *extra, **options) == 0
     with pytest.raises(KilledError):
-        fit(killed, *extra, f"--trainer.callbacks+={__name__}.Kill", **options)
+        fit(killed, *extra, "--trainer.callbacks+=fit_command.Kill", **options)
     assert last(killed)["epoch"] == 1
     checkpoint = killed / "checkpoints" / "last.ckpt"
     assert fit(killed, *extra, f"--ckpt_path={checkpoint}", **options) == 0
@@ -290,8 +265,7 @@ def test_it_says_which_weights_it_starts_from(classes, said):
 def test_it_learns(tmp_path):
     """Twelve scenes are learnt by heart."""
     assert fit(tmp_path, **{"--trainer.max_epochs": "12", "--model.lr": "0.05", "--data.flip": "false"}) == 0
-    with (tmp_path / "metrics/version_0/metrics.csv").open() as file:
-        losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+    losses = logged(tmp_path, "train/loss")
     assert losses[-1] < 0.7 * losses[0]
 
 
@@ -335,8 +309,7 @@ def test_weights_per_class_must_be_as_many():
 
 
 def command(root: Path, *extra: str, word: str = "fit") -> list[str]:
-    options = {**TINY, "--trainer.default_root_dir": str(root), "--data.train_images": "8"}
-    return [sys.executable, "-m", "dla", word, *(f"{key}={value}" for key, value in options.items()), *extra]
+    return [*DLA, *words(TINY, root, *extra, command=word, **{"--data.train_images": "8"})]
 
 
 def measured(root: Path, *extra: str) -> list[str]:

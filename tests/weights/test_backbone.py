@@ -3,9 +3,8 @@
 import pytest
 import timm
 import torch
-from hub_cache import add_to_cache
-from huggingface_hub import constants
-from test_parity import randomise
+from disturbed import randomise
+from hub_cache import add_to_cache, take_from_cache_alone
 
 import dla
 from dla.weights import WeightsError
@@ -52,8 +51,7 @@ def test_weights_of_timms_dla_go_into_itself_under_their_own_names(name, new_hea
 @pytest.mark.parametrize("kind", ["file", "hub"])
 def test_files_and_the_hub(kind, tmp_path, monkeypatch):
     theirs = classifier("test_resnet")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    take_from_cache_alone(monkeypatch, tmp_path)
     add_to_cache(tmp_path / "models--timm--test_resnet.r160_in1k", theirs)
     torch.save({"state_dict": theirs.state_dict()}, tmp_path / "own.pth")
     model = dla.create_model("test_resnet+fpn", num_classes=3)

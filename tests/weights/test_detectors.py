@@ -6,6 +6,7 @@ import pytest
 import torch
 from foreign import (
     base_maps,
+    centernet,
     concat_ida,
     concat_up,
     dead_shapes,
@@ -17,7 +18,6 @@ from foreign import (
     under,
     values,
 )
-from test_centernet import reference
 
 import dla
 from dla.weights import WeightsError
@@ -49,7 +49,7 @@ def test_centernet_and_fairmot(tmp_path, heads, decoder):
     assert set(report.ignored) == {"base.fc.weight", "base.fc.bias", *under("base", dead_shapes("dla34"))}
 
     x = torch.randn(1, 3, 32, 64, dtype=torch.float64)
-    expected = reference(state, x, heads, concat_ida if decoder == "concat" else sum_ida)
+    expected = centernet(state, x, heads, concat_ida if decoder == "concat" else sum_ida)
     for name, value in model(x).items():
         torch.testing.assert_close(value, expected[name])
 

@@ -7,10 +7,9 @@ import sys
 import pytest
 import timm
 import torch
-from hub_cache import COMMIT, add_to_cache
-from huggingface_hub import constants
+from disturbed import randomise
+from hub_cache import COMMIT, add_to_cache, take_from_cache_alone
 from PIL import Image
-from test_parity import randomise
 
 import dla
 from dla.predict import load_predictor
@@ -41,8 +40,7 @@ def cache(tmp_path_factory, theirs, resnet):
 
 @pytest.fixture
 def offline(monkeypatch, cache):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    take_from_cache_alone(monkeypatch, cache)
 
 
 @pytest.mark.parametrize("name", ["dla46_c", "dla46_c.in1k"])

@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from disturbed import randomise
 from foreign import (
     CHANNELS,
     NETWORKS,
@@ -17,7 +18,6 @@ from foreign import (
     under,
     values,
 )
-from test_parity import randomise
 
 import dla
 from dla.weights import WeightsError

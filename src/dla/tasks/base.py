@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dla.data.sampling import draw_seed, global_seed
 from dla.models.options import check_options
 from dla.names import parse
+from dla.tasks.diverged import check_loss
 from dla.tasks.facts import check_data, check_facts, check_precision, cut_off, data_facts
 from dla.tasks.normalization import adopt, stated
 from dla.tasks.optimizers import Optimizer, check_optimizer, images_a_step, make_optimizer, scaled_rate
@@ -20,9 +21,6 @@ from dla.weights import completed_options
 
 Batch = dict[str, Any]
 """Tensors by name; what annotators drew of an image comes as a list, since their number differs."""
-
-
-DIVERGED = "training has diverged: lower --model.lr or raise --model.warmup, and start again"
 
 
 class Task(LightningModule):
@@ -191,22 +189,11 @@ class Task(LightningModule):
 
     def on_validation_start(self) -> None:
         """See that there is something to measure."""
-        self._check_loss()
+        check_loss(self.last_loss, self.current_epoch)
 
     def on_train_epoch_end(self) -> None:
         """See that there is something to keep."""
-        self._check_loss()
-
-    def _check_loss(self) -> None:
-        """Refuse to go on once training has diverged: looked at once an epoch, since to look is to wait for the device.
-
-        Raises:
-            ValueError: the last batch's loss is not a number, or infinite.
-        """
-        if self.last_loss is not None and not self.last_loss.isfinite():
-            raise ValueError(
-                f"the loss is {float(self.last_loss)} at the end of epoch {self.current_epoch + 1}, {DIVERGED}"
-            )
+        check_loss(self.last_loss, self.current_epoch)
 
     @property
     def measuring(self) -> bool:

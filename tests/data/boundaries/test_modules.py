@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
-from lightning import LightningModule, Trainer
+from image_files import save_truths
+from lightning import Trainer
 from PIL import Image
-from scipy.io import savemat
+from recorder import Recorder
 from torch import Tensor
 
 from dla.data import BoundaryFolderData, BoundaryScenes, BoundaryScenesData, BSDSData, Scenes
@@ -92,8 +94,7 @@ def test_epochs_are_repeatable_and_differ(bsds_root: Path, merge: Literal["vote"
 
 def test_unequal_sizes_beyond_orientation_name_the_remedy(bsds_root: Path) -> None:
     Image.new("RGB", (44, 30)).save(bsds_root / "data" / "images" / "train" / "1001.jpg")
-    truth = {"Boundaries": torch.zeros(30, 44, dtype=torch.uint8).numpy()}
-    savemat(bsds_root / "data" / "groundTruth" / "train" / "1001.mat", {"groundTruth": [truth]})
+    save_truths(bsds_root / "data" / "groundTruth" / "train" / "1001.mat", np.zeros((1, 30, 44)))
     with pytest.raises(ValueError, match=r"unequal sizes .*1: 44x30.*augment sample for training"):
         epoch(bsds(bsds_root, augment="batch", batch_size=6))
     with pytest.raises(ValueError, match=r"images of train .*different sizes.*1001\.jpg"):
@@ -156,26 +157,6 @@ def test_its_help_teaches_all_settings(capsys: pytest.CaptureFixture[str]) -> No
             assert f"--data.{option}" in text
 
 
-class Recorder(LightningModule):
-    """Keeps what it is shown, and learns nothing to speak of."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Conv2d(3, 2, 1)
-        self.seen: list[tuple[Tensor, Tensor]] = []
-        self.annotators: list[int] = []
-
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        self.seen.append((batch["image"].clone(), batch["mask"].clone()))
-        return torch.nn.functional.cross_entropy(self.layer(batch["image"]), batch["mask"], ignore_index=255)
-
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.annotators += [len(truths) for truths in batch["truths"]]
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.01)
-
-
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
@@ -194,11 +175,11 @@ def test_a_resumed_run_sees_the_same(
 
     whole, first = run(3), run(1)
     rest = run(3, tmp_path / "1.ckpt")
-    assert whole.annotators == [2, 3, 4] * 3
-    assert len(whole.seen) == len(first.seen) + len(rest.seen) == 9
-    for one, other in zip(whole.seen, first.seen + rest.seen, strict=True):
-        assert torch.equal(one[0], other[0])
-        assert torch.equal(one[1], other[1])
+    assert [len(truths) for batch in whole.validated for truths in batch["truths"]] == [2, 3, 4] * 3
+    assert len(whole.shown) == len(first.shown) + len(rest.shown) == 9
+    for one, other in zip(whole.shown, first.shown + rest.shown, strict=True):
+        assert torch.equal(one["image"], other["image"])
+        assert torch.equal(one["mask"], other["mask"])
 
 
 @pytest.mark.data

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from image_files import save_truths
 from PIL import Image
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
@@ -13,17 +14,10 @@ def drawn(seed: int, shape: tuple[int, int] = (7, 9)) -> np.ndarray:
     return np.random.default_rng(seed).random(shape) < 0.3
 
 
-def save_mat(path, maps: list[np.ndarray]) -> None:
-    cells = np.empty((1, len(maps)), dtype=object)
-    for index, boundaries in enumerate(maps):
-        cells[0, index] = {"Segmentation": boundaries.astype(np.uint16), "Boundaries": boundaries.astype(np.uint8)}
-    savemat(path, {"groundTruth": cells})
-
-
 @pytest.mark.parametrize("annotators", [1, 3])
 def test_every_annotator_of_a_mat_file(tmp_path, annotators):
     maps = [drawn(seed) for seed in range(annotators)]
-    save_mat(tmp_path / "a.mat", maps)
+    save_truths(tmp_path / "a.mat", maps)
     truth = read_truth(tmp_path / "a.mat")
     assert truth.dtype == bool
     np.testing.assert_array_equal(truth, np.stack(maps))
@@ -63,7 +57,7 @@ def test_black_lines_on_transparent_are_refused(tmp_path):
 
 
 def test_annotators_of_different_sizes_are_refused(tmp_path):
-    save_mat(tmp_path / "a.mat", [drawn(0), drawn(0, (9, 7))])
+    save_truths(tmp_path / "a.mat", [drawn(0), drawn(0, (9, 7))])
     with pytest.raises(ValueError, match=r"a\.mat holds maps of the shapes \[\(7, 9\), \(9, 7\)\]"):
         read_truth(tmp_path / "a.mat")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_files import save_image
 from PIL import Image
 
 from dla.data import CIFARData
@@ -46,8 +47,7 @@ def pictures(binary: Path, tmp_path: Path) -> Path:
     for split, table in (("train", train), ("test", test)):
         for number, row in enumerate(table):
             path = root / split / NAMES[row[0]] / f"{number * 7 % 199:05}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(row[1:].reshape(3, 32, 32).transpose(1, 2, 0)).save(path)
+            save_image(path, row[1:].reshape(3, 32, 32).transpose(1, 2, 0))
     return root
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning import LightningModule
 from PIL import Image
+from recorder import Recorder
 
 from dla.cli import main
 from dla.data import Draw, ImageFolderData
@@ -246,25 +246,6 @@ def test_before_setup_nothing_is_read(root):
         data(root).train_dataloader()
 
 
-class Recorder(LightningModule):
-    """Keeps what it is shown, and learns nothing to speak of."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Linear(3, 3)
-        self.seen: list[tuple[int, int]] = []
-
-    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        self.seen += zip(batch["epoch"].tolist(), batch["index"].tolist(), strict=True)
-        return torch.nn.functional.cross_entropy(self.layer(batch["image"].mean((2, 3))), batch["label"])
-
-    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-        assert batch["image"].dtype == torch.float32
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.01)
-
-
 def test_repeated_augmentation_of_one_image_differs(root):
     module = data(root, aug_repeats=4, jitter=0.4, lighting=0.1)
     module.setup("fit")
@@ -296,8 +277,8 @@ def test_through_the_trainer(root, quiet_trainer):
     module = Recorder()
     trainer = quiet_trainer(max_epochs=2)
     trainer.fit(module, datamodule=data(root, repeat=2))
-    assert [epoch for epoch, _ in module.seen] == [0] * 24 + [1] * 24
-    assert sorted(index for _, index in module.seen[:24]) == list(range(24))
+    assert [epoch for epoch, _ in module.seen()] == [0] * 24 + [1] * 24
+    assert sorted(index for _, index in module.seen()[:24]) == list(range(24))
 
 
 @pytest.mark.data

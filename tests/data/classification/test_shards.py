@@ -1,11 +1,8 @@
-"""Shards: what a sample is, who reads which, what an epoch is, that val counts each image once, and what is refused."""
+"""Shards: who reads which, what an epoch is, that val counts each image once, and what is refused."""
 
-import io
 import os
-import pickle
 import subprocess
 import sys
-import tarfile
 from collections import Counter
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,46 +10,19 @@ from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 
-import numpy as np
 import pytest
 import torch
-from lightning import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
-from webdataset import TarWriter
+from recorder import Recorder
+from tar_files import CLASSES, damaged, encoded, number, samples, write
 
 from dla.cli import main
 from dla.data import Draw, SeededSampler, ShardsData
-from dla.data.classification.shard_files import ShardImages, class_index, expanded_shards, streamed_shard
+from dla.data.classification.shard_files import ShardImages, expanded_shards, streamed_shard
 from dla.data.classification.shard_stream import ShardStream, key_number
 
-CLASSES = ("ant", "bee", "cat")
 TRAIN, VAL = (7, 5, 6, 4), (5, 3)  # images of the shards
-
-
-def encoded(number: int, form: str = "PNG", size: tuple[int, int] = (25, 19)) -> bytes:
-    """An image whose mean says which it is."""
-    file = io.BytesIO()
-    Image.new("RGB", size, (4 * number, 10, 200)).save(file, form)
-    return file.getvalue()
-
-
-def write(path: Path, files: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def samples(first: int, count: int) -> dict[str, bytes]:
-    """Image n is of class n % 3, and is called so: its files are n.png and n.cls."""
-    numbers = range(first, first + count)
-    return {
-        f"{n}.{end}": encoded(n) if end == "png" else f"{n % 3}\n".encode() for n in numbers for end in ("png", "cls")
-    }
 
 
 def make(root: Path, split: str, counts: tuple[int, ...], first: int = 0) -> str:
@@ -75,11 +45,6 @@ def data(root: Path, **changes) -> ShardsData:
     return ShardsData(**{**options, **changes})
 
 
-def number(image: torch.Tensor) -> int:
-    """Which of the images an item holds."""
-    return round(float(image[0].float().mean()) / 4)
-
-
 def stream(root: Path, **changes) -> ShardStream:
     shards = expanded_shards(f"{root}/train-{{00..03}}.tar")
     options = {"images": 22, "transform": lambda image, label: (image, label), "buffer": 5, "seed": 1}
@@ -88,61 +53,6 @@ def stream(root: Path, **changes) -> ShardStream:
 
 def epoch(source: ShardStream, count: int, number_of_epoch: int = 0) -> list[int]:
     return [number(source[Draw(number_of_epoch, item)]["image"]) for item in range(count)]
-
-
-def test_formats_names_and_files_that_do_not_count(tmp_path):
-    files = {
-        "a/one.JPG": encoded(1, "JPEG"),
-        "a/one.cls": b"bee",
-        "a/one.json": b"{}",
-        "a/one.pyd": pickle.dumps(Exploding()),
-        "b/two.png": encoded(2),
-        "b/two.seg.png": b"no image",
-        "b/two.cls": b" 2 ",
-        "__meta__": b"no sample",
-        "three.cls": b"ant",
-        "three.webp": encoded(3, "WEBP"),
-        "four.jpeg": encoded(4, "JPEG"),
-        "four.cls": b"cat",
-        "four.pickle": pickle.dumps(Exploding()),
-    }
-    path = str(write(tmp_path / "x.tar", files))
-    streamed = [stored.decode(stored.image.content) for stored in streamed_shard(path, CLASSES)]
-    indexed = ShardImages([path], CLASSES)
-    assert len(indexed) == len(streamed) == 4
-    for i, sample in enumerate(streamed):
-        assert torch.equal(sample.image, indexed[i].image)
-        assert sample.label == indexed[i].label == (1, 2, 0, 2)[i]
-        assert tuple(sample.image.shape) == (3, 19, 25)
-        assert abs(number(sample.image) - (i + 1)) < 1
-
-
-class Exploding:
-    """Stands for a pickle that runs code."""
-
-    def __reduce__(self):
-        return (pytest.fail, ("a file was unpickled",))
-
-
-def test_images_are_upright_and_of_8_bits(tmp_path):
-    file, turned = io.BytesIO(), Image.Exif()
-    turned[0x0112] = 6  # turn right to look at it
-    Image.new("RGB", (25, 19)).save(file, "JPEG", exif=turned)
-    deep = io.BytesIO()
-    Image.fromarray(np.full((19, 25), 256 * 77 + 5, np.uint16)).save(deep, "PNG")
-    path = write(tmp_path / "x.tar", {"a.jpg": file.getvalue(), "a.cls": b"0", "b.png": deep.getvalue(), "b.cls": b"0"})
-    first, second = ShardImages([str(path)], CLASSES)[0].image, ShardImages([str(path)], CLASSES)[1].image
-    assert tuple(first.shape) == (3, 25, 19)
-    assert second.unique().tolist() == [77]
-
-
-def test_shards_of_the_library_itself_are_read(tmp_path):
-    path = str(tmp_path / "x.tar")
-    with TarWriter(path) as writer:
-        for n in range(3):
-            writer.write({"__key__": f"k{n}", "jpg": np.full((9, 9, 3), n / 10, np.float32), "cls": n})
-    assert [stored.label for stored in streamed_shard(path, CLASSES)] == [0, 1, 2]
-    assert len(ShardImages([path], CLASSES)) == 3
 
 
 def test_paths_of_windows_are_local_files(root, monkeypatch):
@@ -301,72 +211,6 @@ def test_classes_by_name(root, tmp_path):
     assert [int(module.sets["val"][i].label) for i in (0, 1)] == [2, 0]
 
 
-@pytest.mark.parametrize("text", [b"3", b"-1", b"dog", b"", b"\xff\xfe", b"1.0", "²".encode()])
-def test_a_bad_label_is_named(tmp_path, text):
-    path = str(write(tmp_path / "x.tar", {**samples(0, 2), "k7.png": encoded(1), "k7.cls": text}))
-    for read in (lambda: list(streamed_shard(path, CLASSES)), lambda: ShardImages([path], CLASSES)):
-        with pytest.raises(ValueError, match=rf"k7.cls in {path} says .*; expected 0 to 2, or the name of a class"):
-            read()
-    assert class_index(b"2\n", CLASSES, "x") == 2
-
-
-@pytest.mark.parametrize(
-    ("files", "fault"),
-    [
-        ({"a.png": b""}, r"has 1 images and 0 .cls files of key a"),
-        ({"a.cls": b"1"}, r"has 0 images and 1 .cls files of key a"),
-        ({"a.png": b"", "a.jpg": b"", "a.cls": b"1"}, r"has 2 images and 1 .cls files of key a"),
-        ({"a.png": b"", "b.png": b"", "a.cls": b"1"}, r"has 1 images and 0 .cls files of key a"),
-        ({"a.0.png": b"", "a.0.cls": b"1"}, r"holds a.0.cls, whose key ends at the first dot: write it without"),
-        ({"a.txt": b"x"}, r"no images in .*x.tar: expected KEY.jpg and KEY.cls"),
-        ({}, r"no images in .*x.tar"),
-    ],
-)
-def test_incomplete_samples_are_named(tmp_path, files, fault):
-    path = str(write(tmp_path / "x.tar", files))
-    for read in (lambda: list(streamed_shard(path, CLASSES)), lambda: ShardImages([path], CLASSES)):
-        with pytest.raises(ValueError, match=fault):
-            read()
-
-
-def damaged(kind: str, path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    if kind == "cut in an image":
-        content = content[:700]
-    if kind == "cut in a header":
-        content = content[:1200]
-    if kind == "cut between files":
-        content = content[:2048]
-    if kind == "a broken header":  # of the second sample
-        content[2048:2148] = b"x" * 100
-    if kind == "no tar file":
-        content = bytearray(b"nothing" * 200)
-    if kind == "empty":
-        content = bytearray()
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    "kind", ["cut in an image", "cut in a header", "cut between files", "a broken header", "no tar file", "empty"]
-)
-def test_a_damaged_shard_is_named(tmp_path, kind):
-    path = write(tmp_path / "x.tar", samples(0, 3))
-    assert len(list(streamed_shard(str(path), CLASSES))) == 3
-    damaged(kind, path)
-    for read in (
-        lambda: list(streamed_shard(str(path), CLASSES)),
-        lambda: list(streamed_shard(f"pipe:cat {path}", CLASSES)),
-        lambda: ShardImages([str(path)], CLASSES),
-    ):
-        with pytest.raises(ValueError, match=r"x.tar (is damaged or cut short|cannot be read as a tar file)"):
-            read()
-
-
-def test_a_command_that_fails_is_named():
-    with pytest.raises(ValueError, match=r"pipe:exit 3 cannot be read as a tar file"):
-        list(streamed_shard("pipe:exit 3", CLASSES))
-
-
 def test_a_broken_image_is_named(tmp_path):
     path = str(write(tmp_path / "x.tar", {"k7.jpg": encoded(1, "JPEG")[:50], "k7.cls": b"1"}))
     source = ShardStream([path], CLASSES, images=1, transform=noisy, buffer=1)
@@ -426,45 +270,30 @@ def test_without_webdataset_the_extra_is_named(root, monkeypatch):
         data(root)
 
 
-class Recorder(LightningModule):
-    """Keeps which images it is shown, and learns nothing to speak of."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Linear(3, 3)
-        self.seen: dict[int, list[int]] = {}
-
-    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        images = batch["image"][:, 0].mean((1, 2))
-        self.seen.setdefault(int(batch["epoch"][0]), []).extend((1000 * images).round().int().tolist())
-        return torch.nn.functional.cross_entropy(self.layer(batch["image"].mean((2, 3))), batch["label"])
-
-    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-        assert batch["image"].dtype == torch.float32
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.01)
-
-
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 @pytest.mark.filterwarnings("ignore:.*worker processes in total")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_run_sees_the_next_epoch(root, quiet_trainer, tmp_path, workers):
-    def fit(epochs: int, resumed: bool = False) -> Recorder:
+    def fit(epochs: int, resumed: bool = False) -> dict[int, list[int]]:
+        """Which images each epoch showed."""
         recorder = Recorder()
         trainer = quiet_trainer(max_epochs=epochs, num_sanity_val_steps=2)
         path = tmp_path / "last.ckpt"
         trainer.fit(recorder, datamodule=data(root, workers=workers), ckpt_path=path if resumed else None)
         trainer.save_checkpoint(path)
-        return recorder
+        seen: dict[int, list[int]] = {}
+        for batch in recorder.shown:
+            images = batch["image"][:, 0].mean((1, 2))
+            seen.setdefault(int(batch["epoch"][0]), []).extend((1000 * images).round().int().tolist())
+        return seen
 
-    whole = fit(3).seen
+    whole = fit(3)
     assert {number: len(seen) for number, seen in whole.items()} == {0: 20, 1: 20, 2: 20}
     assert len({tuple(seen) for seen in whole.values()}) == 3
-    assert fit(1).seen == {0: whole[0]}
-    assert fit(3, resumed=True).seen == {1: whole[1], 2: whole[2]}
+    assert fit(1) == {0: whole[0]}
+    assert fit(3, resumed=True) == {1: whole[1], 2: whole[2]}
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")

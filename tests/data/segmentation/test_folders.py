@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import random_image, save_image
 from PIL import Image
 
 from dla.data import FolderData, PairedFolders
@@ -16,12 +17,9 @@ from dla.data.segmentation.indices import Value, Void
 def own_root(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
-        (tmp_path / split).mkdir()
-        (tmp_path / f"{split}annot").mkdir()
         for i, suffix in enumerate(("jpg", "png", "JPG", "webp")):
-            Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(tmp_path / split / f"{i}.{suffix}")
-            labels = rng.choice(np.array([0, 1, 255], np.uint8), (30, 40))
-            Image.fromarray(labels).save(tmp_path / f"{split}annot" / f"{i}.png")
+            save_image(tmp_path / split / f"{i}.{suffix}", random_image(i))
+            save_image(tmp_path / f"{split}annot" / f"{i}.png", rng.choice(np.array([0, 1, 255], np.uint8), (30, 40)))
     (tmp_path / "train" / "notes.txt").write_text("not an image")
     return tmp_path
 

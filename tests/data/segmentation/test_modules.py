@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from lightning import LightningModule, Trainer
+from lightning import Trainer
+from recorder import Recorder
 from torch import Tensor
 from torch.multiprocessing import get_sharing_strategy, set_sharing_strategy
 
@@ -143,27 +144,6 @@ def test_unknown_augmentation_is_named() -> None:
         small_scenes(augment="gpu")
 
 
-class Recorder(LightningModule):
-    """Keeps what it is shown, and learns nothing to speak of."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Conv2d(3, 6, 1)
-        self.seen: list[tuple[int, int]] = []
-        self.validated: list[int] = []
-
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        self.seen += zip(batch["epoch"].tolist(), batch["index"].tolist(), strict=True)
-        return torch.nn.functional.cross_entropy(self.layer(batch["image"]), batch["mask"], ignore_index=255)
-
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        assert batch["image"].dtype == torch.float32
-        self.validated += batch["index"].tolist()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.01)
-
-
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
@@ -171,9 +151,10 @@ def test_through_the_trainer(quiet_trainer: Callable[..., Trainer]) -> None:
     module = Recorder()
     trainer = quiet_trainer(max_epochs=3)
     trainer.fit(module, datamodule=small_scenes())
-    assert [epoch for epoch, _ in module.seen] == [0] * 8 + [1] * 8 + [2] * 8
-    assert [index for _, index in module.seen[:8]] != [index for _, index in module.seen[8:16]]
-    assert module.validated == [0, 1, 2, 3] * 3
+    epochs, indices = zip(*module.seen(), strict=True)
+    assert epochs == (0,) * 8 + (1,) * 8 + (2,) * 8
+    assert indices[:8] != indices[8:16]
+    assert [index for batch in module.validated for index in batch["index"].tolist()] == [0, 1, 2, 3] * 3
 
 
 def test_sets_do_not_import_lightning() -> None:

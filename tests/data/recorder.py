@@ -1,0 +1,36 @@
+"""A module that is trained to see what the trainer shows it."""
+
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+
+class Recorder(LightningModule):
+    """Keeps the batches that it is shown, and learns nothing to speak of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.shown: list[dict[str, Tensor]] = []
+        self.validated: list[dict[str, Any]] = []
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Keeps the batch as it is now."""
+        self.shown.append({name: value.clone() for name, value in batch.items()})
+        return (self.weight * batch["image"]).square().mean()
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Keeps the batch."""
+        assert batch["image"].dtype == torch.float32
+        self.validated.append(batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Plain ones."""
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    def seen(self) -> list[tuple[int, int]]:
+        """Epoch and index of each training image."""
+        numbers = [zip(batch["epoch"].tolist(), batch["index"].tolist(), strict=True) for batch in self.shown]
+        return [pair for pairs in numbers for pair in pairs]
