@@ -235,11 +235,12 @@ def test_a_broken_checkpoint_is_named(tmp_path, capsys):
     assert "last.ckpt is not a checkpoint" in error(capsys, tmp_path / "out")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_a_missing_device_is_named(tmp_path, model, capsys):
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.parametrize(("device", "missing"), [("cuda", "no CUDA device"), ("mps", "none of Apple's GPUs")])
+def test_a_missing_device_is_named(device, missing, tmp_path, model, capsys):
     path = picture(tmp_path / "a.png")
-    assert main(["predict", str(path), "--model", model, "--output", str(tmp_path / "out"), "--device", "cuda"]) == 2
-    assert "torch sees no CUDA device" in error(capsys, tmp_path / "out")
+    assert main(["predict", str(path), "--model", model, "--output", str(tmp_path / "out"), "--device", device]) == 2
+    assert f"--device {device}: torch sees {missing} here; use --device cpu" in error(capsys, tmp_path / "out")
 
 
 def test_an_output_that_is_a_file_is_named(tmp_path, model, capsys):

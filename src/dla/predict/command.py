@@ -109,6 +109,8 @@ def _file(path: Path) -> tuple[int, int]:
 def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch sees no CUDA device here; use --device cpu, or install a CUDA torch")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("--device mps: torch sees none of Apple's GPUs here; use --device cpu")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
@@ -166,7 +168,8 @@ def _parser() -> argparse.ArgumentParser:
     help_model = "packaged weights (`dla models`), a .ckpt file, or a folder or name of the Hugging Face hub"
     add("--model", required=True, metavar="NAME_OR_CHECKPOINT", help=help_model)
     add("--output", required=True, type=Path, metavar="DIR", help="folder to write to; made where it is missing")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto, the default: cuda where there is one")
+    help_device = "auto, the default: cuda where there is one; mps is Apple's GPU, on which nobody has run it yet"
+    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help=help_device)
     add("--scales", nargs="+", type=amount, default=[1.0], metavar="S", help="average over these sizes (default: 1)")
     add("--flip", action="store_true", help="average with the prediction for the mirror image")
     add("--window", type=count, metavar="N", help="see N x N pixels at once, for large pictures (default: all)")
