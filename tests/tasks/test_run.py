@@ -184,6 +184,12 @@ def test_a_wrong_option_is_one_line(option, message, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_configuration_that_names_itself(tmp_path, capsys):
+    (tmp_path / "own.yaml").write_text("config: own.yaml\n")
+    assert main(["fit", f"--config={tmp_path / 'own.yaml'}"]) == 2
+    assert "dla fit: Config file loop detected: " in capsys.readouterr().err
+
+
 @pytest.fixture
 def almost_full_disk() -> Iterator[None]:
     """What the limit for a file's size refuses, torch reports as it does a full disk."""

@@ -20,7 +20,8 @@ class Parser(LightningArgumentParser):
         Raises:
             ValueError: it is not UTF-8.
         """
-        if not Path(path).is_file():  # but standard input or a URL
+        # Standard input and URLs are jsonargparse's, and what is alike in every encoding.
+        if not Path(path).is_file() or Path(path).read_bytes().isascii():
             return super().parse_path(path, *args, **options)
         content = read_text(path)
         with Path_fr(path).relative_path_context():
