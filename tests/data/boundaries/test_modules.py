@@ -166,7 +166,7 @@ def test_a_resumed_run_sees_the_same(
     bsds_root: Path, quiet_trainer: Callable[..., Trainer], tmp_path: Path, augment: Where
 ) -> None:
     def run(epochs: int, checkpoint: Path | None = None) -> Recorder:
-        module = Recorder()
+        module = Recorder(2)
         trainer = quiet_trainer(max_epochs=epochs)
         data = bsds(bsds_root, merge="sample", augment=augment, batch_size=2)
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)

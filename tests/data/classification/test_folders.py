@@ -274,7 +274,7 @@ def test_ten_crops_are_measured_and_the_centre_is_shown(root):
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 def test_through_the_trainer(root, quiet_trainer):
-    module = Recorder()
+    module = Recorder(3)
     trainer = quiet_trainer(max_epochs=2)
     trainer.fit(module, datamodule=data(root, repeat=2))
     assert [epoch for epoch, _ in module.seen()] == [0] * 24 + [1] * 24

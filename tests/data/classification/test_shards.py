@@ -278,7 +278,7 @@ def test_without_webdataset_the_extra_is_named(root, monkeypatch):
 def test_a_resumed_run_sees_the_next_epoch(root, quiet_trainer, tmp_path, workers):
     def fit(epochs: int, resumed: bool = False) -> dict[int, list[int]]:
         """Which images each epoch showed."""
-        recorder = Recorder()
+        recorder = Recorder(3)
         trainer = quiet_trainer(max_epochs=epochs, num_sanity_val_steps=2)
         path = tmp_path / "last.ckpt"
         trainer.fit(recorder, datamodule=data(root, workers=workers), ckpt_path=path if resumed else None)
@@ -304,9 +304,9 @@ def test_going_on_within_an_epoch_says_that_its_shards_begin_anew(root, quiet_tr
     keep = ModelCheckpoint(path.parent, path.stem, every_n_train_steps=2, save_top_k=1)
     options = {"max_epochs": 1, "num_sanity_val_steps": 0}
     trainer = quiet_trainer(callbacks=[keep], enable_checkpointing=True, limit_train_batches=3, **options)
-    trainer.fit(Recorder(), datamodule=data(root, workers=0))
+    trainer.fit(Recorder(3), datamodule=data(root, workers=0))
     with pytest.warns(UserWarning, match=r"epoch 1 after 2 batches: its shards are read from their start"):
-        quiet_trainer(**options).fit(Recorder(), datamodule=data(root, workers=0), ckpt_path=path)
+        quiet_trainer(**options).fit(Recorder(3), datamodule=data(root, workers=0), ckpt_path=path)
 
 
 def arguments(root: Path, folder: Path, *extra: str) -> list[str]:

@@ -148,7 +148,7 @@ def test_unknown_augmentation_is_named() -> None:
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 def test_through_the_trainer(quiet_trainer: Callable[..., Trainer]) -> None:
-    module = Recorder()
+    module = Recorder(6)
     trainer = quiet_trainer(max_epochs=3)
     trainer.fit(module, datamodule=small_scenes())
     epochs, indices = zip(*module.seen(), strict=True)
