@@ -33,7 +33,7 @@ def test_models_prints_the_table(capsys):
     assert "41,282,200    9.284 G" in out
 
 
-@pytest.mark.parametrize("command", ["models", "aggregate test_resnet --structure ida --size 64"])
+@pytest.mark.parametrize("command", ["--help", "models", "aggregate test_resnet --structure ida --size 64"])
 def test_output_that_nobody_reads_ends_a_command_quietly(command):
     read, write = os.pipe()
     os.close(read)

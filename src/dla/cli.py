@@ -69,7 +69,7 @@ def main(args: Sequence[str] | None = None) -> int:
         # As standard error does, escape what its encoding lacks: on Windows, that of a file or a pipe lacks a lot.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _dispatch(list(sys.argv[1:] if args is None else args))
+        return _run(_dispatch, list(sys.argv[1:] if args is None else args))
     except KeyboardInterrupt:  # while torch is imported, which takes seconds; later the commands see to it themselves
         print("dla: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -79,14 +79,14 @@ def _dispatch(args: list[str]) -> int:
     command, rest = (args[0], args[1:]) if args else ("--help", [])
     if command in COMMANDS:
         module, function = COMMANDS[command]
-        return _run(getattr(import_module(module), function), rest)
+        return getattr(import_module(module), function)(rest)
     if command in TRAINING:
         try:
             from dla.tasks.cli import main as train
         except ModuleNotFoundError as error:
             print(f"dla {command}: {error}; install what training needs by the extra [train]", file=sys.stderr)
             return 1
-        return _run(train, args)
+        return train(args)
     if command in ("-V", "--version"):
         print(__version__)
         return 0
