@@ -320,6 +320,42 @@ def test_the_ends_of_torchvisions_stages(name):
     assert not any(key.startswith(("fc", "classifier", "head")) for key in maps.body.state_dict())
 
 
+class Staged(nn.Module):
+    """Stages in a list, whose maps it gives, finest first; or a classifier with the stages in a list of its own."""
+
+    def __init__(self, classes=0):
+        super().__init__()
+        stages = [nn.Sequential(nn.Conv2d(i, o, 3, 2, 1), nn.ReLU(), nn.Conv2d(o, o, 1)) for i, o in ((3, 4), (4, 8))]
+        self.stages = nn.ModuleList(stages)
+        self.classify = nn.Linear(8, classes) if classes else None
+
+    def forward(self, x):
+        maps = [x := stage(x) for stage in self.stages]
+        return self.classify(x.mean((2, 3))) if self.classify else maps
+
+
+class Headed(nn.Module):
+    """A classifier over the last of a backbone's maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.head = Staged(), nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.head(self.backbone(x)[-1].mean((2, 3)))
+
+
+@pytest.mark.parametrize("model", [Staged(classes=5), Headed()], ids=["stages in a list", "backbone of a list of maps"])
+@torch.no_grad()
+def test_stages_that_stand_in_no_sequence(model):
+    x, maps = torch.randn(1, 3, 70, 97), adapt(model)
+    assert maps.feature_specs == [(4, 2), (8, 4)]
+    stages = getattr(model, "backbone", model).stages
+    fine = stages[0](x)
+    for given, expected in zip(maps(x), (fine, stages[1](fine)), strict=True):
+        torch.testing.assert_close(given, expected)
+
+
 def test_a_classifier_of_ours_as_a_module():
     assert adapt(dla.create_model("dla46_c")).feature_specs == [(32, 2), (64, 4), (64, 8), (128, 16), (256, 32)]
 

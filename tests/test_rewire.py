@@ -13,6 +13,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from disturbed import disturb
 from kept_bytes import kept_bytes
 from symbolic import Equations, evaluate
 from timm.models import ConvNeXt, EfficientNet, FeatureListNet, RegNet, ResNet
@@ -493,9 +494,16 @@ def test_other_families_are_refused(name):
         rewire(other)
 
 
-def test_torchvisions_networks_are_refused():
-    with torch.device("meta"), pytest.raises(ValueError, match=r"not ResNet of torchvision\.models\.resnet$"):
+def test_torchvisions_networks_are_refused_but_their_weights_are_timms():
+    with (
+        torch.device("meta"),
+        pytest.raises(ValueError, match=r"torchvision\.models\.resnet; .* take their state dict"),
+    ):
         rewire(torchvision.models.resnet18())
+    trained, x = disturb(torchvision.models.resnet18(num_classes=3)).eval(), torch.randn(1, 3, 65, 97)
+    plain = timm.create_model("resnet18", num_classes=3).eval()
+    plain.load_state_dict(trained.state_dict())
+    torch.testing.assert_close(rewire(plain, structure="hda")(x), trained(x), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.usefixtures("unchecked_shapes")  # nor types

@@ -184,6 +184,15 @@ def test_a_detectors_file_of_another_program(tmp_path, capsys):
     found = session.get_modelmeta().custom_metadata_map
     assert (found["dla.mean"], found["dla.task"]) == ("[0.408, 0.447, 0.47]", '"detection"')
     assert found["dla.std"] == "[0.289, 0.274, 0.278]"
+    assert "normalised" not in printed
+
+
+def test_a_mean_that_nobody_gave_is_told(tmp_path, capsys):
+    detector(tmp_path / "ctdet.pth")
+    options = ["--weights", str(tmp_path / "ctdet.pth"), "--format", "torch-export", "--size", "64", "96"]
+    assert main(["dla34_centernet", *options, "--output", str(tmp_path / "x.pt2"), "--mean", "0", "0", "0"]) == 0
+    said = "does not say how its images were normalised: x.pt2 gets mean [0.0, 0.0, 0.0] and std [0.229, 0.224, 0.225]"
+    assert said in capsys.readouterr().err
 
 
 def test_a_classifier_of_timm_is_exported_as_one(tmp_path):

@@ -1,5 +1,7 @@
 """Weights are loaded strictly, from memory or file, and whatever does not fit is named."""
 
+from functools import partial
+
 import pytest
 import torch
 from disturbed import randomise
@@ -275,6 +277,17 @@ def test_the_only_head_may_be_named(state, given, asked):
 def test_a_head_that_nothing_has_is_told(state):
     with pytest.raises(ValueError, match="new_head names fc, hm, but the heads are head: name some of these"):
         dla.load_weights(dla.create_model("dla46_c", num_classes=5), state, new_head=["hm", "fc"])
+
+
+def test_heads_that_do_not_fit_are_named_as_the_new_ones():
+    """To give all heads anew would leave the fitting ones untrained."""
+    build = partial(dla.create_model, "dla34_centernet", decoder="plain", head_channels=8)
+    given = dla.export_weights(build(heads={"hm": 1, "id": 4, "wh": 2}), "official")
+    model = build(heads={"hm": 3, "wh": 2})
+    with pytest.raises(WeightsError, match=r"or of these heads alone new_head=\['hm', 'id'\]"):
+        dla.load_weights(model, given)
+    report = dla.load_weights(model, given, new_head=["hm", "id"])
+    assert {key.split(".")[1] for key in report.reinitialised} == {"hm"}
 
 
 def test_a_single_missing_counter_is_missed(state):

@@ -1,7 +1,7 @@
 """Classifiers that give no maps, such as torchvision's: the last map of each stride is found and taken out."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from dla.backbones.maps import Maps
 from dla.backbones.probe import SIZES, layout, run_once
 
 Ran = dict[str, list[tuple[str, int]]]
-"""Of each part, the parts in it that gave maps, in the order in which they ran, with the stride of the map."""
+"""Of each part that gave a tensor, the parts in it that gave maps, in the order in which they ran, with the strides."""
 
 
 def stage_maps(model: nn.Module, *, in_chans: int = 3, finest: int = 2) -> Maps:
@@ -86,16 +86,27 @@ def _inseparable(model: nn.Module, names: list[str], reason: str) -> ValueError:
 
 
 def _ran(model: nn.Module, in_chans: int) -> Ran:
-    ran: Ran = defaultdict(list)
+    given: list[tuple[str, int | None]] = []  # each part that gave a tensor, and the stride where that is a map
     names = {part: name for name, part in model.named_modules() if name}
 
     def note(part: nn.Module, _: Any, output: Any) -> None:
-        found = layout(output, SIZES[0])
-        if found is not None:
-            ran[names[part].rpartition(".")[0]].append((names[part], found.spec.stride))
+        if isinstance(output, Tensor):
+            found = layout(output, SIZES[0])
+            given.append((names[part], found.spec.stride if found else None))
 
     _run_hooked(model, dict.fromkeys(names, note), in_chans)
+    ran: Ran = defaultdict(list)
+    wholes = {name for name, _ in given}
+    for name, stride in given:
+        if stride is not None:
+            ran[_whole(name, wholes)].append((name, stride))
     return ran
+
+
+def _whole(name: str, wholes: Collection[str]) -> str:
+    """Of which part a part is; a list of modules does not run, and what gives several maps has its stages within."""
+    whole = name.rpartition(".")[0]
+    return whole if not whole or whole in wholes else _whole(whole, wholes)
 
 
 def _run_hooked(model: nn.Module, hooks: Mapping[nn.Module, Callable[..., None]], in_chans: int) -> None:

@@ -20,6 +20,7 @@ from dla.export.val_set import val_set
 from dla.export.write import FORMATS, export
 from dla.models import list_models
 from dla.predict import Predictor
+from dla.weights.hub import is_hub_name
 
 SIZES = {"classification": (224, 224), "segmentation": (512, 512), "boundaries": (512, 512), "detection": (512, 512)}
 
@@ -79,6 +80,8 @@ def _export(arguments: argparse.Namespace) -> int:
             f"warning: {arguments.model} names a network alone, so its weights are random: give {better}",
             file=sys.stderr,
         )
+    if arguments.weights and not (arguments.mean and arguments.std):
+        _say_mean(arguments, predictor)
     size = tuple(arguments.size) if arguments.size else _size(predictor)
     predictor = _of_size(predictor, size)
     facts = metadata(arguments.model, predictor, size)
@@ -99,6 +102,16 @@ def _export(arguments: argparse.Namespace) -> int:
         print("of noise, with which 8 bits differ a lot; --test SET says what they cost in accuracy")
     _say_what_is_written(arguments.format, arguments.output, facts)
     return DONE
+
+
+def _say_mean(arguments: argparse.Namespace, predictor: Predictor) -> None:
+    """Of a file of another program mean and std are a guess, which would mislead whoever reads what is written."""
+    if not (is_hub_name(arguments.weights) or getattr(predictor.model, "pretrained_cfg", None)):
+        print(
+            f"warning: {arguments.weights} does not say how its images were normalised: {arguments.output.name} gets "
+            f"mean {list(predictor.mean)} and std {list(predictor.std)}; give --mean and --std where it was otherwise",
+            file=sys.stderr,
+        )
 
 
 def _accuracies(predictor: Predictor, source: str, size: tuple[int, int], void: int) -> Callable[[Run], None]:

@@ -36,7 +36,8 @@ def stage_specs(model: Any, structure: str) -> Iterator[StageSpec]:
     if not isinstance(model, ConvNeXt | EfficientNet | MobileNetV3 | RegNet | ResNet):
         raise ValueError(
             f"rewire takes a timm model of the families {FAMILIES}, whose stages are chains "
-            f"of blocks from one map to one map, and not {type(model).__name__} of {type(model).__module__}"
+            f"of blocks from one map to one map, and not {type(model).__name__} of {type(model).__module__}; "
+            "torchvision's ResNet and ResNeXt have the names of timm's, which take their state dict"
         )
     if any(isinstance(module, RewiredStage) for module in model.modules()):
         raise ValueError(f"this {type(model).__name__} is rewired already; rewire the plain network instead")

@@ -146,8 +146,12 @@ def _alternatives(layout: Layout, faults: Mapping[str, Sequence[str]]) -> str:
     """What may help in place of another model: a new head, or the backbone's weights alone."""
     of_head = any(name.startswith(layout.heads) for name in (*faults[MISSING], *faults[DIFFERENT]))
     new_head = of_head or not set(layout.head).isdisjoint(faults[UNKNOWN])
+    several = any(name.startswith("heads.") for name in layout.keys.values())
+    names = {head_name(layout.keys.get(name, name)) for name in layout.head if name in faults[UNKNOWN]}
+    names |= {head_name(name) for name in (*faults[MISSING], *faults[DIFFERENT]) if name.startswith("heads.")}
     backbone = layout.part == "" and any(name.startswith("decoder.") for name in faults[MISSING])
-    return ("; or, for other classes, give new_head=True" if new_head else "") + (
+    named = f", or of these heads alone new_head={sorted(names)}" if several else ""
+    return (f"; or, for other classes, give new_head=True{named}" if new_head else "") + (
         "; or, where the decoder is another, give the backbone alone, as in load_weights(model.backbone, ...)"
         if backbone
         else ""

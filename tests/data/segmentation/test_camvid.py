@@ -50,6 +50,9 @@ def test_image_without_annotation_is_named(camvid_root: Path) -> None:
     (camvid_root / "trainannot" / "0003.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"train/0003.png has no annotation: expected .*trainannot/0003.png"):
         CamVid(camvid_root)
+    (camvid_root / "trainannot" / "0001.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"train/0001.png has no annotation: .*remove the image, and 1 others"):
+        CamVid(camvid_root)
 
 
 def test_empty_folder_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Images and their annotations, found by their names, and those of them that validate."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dla.data.sample import HELD_OUT, Split
@@ -25,18 +25,22 @@ def pairs(images: Path, annotations: Path, suffix: str = "") -> list[Pair]:
     pictures = _images(images, suffix if images == annotations else "")
     _check_format(pictures, annotations, suffix)
     drawn = {stem: path for stem, path in list_by_stem(annotations, [".png"]).items() if stem.endswith(suffix)}
-    for stem, path in pictures.items():
-        if stem + suffix not in drawn:
-            raise FileNotFoundError(
-                f"{path} has no annotation: expected {annotations / stem}{suffix}.png; add it or remove the image"
-            )
+    if bare := [path for stem, path in pictures.items() if stem + suffix not in drawn]:
+        expected = annotations / f"{composed(bare[0].stem)}{suffix}.png"
+        raise FileNotFoundError(
+            f"{bare[0]} has no annotation: expected {expected}; add it or remove the image{_others(bare)}"
+        )
     if alone := [path for stem, path in drawn.items() if stem.removesuffix(suffix) not in pictures]:
-        others = f", and {len(alone) - 1} others" if len(alone) > 1 else ""
         raise FileNotFoundError(
             f"{alone[0]} has no image in {images}, which may end in {', '.join(PICTURES)}: add it or remove the "
-            f"annotation{others}"
+            f"annotation{_others(alone)}"
         )
     return [(path, drawn[stem + suffix]) for stem, path in pictures.items()]
+
+
+def _others(faulty: Sequence[Path]) -> str:
+    """How many more there are, so that nobody removes hundreds one by one."""
+    return f", and {len(faulty) - 1} others" if len(faulty) > 1 else ""
 
 
 def _images(folder: Path, suffix: str) -> dict[str, Path]:
