@@ -74,6 +74,16 @@ def test_a_transparent_level_of_16_bits_is_laid_on_white(tmp_path):
     assert np.asarray(read_image(tmp_path / "a.png"))[0, :, 0].tolist() == [255, 40_000 >> 8]
 
 
+def test_an_image_of_12_bits_in_16_is_told_once_for_a_folder(tmp_path):
+    """Of its levels 16 are left, which training would not show."""
+    for name, level in (("dark_1.tif", 4095), ("dark_2.tif", 300), ("light.tif", 4096), ("black.png", 0)):
+        Image.fromarray(np.array([[0, level]], np.uint16)).save(tmp_path / name)
+    with pytest.warns(UserWarning, match=rf"{tmp_path} has no value above 4095.*at most 16 levels"):
+        assert read_image(tmp_path / "dark_1.tif").getpixel((1, 0)) == (15, 15, 15)
+    for name in ("dark_2.tif", "light.tif", "black.png"):
+        read_image(tmp_path / name)
+
+
 def png_of_16_bits(pixels: np.ndarray, transparent: np.ndarray) -> bytes:
     """A PNG of 16-bit colours (h, w, 3), one of them transparent, which Pillow does not write."""
 

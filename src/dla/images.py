@@ -2,7 +2,9 @@
 
 import math
 import unicodedata
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -26,6 +28,9 @@ TURNS = {
 }
 """What makes a picture upright, by its EXIF orientation; 1 is upright."""
 
+DARK = 1 << 12
+"""A 16-bit image all below this was not made to fill 16 bits."""
+
 
 class ImageError(ValueError):
     """A file that cannot be read as a picture; the message names it and says why."""
@@ -34,7 +39,8 @@ class ImageError(ValueError):
 def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
     """Read the picture as 8-bit RGB, turned upright by its EXIF orientation, at the size a viewer shows.
 
-    Transparent parts are laid on white; 16-bit grey becomes the upper 8 bits; of an animation the first frame is taken.
+    Transparent parts are laid on white; 16-bit grey becomes the upper 8 bits, and a warning says once for a folder
+    where that leaves 16 levels or fewer; of an animation the first frame is taken.
 
     Args:
         path: Of the file.
@@ -56,7 +62,18 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
         raise ImageError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error
     if upright.mode == "F":
         raise ImageError(f"{path} holds floating-point numbers of unknown range; convert it to 8 bits")
+    if upright.mode.startswith("I") and 0 < int(np.asarray(upright).max()) < DARK:
+        _warn_dark(Path(path).parent)
     return _as_rgb(upright)
+
+
+@cache  # once for a folder, which may hold thousands
+def _warn_dark(folder: Path) -> None:
+    warnings.warn(
+        f"a 16-bit image in {folder} has no value above {DARK - 1}, as those of 12-bit cameras: the upper 8 bits are "
+        f"taken, so that at most {DARK >> 8} levels of grey are left; multiply such images until they reach 65535",
+        stacklevel=3,
+    )
 
 
 def _upright(image: Image.Image) -> Image.Image:
