@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from image_files import random_image, save_image
 from PIL import Image
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
 from dla.data import FolderData, PairedFolders
 from dla.data.segmentation.indices import Value, Void
@@ -60,7 +61,11 @@ def test_masks_of_black_and_white(one_folder: Path) -> None:
         ValueError, match=r"01_mask.png holds label 255; expected 0, 7 for the 2 classes, and 9 for void"
     ):
         PairedFolders(one_folder, **ONE, values=[0, 7], void=9)[1]
-    assert [int(PairedFolders(one_folder, **ONE, values=[4, 0])[i].mask.unique()) for i in range(2)] == [1, 255]
+    Image.new("L", (4, 4), 7).save(one_folder / "all" / "01_mask.png")
+    with pytest.raises(ValueError, match="holds label 7; expected 0, 255 for the 2 classes: correct the annotation"):
+        PairedFolders(one_folder, **ONE, values=[0, 255])[1]
+    zero, void = (PairedFolders(one_folder, **ONE, values=[4, 0])[i] for i in (0, 3))
+    assert (int(zero.mask.unique()), int(void.mask.unique())) == (1, 255)
 
 
 COLORS = ((0, 0, 0), (200, 30, 30), (0, 255, 1), (1, 0, 255))
@@ -212,8 +217,29 @@ def test_an_annotation_that_is_no_png_is_named(own_root: Path, all_of_them: bool
         with Image.open(path) as image:
             image.save(path.with_suffix(".jpg"))
         path.unlink()
-    with pytest.raises(ValueError, match=r"trainannot/0\.jpg is no PNG, and annotations are: JPEG, for one, changes"):
+    with pytest.raises(
+        ValueError, match=r"trainannot/0\.jpg is no PNG or TIFF, as annotations are: JPEG, for one, changes"
+    ):
         PairedFolders(own_root, classes=("wall", "crack"))
+
+
+def test_annotations_may_be_tiffs(own_root: Path) -> None:
+    before = PairedFolders(own_root, classes=("wall", "crack"))
+    masks = [before[i].mask for i in range(len(before))]
+    for path in (own_root / "trainannot").iterdir():
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".tif" if path.stem == "0" else ".TIFF"), compression="tiff_lzw")
+        path.unlink()
+    after = PairedFolders(own_root, classes=("wall", "crack"))
+    assert all(np.array_equal(after[i].mask, mask) for i, mask in enumerate(masks))
+
+
+@pytest.mark.parametrize("drawn", [np.zeros((30, 40), np.uint8), np.zeros((30, 40), bool)], ids=["8 bits", "1 bit"])
+def test_a_tiff_of_white_zeros_is_refused_since_readers_differ(own_root: Path, drawn: np.ndarray) -> None:
+    (own_root / "trainannot" / "0.png").unlink()
+    Image.fromarray(drawn).save(own_root / "trainannot" / "0.tif", tiffinfo={PHOTOMETRIC_INTERPRETATION: 0})
+    with pytest.raises(ValueError, match=r"0\.tif is a TIFF in which 0 is white: .*; save the indices as an 8-bit"):
+        PairedFolders(own_root, classes=("wall", "crack"))[0]
 
 
 def test_an_annotation_that_was_removed_meanwhile_is_named(own_root: Path) -> None:
@@ -292,7 +318,7 @@ def test_an_annotation_beside_its_image_that_is_no_png_is_named(one_folder: Path
     with Image.open(one_folder / "all" / "05_mask.png") as image:
         image.save(one_folder / "all" / "05_mask.jpg")
     (one_folder / "all" / "05_mask.png").unlink()
-    with pytest.raises(ValueError, match=r"all/05_mask\.jpg is no PNG"):
+    with pytest.raises(ValueError, match=r"all/05_mask\.jpg is no PNG or TIFF"):
         PairedFolders(one_folder, **ONE)
 
 

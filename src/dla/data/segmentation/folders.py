@@ -30,7 +30,7 @@ class PairedFolders:
     Raises:
         FileNotFoundError: A folder of the split, the annotation of an image or the image of one is missing, or there
             is none.
-        ValueError: Two images have one stem, an annotation is no PNG, a class has the index `void`, values or
+        ValueError: Two images have one stem, an annotation is no PNG or TIFF, a class has the index `void`, values or
             colours do not fit, or two splits would have the same images; on reading an item: a broken file, unequal
             sizes, or a label that is no class.
     """

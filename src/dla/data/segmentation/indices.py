@@ -68,7 +68,8 @@ class Indices:
         held = f"the color {tuple(number.to_bytes(3, 'big'))}" if self.painted else f"label {number}"
         plain = self.values == [*range(count)]
         expected = f"0 to {count - 1}" if plain else ", ".join(map(str, self.values))
-        void = "" if self.painted and self.void == IGNORE_INDEX else f", and {self.void} for void"
+        absent = self.void in self.values or (self.painted and self.void == IGNORE_INDEX)
+        void = "" if absent else f", and {self.void} for void"
         return (
             f"{path} holds {held}; expected {expected} for the {count} classes{void}: correct the annotation, name all "
             "classes, or make whatever else void (--data.void other)"

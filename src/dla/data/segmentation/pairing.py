@@ -9,6 +9,9 @@ from dla.files.listing import PICTURES, composed, list_by_stem, list_images
 Pair = tuple[Path, Path]
 """An image and its annotation."""
 
+ANNOTATIONS = (".png", ".tif", ".tiff")
+"""What annotations end in: formats that keep every number."""
+
 
 def pairs(images: Path, annotations: Path, suffix: str = "") -> list[Pair]:
     """Each image of a folder and its annotation, in the order of the images' stems.
@@ -20,11 +23,11 @@ def pairs(images: Path, annotations: Path, suffix: str = "") -> list[Pair]:
 
     Raises:
         FileNotFoundError: the annotation of an image or the image of one is missing, or there is none.
-        ValueError: two images have one stem, or an annotation is no PNG.
+        ValueError: two images have one stem, or an annotation is no PNG or TIFF.
     """
     pictures = _images(images, suffix if images == annotations else "")
     _check_format(pictures, annotations, suffix)
-    drawn = {stem: path for stem, path in list_by_stem(annotations, [".png"]).items() if stem.endswith(suffix)}
+    drawn = {stem: path for stem, path in list_by_stem(annotations, ANNOTATIONS).items() if stem.endswith(suffix)}
     if bare := [path for stem, path in pictures.items() if stem + suffix not in drawn]:
         expected = annotations / f"{composed(bare[0].stem)}{suffix}.png"
         raise FileNotFoundError(
@@ -53,12 +56,12 @@ def _check_format(pictures: Mapping[str, Path], annotations: Path, suffix: str) 
     """Refuse an image's annotation that is there, but in another format, of which most are not sure to keep indices."""
     shown = set(pictures.values())  # which may lie in the same folder
     files = {path: composed(path.stem) for path in list_images(annotations) if path not in shown}
-    read = {stem for path, stem in files.items() if path.suffix.lower() == ".png"}
+    read = {stem for path, stem in files.items() if path.suffix.lower() in ANNOTATIONS}
     for path, stem in files.items():
         if stem.endswith(suffix) and stem.removesuffix(suffix) in pictures and stem not in read:
             raise ValueError(
-                f"{path} is no PNG, and annotations are: JPEG, for one, changes class indices; take them from the "
-                "program that drew them, as 8-bit grey or palette PNGs"
+                f"{path} is no PNG or TIFF, as annotations are: JPEG, for one, changes class indices; take them from "
+                "the program that drew them, as 8-bit grey or palette PNGs"
             )
 
 
