@@ -8,6 +8,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from shutil import which
 from threading import Thread
 
 import pytest
@@ -89,6 +90,7 @@ def server(root):
         server.shutdown()
 
 
+@pytest.mark.skipif(which("curl") is None, reason="curl reads from servers, and is not installed")
 def test_shards_of_a_server_are_streamed(root, server):
     shard = f"{server}/train-00.tar"
     assert [stored.image.key for stored in streamed_shard(shard, CLASSES)] == [str(n) for n in range(7)]
@@ -97,6 +99,14 @@ def test_shards_of_a_server_are_streamed(root, server):
     assert sum(len(batch["label"]) for batch in module.train_dataloader()) == 20  # of 22, in batches of 4
     with pytest.raises(ValueError, match=r"none.tar cannot be read as a tar file"):
         list(streamed_shard(f"{server}/none.tar", CLASSES))
+
+
+def test_a_server_without_curl_is_told_at_once(root, monkeypatch):
+    monkeypatch.setenv("PATH", str(root))
+    with pytest.raises(
+        FileNotFoundError, match=r"^https://a\.org/train-00\.tar is read by curl, .*: install it, or copy"
+    ):
+        data(root, train="https://a.org/train-{00..03}.tar").setup("fit")
 
 
 def test_an_epoch_has_every_image_once_where_it_is_as_long(root):

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from shutil import which
 from typing import Any, NamedTuple
 from urllib.parse import urlparse
 
@@ -78,7 +79,7 @@ def expanded_shards(shards: str) -> tuple[str, ...]:
     """The names that braces stand for, as in train-{0000..0127}.tar; several patterns are joined by a double colon.
 
     Raises:
-        FileNotFoundError: a local file is missing.
+        FileNotFoundError: a local file is missing, or the program that reads from a server.
         ValueError: the braces do not match.
     """
     from webdataset.shardlists import expand_urls
@@ -94,6 +95,10 @@ def expanded_shards(shards: str) -> tuple[str, ...]:
     for name in names:
         if not is_stream(name) and not Path(name).is_file():
             raise FileNotFoundError(f"no file {name}, which {shards} stands for: correct the pattern or copy it there")
+        if name.startswith(("http:", "https:")) and which("curl") is None:
+            raise FileNotFoundError(
+                f"{name} is read by curl, which is not installed: install it, or copy the shards here"
+            )
     return names
 
 
