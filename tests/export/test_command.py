@@ -192,7 +192,9 @@ def test_a_mean_that_nobody_gave_is_told(tmp_path, capsys):
     options = ["--weights", str(tmp_path / "ctdet.pth"), "--format", "torch-export", "--size", "64", "96"]
     assert main(["dla34_centernet", *options, "--output", str(tmp_path / "x.pt2"), "--mean", "0", "0", "0"]) == 0
     said = "does not say how its images were normalised: x.pt2 gets mean [0.0, 0.0, 0.0] and std [0.229, 0.224, 0.225]"
-    assert said in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.out.startswith(f"writing {tmp_path / 'x.pt2'} and running it")
 
 
 def test_a_classifier_of_timm_is_exported_as_one(tmp_path):

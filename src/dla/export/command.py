@@ -85,6 +85,7 @@ def _export(arguments: argparse.Namespace) -> int:
     size = tuple(arguments.size) if arguments.size else _size(predictor)
     predictor = _of_size(predictor, size)
     facts = metadata(arguments.model, predictor, size)
+    print(f"writing {arguments.output} and running it beside the network, minutes for a large one", flush=True)
     compared = export(
         predictor.model,
         arguments.output,
