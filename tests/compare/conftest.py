@@ -69,11 +69,12 @@ def study(content: dict[str, Any], write: Callable[[Any], Path]) -> Study:
 
 @pytest.fixture
 def finish() -> Callable[..., None]:
-    """Leaves what a run leaves that reached these accuracies, parts of 1 and one an epoch."""
+    """Leaves what a run leaves that reached these accuracies, parts of 1 and one an epoch, None where unmeasured."""
 
-    def finish(run: Run, accuracies: Sequence[float], speed: float = 100.0) -> None:
+    def finish(run: Run, accuracies: Sequence[float | None], speed: float = 100.0) -> None:
         write_config(run)
-        log(run.folder, 0, [(epoch, {"val/accuracy": value}) for epoch, value in enumerate(accuracies)])
+        measured = [(epoch, {"val/accuracy": value}) for epoch, value in enumerate(accuracies) if value is not None]
+        log(run.folder, 0, measured)
         times = {"train/loss": 1.5, "time/images_per_second": speed, "time/seconds": 10.0}
         log(run.folder, 1, [(epoch, times) for epoch in range(len(accuracies))])
         run.machines.write_text(json.dumps([MACHINE | {"root": run.config["data"]["init_args"].get("root")}]))

@@ -79,6 +79,12 @@ def test_a_target_that_is_just_reached(report, runs, finish):
     assert report()[1][7:] == ["1 of 2", "50.00", "50.00", "2"]
 
 
+def test_epochs_that_were_not_measured(report, runs, finish):
+    """As of every second one, with `check_val_every_n_epoch`."""
+    finish(runs[1], [None, 0.25, None, 0.5])
+    assert report()[1][7:] == ["1 of 2", "50.00", "50.00", "4"]
+
+
 def test_runs_that_were_stopped_before(report, runs, finish):
     finish(runs[1], [0.25])
     finish(runs[3], [0.25, 0.5])

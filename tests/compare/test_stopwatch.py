@@ -54,6 +54,14 @@ def test_images_are_those_that_are_seen(tmp_path):
     assert trainer.callback_metrics["time/images_per_second"] > 0
 
 
+def test_validation_is_no_part_of_the_time_of_training(tmp_path, monkeypatch):
+    """Of 11 seconds it takes 7; in the others 24 images train."""
+    times = iter([100.0, 103.0, 110.0, 111.0])
+    monkeypatch.setattr("dla.compare.stopwatch.now", lambda _: next(times))
+    logged = fit(tmp_path, Stopwatch(classes=10, image_size=16), num_sanity_val_steps=0).callback_metrics
+    assert (float(logged["time/seconds"]), float(logged["time/images_per_second"])) == (11, 6)
+
+
 def test_images_are_known_before_anything_is_measured(tmp_path):
     fit(tmp_path, Stopwatch(classes=10, image_size=16), num_sanity_val_steps=0)
     assert machines(tmp_path)[0]["val_images"] == 359

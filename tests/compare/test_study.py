@@ -64,6 +64,7 @@ def test_a_row_overrides_a_shared_option(content, write):
             lambda c: c["model"]["init_args"]["options"].update(pretrained=True),
             "row plain: options has pretrained: leave it out, since weights are named after a dot",
         ),
+        (lambda c: c["match"].update(tolerence=0.1), "match has no tolerence; it has"),
         (lambda c: c["match"].update(tolerance="3 %"), r"match\.tolerance is '3 %'; expected a share"),
         (lambda c: c.update(model="dla34"), "model is a mapping with the keys class_path, init_args, not 'dla34'"),
         (lambda c: c.update(match={"row": "tree"}), "match names the row 'tree'; there are plain, dla"),

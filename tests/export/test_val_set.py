@@ -83,6 +83,12 @@ def test_a_configuration_is_in_utf8_whatever_the_systems_encoding(root: Path, we
     assert len(val_set(predictor, root / "run.yaml", void=255)) == 2
 
 
+def test_void_in_the_annotations_of_a_folder_is_what_is_told(tmp_path: Path, checkpoint: str) -> None:
+    save_image(tmp_path / "val" / "a.png", random_image(0, 2, 2))
+    save_image(tmp_path / "valannot" / "a.png", np.array([[0, 1], [7, 7]], np.uint8))
+    assert val_set(load_predictor(checkpoint), tmp_path, void=7)[0].mask.tolist() == [[0, 1], [255, 255]]
+
+
 def test_a_set_that_is_in_no_folder(tmp_path: Path) -> None:
     data = DigitsData()
     classifier = Predictor(

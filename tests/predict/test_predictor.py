@@ -202,11 +202,20 @@ def test_a_run_becomes_a_folder_of_the_hub_and_says_all_it_said(tmp_path, checkp
     torch.testing.assert_close(run.model.state_dict(), shared.model.state_dict(), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["me/cracks", "me/cracks@main", "hf-hub:me/cracks"])
-def test_a_repository_in_the_cache_is_found_at_its_revision(tmp_path, monkeypatch, name):
-    entry, revision = tmp_path / "models--me--cracks", "0" * 40
-    HubModel("dla46_cida", num_classes=2, cfg=FACTS).save_pretrained(entry / "snapshots" / revision)
-    (entry / "refs").mkdir()
-    (entry / "refs" / "main").write_text(revision)
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("me/cracks", ("road", "sky")),
+        ("me/cracks@main", ("road", "sky")),
+        ("hf-hub:me/cracks", ("road", "sky")),
+        ("me/cracks@v1", ("wall", "crack")),
+    ],
+)
+def test_a_repository_in_the_cache_is_found_at_its_revision(tmp_path, monkeypatch, name, classes):
+    entry = tmp_path / "models--me--cracks"
+    (entry / "refs").mkdir(parents=True)
+    for ref, revision, facts in (("main", "0" * 40, FACTS), ("v1", "1" * 40, FACTS | {"classes": ["wall", "crack"]})):
+        HubModel("dla46_cida", num_classes=2, cfg=facts).save_pretrained(entry / "snapshots" / revision)
+        (entry / "refs" / ref).write_text(revision)
     take_from_cache_alone(monkeypatch, tmp_path)
-    assert load_predictor(name).classes == ("road", "sky")
+    assert load_predictor(name).classes == classes

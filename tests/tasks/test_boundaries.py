@@ -1,6 +1,7 @@
 """The boundary task: its loss, its side outputs, what it measures, and what its checkpoints predict."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -102,6 +103,17 @@ def test_every_parameter_and_every_side_output_learns(network):
     task.training_step(batch, 0).backward()
     assert len(task.side_heads) == 3
     assert [name for name, p in task.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_the_losses_of_side_outputs_are_averaged():
+    """Heads of zeros make each loss that of a coin, log 2."""
+    task = BoundaryTask(network="dla46_cida", side_weight=0.5)
+    task.log = lambda *_, **__: None
+    for parameter in (*task.side_heads.parameters(), *task.model.head.parameters()):
+        torch.nn.init.zeros_(parameter)
+    batch = {"image": torch.randn(2, 3, 64, 64), "mask": torch.randint(0, 2, (2, 64, 64))}
+    assert len(task.side_heads) > 1
+    assert task.training_step(batch, 0).item() == pytest.approx(1.5 * math.log(2))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -207,7 +219,7 @@ def test_training_watches_the_first_images_in_batches_of_any_size():
     for start in (0, 2, 4):
         batch = {"image": torch.zeros(2, 3, 32, 32), "index": torch.tensor([start, start + 1])}
         task.validation_step(batch | {"truths": drawn[start : start + 2]}, start // 2)
-    assert task.metrics["watch"].totals[0, 1] == 3 * 32
+    assert task.metrics["watch"].totals[:, 1].tolist() == [3 * 32] * 2
 
 
 def test_testing_takes_the_thresholds_of_the_benchmark():

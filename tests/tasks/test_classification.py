@@ -190,6 +190,11 @@ def test_bad_options_end_in_one_line(tmp_path, capsys, option, message):
     assert message in line
 
 
+@pytest.mark.parametrize("on", [True, False])
+def test_gradient_checkpointing_is_that_of_the_network(on):
+    assert ClassificationTask(network="dla46_c", num_classes=3, grad_checkpointing=on).model.grad_checkpointing == on
+
+
 def test_ten_crops_are_an_option_of_stored_images_alone(tmp_path, capsys):
     assert fit(tmp_path, "--data.ten_crop=true") == 2
     assert "Option 'ten_crop' is not accepted" in capsys.readouterr().err

@@ -6,12 +6,14 @@ import pytest
 import timm
 import torch
 from fit_command import fit_with
+from lightning import LightningDataModule
 from run_files import last
 
 from dla.cli import main
 from dla.data import CIFARData, DigitsData, ScenesData
 from dla.predict import load_predictor
 from dla.tasks import ClassificationTask, SegmentationTask
+from dla.tasks.normalization import adopt, of_network
 from dla.weights import packaged
 from dla.weights.checkpoint import read_checkpoint
 
@@ -83,6 +85,16 @@ def test_batches_are_normalised_so():
     mean, std = torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1), torch.tensor([0.1, 0.2, 0.4]).view(3, 1, 1)
     torch.testing.assert_close(data.on_after_batch_transfer(batch, 0)["image"], (raw - mean) / std)
     assert ScenesData.mean == tuple(OWN)  # of other modules of its kind nothing changed
+
+
+@pytest.mark.parametrize("data", [None, LightningDataModule()])
+def test_data_of_somebody_else_normalises_as_it_will(data):
+    adopt(data, ((0.5,) * 3, (0.2,) * 3))
+    assert not hasattr(data, "mean")
+
+
+def test_a_network_that_does_not_say_how_leaves_it_to_the_data():
+    assert of_network(torch.nn.Identity()) is None
 
 
 def test_weights_of_the_package_say_how():

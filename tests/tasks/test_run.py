@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from dla.tasks import SegmentationTask
 from dla.tasks.errors import stopped_with_loaders
 from dla.tasks.lock import FolderLock
 from dla.tasks.run import AtomicCheckpointIO, MovableCheckpoint
+from dla.tasks.unseen import UnseenClasses
 from dla.weights.checkpoint import read_checkpoint
 
 SCENES = ["--data=ScenesData", "--data.size=32", "--data.train_images=12", "--data.val_images=5"]
@@ -264,6 +266,14 @@ def test_bf16_is_refused_where_torch_computes_it_wrong(precision, tmp_path, caps
     options = [f"--trainer.precision={precision}", f"--trainer.default_root_dir={tmp_path}"]
     assert main(["fit", *small, *options]) in (1, 2)
     assert f"images of 16 x 16 in {precision} on a CPU: torch gives wrong gradients" in capsys.readouterr().err
+
+
+def test_a_class_of_one_batch_alone_is_seen():
+    callback, trainer, task = UnseenClasses(), SimpleNamespace(current_epoch=0), SimpleNamespace(num_classes=3)
+    for index in range(2):
+        batch = {"mask": torch.full((1, 4, 4), index)}
+        callback.on_train_batch_end(trainer, task, None, batch, index)
+    assert callback.seen.tolist() == [True, True, False, False]  # the last is void
 
 
 def test_classes_that_no_mask_holds_are_named(tmp_path, capsys):

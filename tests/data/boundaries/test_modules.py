@@ -34,6 +34,12 @@ def validation(data: Any) -> list[dict[str, Any]]:
     return [data.on_after_batch_transfer(batch, 0) for batch in data.val_dataloader()]
 
 
+def test_the_options_reach_the_augmentation(bsds_root: Path) -> None:
+    options = {"crop": 36, "scale": (0.7, 1.4), "rotate": 30.0, "flip": False, "color": 0.2}
+    augment: Any = bsds(bsds_root, augment="batch", **options).batch_augment
+    assert {name: getattr(augment, name) for name in options} == options
+
+
 @pytest.mark.parametrize("augment", ["sample", "batch"])
 def test_training_batches_hold_portraits_and_landscapes(bsds_root: Path, augment: Where) -> None:
     (batch,) = epoch(bsds(bsds_root, augment=augment, batch_size=6))

@@ -38,8 +38,8 @@ def test_a_png_is_one_annotator(tmp_path, mode):
     if mode == "P":
         image = Image.fromarray((~drawn(0)).astype(np.uint8))  # the first colour is white, as tools may choose
         image.putpalette([255] * 3 + [0] * 765)
-    (image if mode == "P" else image.convert(mode)).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_truth(tmp_path / "a.png"), drawn(0)[None])
+    (image if mode == "P" else image.convert(mode)).save(tmp_path / "a.PNG")
+    np.testing.assert_array_equal(read_truth(tmp_path / "a.PNG"), drawn(0)[None])
 
 
 def test_black_lines_on_white_are_refused(tmp_path):

@@ -31,6 +31,15 @@ def test_images_are_enlarged_and_normalised():
     assert abs(pixels.std() - 1) < 0.05
 
 
+def test_repeats_are_shifted_anew():
+    data = DigitsData(size=16, repeat=2)
+    data.setup("fit")
+    drawn = data.training()
+    assert len(drawn) == 2 * 1438
+    batch = data.on_after_batch_transfer(data.collate([drawn[5], drawn[1438 + 5]]), 0)
+    assert not torch.equal(*batch["image"])
+
+
 def test_there_is_no_test_split():
     with pytest.raises(ValueError, match="no test split; measure on val"):
         DigitsData().setup("test")

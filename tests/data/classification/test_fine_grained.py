@@ -171,6 +171,7 @@ def change(path: Path, old: str, new: str) -> None:
         ("image_class_labels.txt", "7 1", "7 3", r"image_class_labels.txt gives image 7 class 3; expected 1 to 2"),
         ("image_class_labels.txt", "7 1", "7 0", r"image_class_labels.txt gives image 7 class 0; expected 1 to 2"),
         ("image_class_labels.txt", "7 1\n", "", r"image_class_labels.txt has no line for image 7"),
+        ("train_test_split.txt", "7 1\n", "", r"train_test_split.txt has no line for image 7"),
         ("train_test_split.txt", "7 1", "7 2", r"line 7 of .*train_test_split.txt is malformed"),
         ("bounding_boxes.txt", "7 4.0 6.0", "7 4.0", r"line 7 of .*bounding_boxes.txt is malformed"),
         ("bounding_boxes.txt", "7 4.0 6.0", "7 4.0 1..2", r"line 7 of .*bounding_boxes.txt is malformed: '7 4.0 1..2"),

@@ -10,7 +10,7 @@ from PIL import Image
 from tar_files import CLASSES, damaged, encoded, number, samples, write
 from webdataset import TarWriter
 
-from dla.data.classification.shard_files import ShardImages, class_index, streamed_shard
+from dla.data.classification.shard_files import ShardImages, class_index, is_stream, streamed_shard
 
 
 def test_formats_names_and_files_that_do_not_count(tmp_path):
@@ -115,3 +115,11 @@ def test_a_damaged_shard_is_named(tmp_path, kind):
 def test_a_command_that_fails_is_named():
     with pytest.raises(ValueError, match=r"pipe:exit 3 cannot be read as a tar file"):
         list(streamed_shard("pipe:exit 3", CLASSES))
+
+
+@pytest.mark.parametrize(
+    ("shard", "stream"),
+    [("gs://bucket/a.tar", True), ("pipe:cat a.tar", True), ("C:/data/a.tar", False), ("data/a.tar", False)],
+)
+def test_a_url_is_no_file_and_a_drive_no_url(shard, stream):
+    assert is_stream(shard) == stream

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from dla.data import Cityscapes
 
@@ -40,6 +41,13 @@ def test_missing_folder_or_file_is_named(cityscapes_root: Path) -> None:
     path.unlink()
     with pytest.raises(FileNotFoundError, match=rf"ulm_000001_000019_leftImg8bit.png has no .*{path.name}"):
         Cityscapes(cityscapes_root)
+
+
+def test_an_annotation_of_another_size_is_named(cityscapes_root: Path) -> None:
+    image, mask = Cityscapes(cityscapes_root).files[0]
+    Image.new("L", (16, 2)).save(mask)
+    with pytest.raises(ValueError, match=rf"{image.name}.*17x2.*{mask.name}.*16x2"):
+        Cityscapes(cityscapes_root)[0]
 
 
 def test_no_image_is_an_error(tmp_path: Path) -> None:

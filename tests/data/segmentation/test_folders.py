@@ -331,6 +331,12 @@ def test_colours_in_the_place_of_indices_are_refused(own_root: Path) -> None:
         PairedFolders(own_root, classes=("wall", "crack"))[0]
 
 
+def test_indices_of_16_bits_are_refused(own_root: Path) -> None:
+    Image.fromarray(np.zeros((30, 40), np.uint16)).save(own_root / "trainannot" / "0.png")
+    with pytest.raises(ValueError, match=r"0.png holds uint16 values of .*: save the indices as an 8-bit grey PNG"):
+        PairedFolders(own_root, classes=("wall", "crack"))[0]
+
+
 @pytest.mark.parametrize(
     ("colors", "said"),
     [
