@@ -77,7 +77,8 @@ def test_maps_lie_where_they_do_in_images_of_other_sizes(height, width):
 def test_some_of_the_maps():
     assert Maps(Pooling([2, 4, 8]), out_indices=[0, -1]).feature_specs == [(6, 2), (6, 8)]
     assert Maps(Pooling([2, 4, 8]), out_indices=2).feature_specs == [(6, 4), (6, 8)]
-    assert Maps(Pooling([2, 4, 8]), finest=4).feature_specs == [(6, 4), (6, 8)]
+    for maps in (Maps(Pooling([2, 4, 8]), finest=4), adapt(Pooling([2, 4, 8]), out_stride=4)):
+        assert maps.feature_specs == [(6, 4), (6, 8)]
 
 
 @pytest.mark.usefixtures("unchecked_shapes")

@@ -5,8 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from dla.files import atomic_write, check_writable, read_names, read_text
+from dla.files.figures import drawing
+from dla.files.tables import markdown
 
 
 def test_the_new_content_appears_at_the_end_of_the_block(tmp_path):
@@ -129,3 +132,14 @@ def test_a_folder_behind_a_link_to_nothing_is_named(tmp_path):
             check_writable(folder)
     (tmp_path / "unmounted").mkdir()
     check_writable(runs / "first")
+
+
+def test_a_figure_has_its_size_and_takes_names_that_its_font_lacks(tmp_path):
+    with drawing(tmp_path / "a.png", size=(3, 2), dpi=50) as figure:
+        figure.text(0.5, 0.5, "道路")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (150, 100)
+
+
+def test_a_table_in_markdown():
+    assert list(markdown(["a", "b"], [["1", "x|y"]])) == ["| a | b |", "|---|---|", r"| 1 | x\|y |"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dla.files.listing import find_images, list_images
+from dla.files.listing import find_images, list_by_stem, list_images
 from dla.images import ImageError, draw_legend, draw_overlay, read_image
 
 RED, WHITE, GREY = (255, 0, 0), (255, 255, 255), (128, 128, 128)
@@ -170,6 +170,17 @@ def test_an_input_without_pictures_is_named(tmp_path, name):
     (tmp_path / "deep").mkdir()
     with pytest.raises(FileNotFoundError, match=r"no image at .*give a picture, a folder"):
         find_images([f"{tmp_path}/{name}"])
+
+
+def test_files_to_be_paired_are_in_the_order_of_their_stems(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*gone: check the path"):
+        list_by_stem(tmp_path / "gone", [".png"])
+    with pytest.raises(
+        FileNotFoundError, match=r"no \.png or \.npy file in .*: name the folder that holds them itself"
+    ):
+        list_by_stem(tmp_path, [".png", ".npy"])
+    touch(tmp_path / "a-1.png", tmp_path / "a.png")  # of which the first comes first by its whole name
+    assert list(list_by_stem(tmp_path, [".png"])) == ["a", "a-1"]
 
 
 def test_the_overlay_blends_and_names_the_classes_present():

@@ -37,7 +37,7 @@ def test_one_scale_is_the_plain_softmax(network):
     torch.testing.assert_close(predict_probabilities(network, batch), expected)
 
 
-@pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (17, 0.3), (20, 0.0), (33, 0.9), (64, 0.5), (5, 0.0)])
+@pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (17, 0.3), (20, 0.0), (33, 0.9), (64, 0.5), (1, 0.0)])
 def test_windows_change_nothing_for_a_pointwise_model(pointwise, window, overlap):
     batch = images(41, 67)
     blended = predict_probabilities(pointwise, batch, window=window, overlap=overlap)
@@ -90,6 +90,17 @@ def test_a_scale_keeps_smooth_images_in_place(pointwise):
     for scale in (0.5, 1.5, 2.0):
         scaled = predict_probabilities(pointwise, ramp, scales=(scale,))
         torch.testing.assert_close(scaled[..., 4:-4], plain[..., 4:-4], rtol=0, atol=2e-3)
+
+
+def test_the_model_sees_the_whole_image_at_each_scale():
+    seen = []
+    model = nn.Conv2d(3, 2, 1).eval()
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    lines = torch.zeros(1, 3, 32, 48)
+    lines[..., ::4] = 1  # none of which would be left at a quarter of the size without antialiasing
+    predict_probabilities(model, lines, scales=(0.25, 1, 1.5))
+    assert [tuple(view.shape[-2:]) for view in seen] == [(8, 12), (32, 48), (48, 72)]
+    assert [view.mean().item() for view in seen] == pytest.approx([0.25] * 3, abs=0.02)
 
 
 def test_scales_are_averaged_with_equal_weight(network):
@@ -169,6 +180,7 @@ class ToHalf(nn.Module):
         ({"scales": (float("nan"),)}, "scales must be"),
         ({"window": 0}, "window must be at least 1 pixel, not 0"),
         ({"overlap": 1.0}, "overlap must be at least 0 and below 1"),
+        ({"overlap": -0.1}, "overlap must be at least 0 and below 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(pointwise, options, message):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dla.names import Name, parse
+from dla.names import Name, meant, parse
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,9 @@ def test_names_without_a_part_keep_the_others():
 
 def test_names_that_name_weights():
     assert [parse(name).weighted for name in ("dla34", "dla34.in1k", "a+ida", "a.b+ida", "a+ida.c")] == [0, 1, 0, 1, 1]
+
+
+def test_names_like_an_unknown_one_are_proposed():
+    names = ["resnet18", "dla34up", "dla34"]
+    assert meant("dla35", names) == "; did you mean dla34 or dla34up?"
+    assert meant("vgg", names) == ""

@@ -14,7 +14,7 @@ def conv_blocks(count, channels=8):
     return [nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.Tanh()) for _ in range(count)]
 
 
-@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
 @pytest.mark.parametrize("channels", [[4], [4, 6], [2, 3, 4, 5, 6]])
 def test_a_node_convolves_each_input_and_adds(kernel_size, channels):
     node = Node(channels, 6, kernel_size=kernel_size, norm=None, activation=None)

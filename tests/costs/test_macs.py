@@ -1,8 +1,11 @@
 """Parameters and multiply-accumulates, against what is known of networks and of layers."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
 
 import dla
 from dla.costs import macs
@@ -40,6 +43,11 @@ def test_macs_are_the_known_ones(name, millions):
 def test_convolutions(layer, multiplied):
     model = nn.Sequential(nn.Conv2d(3, 4, 1), layer).eval()
     assert macs(model, (8, 10)) == 8 * 10 * 12 + multiplied
+
+
+def test_attention_is_counted_where_pytorch_has_one_operation_for_it():
+    model = VisionTransformer(image_size=32, patch_size=16, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32).eval()
+    assert macs(model, (32, 32)) == macs(copy.deepcopy(model).to("meta"), (32, 32))
 
 
 def test_all_is_as_before_afterwards():

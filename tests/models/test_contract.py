@@ -195,6 +195,17 @@ def test_the_maps_of_a_network_are_fused_as_the_network(tmp_path):
     assert dla.aggregate(pruned).eval()(x).shape[-2:] == (35, 33)
 
 
+@pytest.mark.parametrize("name", ["dla46_c", "dla46_cup", "dla46_cida"])
+def test_convolutions_start_as_those_of_the_authors(name):
+    """From N(0, 2 / (k k out)); the convolution that gives scores starts as PyTorch has it."""
+    torch.manual_seed(0)
+    for path, conv in dla.create_model(name).named_modules():
+        if isinstance(conv, torch.nn.Conv2d) and not path.startswith("head."):
+            expected = (2 / (conv.out_channels * conv.weight[0, 0].numel())) ** 0.5
+            uncertain = 5 / (2 * conv.weight.numel()) ** 0.5  # five standard deviations of that of a sample
+            assert conv.weight.std().item() == pytest.approx(expected, rel=uncertain), path
+
+
 def test_drop_path_rises_to_its_rate_and_acts_in_training_alone():
     model = dla.create_model("dla46_c", drop_path_rate=0.5)
     rates = [m.p for m in model.modules() if type(m).__name__ == "StochasticDepth"]

@@ -287,6 +287,17 @@ def test_a_chain_longer_than_the_stack():
     assert place.take().tolist() == [401, 401]
 
 
+def test_operations_keep_their_options():
+    x = torch.linspace(-2, 2, 8, dtype=torch.double, requires_grad=True)
+
+    def gradient(enable: bool) -> torch.Tensor:
+        with dla.recomputing(enable):
+            out = F.gelu(torch.add(x, x * x, alpha=0.5), approximate="tanh") * x
+        return torch.autograd.grad(out.sum(), x)[0]
+
+    torch.testing.assert_close(gradient(True), gradient(False), rtol=1e-12, atol=1e-12)
+
+
 def test_a_tensor_twice_in_one_operation():
     weight = torch.randn(2, 2, 1, 1, dtype=torch.double, requires_grad=True)
 

@@ -58,6 +58,8 @@ def test_misfits_are_named_and_nothing_is_loaded(state):
         dla.load_weights(model, {**state, "level2.project.9.weight": torch.zeros(1)})
     with pytest.raises(WeightsError, match=r"head.fc.weight \(5, 256\) instead of \(7, 256\)"):
         dla.load_weights(dla.create_model("dla46_c", num_classes=7), state)
+    with pytest.raises(WeightsError, match=r"give new_head=True$"):  # and no word of a decoder, which it lacks
+        dla.load_weights(dla.create_model("dla46_c", num_classes=7), before)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 

@@ -18,6 +18,7 @@ def macs(module: nn.Module, size: tuple[int, int] = (224, 224)) -> int:
     Counted are convolutions, also transposed and deformable ones, linear layers, attention and other products of
     matrices.
     """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)).weight
@@ -28,7 +29,8 @@ def macs(module: nn.Module, size: tuple[int, int] = (224, 224)) -> int:
     # The counter asks outputs that can be learned from for gradients, which without gradients they do not have.
     learned = [parameter.requires_grad_(False) for parameter in module.parameters() if parameter.requires_grad]
     try:
-        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_unknown_to_pytorch()) as counter:
+        counter = FlopCounterMode(display=False, custom_mapping=_unknown_to_pytorch())
+        with torch.no_grad(), counter, sdpa_kernel(SDPBackend.MATH):  # a CPU's own kernel is not counted either
             module(image)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
