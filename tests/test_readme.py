@@ -15,7 +15,9 @@ from image_files import random_image, save_image, save_truths
 
 import dla
 from dla.cli import main
+from dla.images import read_image
 from dla.models.describe import table
+from dla.predict import load_predictor
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -123,6 +125,7 @@ def pages_folder(tmp_path_factory):
     picture = random_image(1, 45, 61)
     save_image(root / "photo.jpg", picture)
     save_image(root / "frames" / "one.png", picture)
+    assert main(["export", "dla46_c.cifar10", "--format", "onnx", "--output", str(root / "things.onnx")]) == 0
     return root
 
 
@@ -184,6 +187,14 @@ def test_python(page, block, folder, request):
     exec(compile(block, page, "exec"), names)
     for name, shape in re.findall(r"^(\w+) = .*# (\([\d, ]+\))$", block, flags=re.MULTILINE):
         assert tuple(names[name].shape) == ast.literal_eval(shape)
+
+
+def test_a_service_answers_as_predict_does(folder):
+    (script,) = [block for block in blocks("docs/deploy.md", "python") if "exif_transpose" in block]
+    names: dict = {}
+    exec(compile(script, "docs/deploy.md", "exec"), names)
+    expected = load_predictor("dla46_c.cifar10").classify(read_image("photo.jpg"))
+    np.testing.assert_allclose(names["probabilities"], expected, atol=1e-3)  # Pillow rounds pixels otherwise
 
 
 def test_five_lines_of_python():

@@ -1,5 +1,6 @@
 """Runs: what `dla fit` is told, what it logged, and that a changed study is noticed."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,16 @@ def test_another_folder_is_no_change(make, finish, tmp_path):
     (tmp_path / "out").rename(moved)
     folder = moved / "runs" / run.folder.name
     refuse_changed(run._replace(folder=folder))
+
+
+def test_a_run_of_another_machine_joins_by_its_copy(content, write, finish, tmp_path):
+    study = read_study(write(content))
+    theirs, ours = (plan(study, tmp_path / machine)[2] for machine in ("theirs", "ours"))
+    finish(theirs, [0.5])
+    shutil.copytree(theirs.folder, ours.folder)
+    shutil.copy(theirs.config_file, ours.config_file)
+    refuse_changed(ours)
+    assert (ours.state, [epoch.score for epoch in read_epochs(ours)]) == ("finished", [50])
 
 
 def test_what_did_not_begin_may_change(make):

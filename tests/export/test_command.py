@@ -1,5 +1,6 @@
 """`dla export`: whatever goes wrong is one line, and an interruption leaves nothing."""
 
+import json
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ from PIL import Image
 from run_files import save_checkpoint
 
 import dla
+from dla.deploy.runtimes import module_of
 from dla.export import command
 from dla.export.command import main
 from dla.export.source import load_source
@@ -116,6 +118,20 @@ def test_the_help_names_the_sizes_that_are_taken_where_none_is_given(size, capsy
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "{} {}".format(*size) in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_which_of_ncnns_numbered_outputs_is_which_map_is_printed(tmp_path, capsys):
+    model = dla.create_model("dla34_centernet", heads={"hm": 2, "wh": 2, "reg": 2}, decoder="plain").eval()
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "mine.pth")
+    file = tmp_path / "x.ncnn.param"
+    options = ["--weights", str(tmp_path / "mine.pth"), "--format", "ncnn", "--output", str(file), "--size", "32", "32"]
+    assert main(["dla34_centernet", *options]) == 0
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "dla.outputs" in line]
+    images = torch.randn(1, 3, 32, 32)
+    found = dict(zip(json.loads(told.partition(": ")[2]), module_of("ncnn").load(file)(images), strict=True))
+    for name, expected in model(images).items():
+        torch.testing.assert_close(found[name], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_what_ncnns_files_have_no_place_for_is_printed(tmp_path, capsys):

@@ -76,4 +76,6 @@ def metadata(name: str, predictor: Predictor, size: tuple[int, int]) -> dict[str
         "crop": predictor.crop,
         "size": size,
     }
+    if isinstance(predictor.model, CenterNet):  # ncnn's outputs have numbers alone
+        facts["outputs"] = tuple(predictor.model.heads)
     return {f"dla.{key}": json.dumps(fact) for key, fact in facts.items()}
