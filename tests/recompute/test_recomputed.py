@@ -12,6 +12,7 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import dla
+from dla.recompute.notes import TIDY, Notes
 from dla.recompute.recipe import Geometry, Kept, Place, Recipe
 from dla.recompute.recording import Recording
 
@@ -277,6 +278,16 @@ def test_nothing_outlives_the_graph():
     out.sum().backward()
     del out
     assert reference.expired()
+
+
+def test_notes_of_freed_memory_are_dropped_and_others_stay():
+    notes, living = Notes(), torch.zeros(3)
+    recipe = Recipe(torch.relu, [Kept(living)], {})
+    notes.add(living, recipe, 0)
+    for _ in range(5 * TIDY):
+        notes.add(torch.zeros(3), recipe, 0)
+    assert notes.place(living) is not None
+    assert len(notes.places) <= 2 * TIDY
 
 
 def test_a_chain_longer_than_the_stack():
