@@ -224,6 +224,14 @@ def test_a_pyramid_is_made_of_one_stride():
 
 
 @torch.no_grad()
+def test_a_pyramid_of_several_maps_is_made_of_the_last():
+    model = timm_model("test_vit", pretrained=False, in_chans=3, options={})
+    maps = disturb(adapt(model, out_indices=[1, 3, 5]))
+    x = torch.randn(1, 3, 64, 96)
+    torch.testing.assert_close(SimplePyramid(maps).eval()(x)[2], maps(x)[-1])
+
+
+@torch.no_grad()
 def test_several_maps_of_one_stride_are_fused_as_they_are():
     """Those that are named, where a pyramid would be made of the last alone."""
     torch.manual_seed(0)

@@ -17,11 +17,11 @@ from torch._subclasses import FakeTensorMode
 from dla.benchmark import work
 from dla.benchmark.command import _jobs, main
 from dla.benchmark.costs import Costs
-from dla.benchmark.job import INFERENCE, PEAK, Job, Row
+from dla.benchmark.job import INFERENCE, PEAK, TRAINING, Job, Row
 from dla.benchmark.options import parser
 from dla.benchmark.picture import draw
 from dla.benchmark.process import JobError, Process
-from dla.benchmark.report import Session, tables
+from dla.benchmark.report import Session, figures, tables
 from dla.benchmark.rounds import Measured, Peak
 from dla.benchmark.worker import timed
 
@@ -115,6 +115,17 @@ def test_long_calls_have_no_powers_of_ten():
     row = Measured(Row(job), [12.3456, 0.00123456, 100.0], {"difference": 0.0})
     cells = tables(Session([row], Peak(1e12, 1e12), {"dla34": Costs(1, 1, 1, 1, True)}, {}))[-1].split(" | ")
     assert cells[3:5] == ["12350", "1.235 - 100000"]
+
+
+@pytest.mark.parametrize(
+    ("work", "precision", "shares"),
+    [(INFERENCE, "float32", (0.4, 0.5)), (INFERENCE, "bfloat16", (0.4, 0.25)), (TRAINING, "float32", (1.2, 1.5))],
+)
+def test_shares_of_the_peak(work, precision, shares):
+    """Of two images at 100 MACs and 20 numbers of maps each, and 10 of weights; three times as much in training."""
+    row = Measured(Row(Job(work, "dla34", batch=2, precision=precision)), [3.0, 0.5, 1.0], {})
+    found = figures(row, Costs(1, 100, 10, 20, True), Peak(1000, 400))
+    assert (found.of_matmul, found.of_copy) == pytest.approx(shares)
 
 
 def test_one_round_has_no_spread(tmp_path):

@@ -68,6 +68,35 @@ def test_memory_is_that_of_what_the_task_trains(content, write, argument):
     assert counted != costs(plain.rows[1], plain).memory
 
 
+@pytest.fixture
+def checkpointed(content, write):
+    """A study of one network of others, with gradient checkpointing."""
+
+    def checkpointed(network):
+        del content["match"]
+        content["model"]["init_args"] = {"grad_checkpointing": True}
+        return read_study(write(content | {"image_size": 32, "rows": {"theirs": {"network": network}}}))
+
+    return checkpointed
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [("torchvision/squeezenet1_1", "torchvision's networks have no"), ("timm/vgg11", "gradient checkpointing not")],
+)
+def test_a_row_that_cannot_checkpoint_is_named(checkpointed, network, message):
+    study = checkpointed(network)
+    with pytest.raises(ValueError, match=f"^row theirs: {message}"):
+        costs(study.rows[0], study)
+
+
+def test_a_network_that_knows_no_checkpointing_is_counted(checkpointed, monkeypatch):
+    """As one of one's own in timm; the run says that it cannot."""
+    study = checkpointed("torchvision/squeezenet1_1")
+    monkeypatch.delattr("dla.models.peers.Torchvision.set_grad_checkpointing")
+    assert costs(study.rows[0], study).macs > 0
+
+
 @pytest.mark.parametrize(("network", "recomputes"), [("timm/test_resnet", False), ("test_resnet+ida", True)])
 def test_rows_of_others_say_whether_they_recompute(content, write, network, recomputes):
     del content["match"]

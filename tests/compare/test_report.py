@@ -145,6 +145,7 @@ def test_without_a_target(content, write, tmp_path):
 def test_a_run_whose_epochs_are_measured_now_and_then(report, runs, finish, log):
     finish(runs[1], [0.25, 0.5])
     log(runs[1].folder, 5, [(2, {"train/loss": 1.0, "time/seconds": 4.0, "time/images_per_second": 90.0})])
+    log(runs[1].folder, 6, [(3, {"train/loss": 1.0})])  # the machine went down before the times were written
     _, deep = report()
     assert deep[5:] == ["100", "24", "1 of 2", "50.00", "50.00", "2"]
 

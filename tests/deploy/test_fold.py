@@ -131,6 +131,13 @@ def test_what_is_computed_by_hooks_stays(make, called):
     assert norms(found) == 1
 
 
+@torch.no_grad()
+def test_a_norm_with_a_hook_stays():
+    model, x = disturb(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))).eval(), torch.randn(2, 3, 9, 7)
+    model[1].register_forward_hook(lambda _, inputs, output: 2 * output)
+    torch.testing.assert_close(folded(model)(x), model(x))
+
+
 def test_what_a_network_remembers_of_a_call_is_no_obstacle():
     """timm's LeViT keeps the biases of its attention, through which gradients go."""
     model, x = disturb(timm.create_model("levit_128s", num_classes=3)).eval(), torch.randn(1, 3, 224, 224)
@@ -175,5 +182,7 @@ def test_padding_by_size_becomes_fixed():
     for size in ((64, 96), (70, 97), (33, 31)):
         x = torch.randn(2, 3, *size, dtype=torch.float64)
         torch.testing.assert_close(fixed(x), model(x), rtol=1e-9, atol=1e-9)
+    prune.l1_unstructured(model.backbone.body.model.conv_stem, "weight", amount=0.5)
+    assert sum(type(module).__name__ == "Conv2dSame" for module in folded(model).modules()) == 1  # computed by a hook
     alone = timm.create_model("tf_efficientnet_lite0").eval()  # which sees images of any size as they are
     assert any(type(module).__name__ == "Conv2dSame" for module in folded(alone).modules())

@@ -57,7 +57,7 @@ def test_images_of_a_batch_run_beside_each_other(batch):
 
 
 class Late(nn.Module):
-    """Gives first what is computed last."""
+    """Gives first what is computed last, and more outputs than one digit counts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Late(nn.Module):
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         early = self.a(x)
-        return {"late": self.b(early.relu()), "early": early}
+        return {"late": self.b(early.relu()), "early": early, **{f"times {n}": early * n for n in range(2, 12)}}
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -12,6 +12,7 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import dla
+from dla.recompute.notes import TIDY, Notes
 from dla.recompute.recipe import Geometry, Kept, Place, Recipe
 from dla.recompute.recording import Recording
 
@@ -107,6 +108,20 @@ def test_mixed_precision():
 
     for plain, efficient in zip(gradients(False), gradients(True), strict=True):
         torch.testing.assert_close(efficient, plain, rtol=0.05, atol=0.02 * float(plain.abs().max()) + 1e-6)
+
+
+def test_autocast_around_the_backward_pass_alone():
+    """What is computed again is computed as it was."""
+    model, x = network("dla46_c").float(), torch.randn(2, 3, 65, 71)
+    exact, found = (copy.deepcopy(model) for _ in range(2))
+    for one, enable in ((exact, False), (found, True)):
+        torch.manual_seed(1)
+        with dla.recomputing(enable, macs=1000):
+            loss = total(one(x))
+        with torch.autocast("cpu", torch.bfloat16):
+            loss.backward()
+    for plain, again in zip(exact.parameters(), found.parameters(), strict=True):
+        torch.testing.assert_close(again.grad, plain.grad, rtol=1e-3, atol=1e-3 * float(plain.grad.abs().max()))
 
 
 ACTIVATIONS = {
@@ -277,6 +292,16 @@ def test_nothing_outlives_the_graph():
     out.sum().backward()
     del out
     assert reference.expired()
+
+
+def test_notes_of_freed_memory_are_dropped_and_others_stay():
+    notes, living = Notes(), torch.zeros(3)
+    recipe = Recipe(torch.relu, [Kept(living)], {})
+    notes.add(living, recipe, 0)
+    for _ in range(5 * TIDY):
+        notes.add(torch.zeros(3), recipe, 0)
+    assert notes.place(living) is not None
+    assert len(notes.places) <= 2 * TIDY
 
 
 def test_a_chain_longer_than_the_stack():

@@ -195,6 +195,13 @@ def test_gradient_checkpointing_is_that_of_the_network(on):
     assert ClassificationTask(network="dla46_c", num_classes=3, grad_checkpointing=on).model.grad_checkpointing == on
 
 
+def test_a_network_of_timm_that_cannot_checkpoint_is_told(tmp_path, capsys):
+    assert (
+        fit(tmp_path, "--model.network=timm/vgg11", "--model.grad_checkpointing=true", **{"--model.options": "{}"}) == 1
+    )
+    assert "dla fit: timm/vgg11 cannot checkpoint: leave out grad_checkpointing" in capsys.readouterr().err
+
+
 def test_ten_crops_are_an_option_of_stored_images_alone(tmp_path, capsys):
     assert fit(tmp_path, "--data.ten_crop=true") == 2
     assert "Option 'ten_crop' is not accepted" in capsys.readouterr().err

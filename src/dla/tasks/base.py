@@ -104,7 +104,10 @@ class Task(LightningModule):
         self.origin, self.normalization, self.untrained = begun.origin, begun.normalization, begun.untrained
         self.model = begun.model.to(memory_format=torch.channels_last)
         if hasattr(self.model, "set_grad_checkpointing"):
-            self.model.set_grad_checkpointing(grad_checkpointing)
+            try:
+                self.model.set_grad_checkpointing(grad_checkpointing)
+            except AssertionError as error:  # how timm's models say that they cannot
+                raise ValueError(f"{self.network} cannot checkpoint: leave out grad_checkpointing") from error
         elif grad_checkpointing:
             raise ValueError(f"{self.network} has no set_grad_checkpointing: leave out grad_checkpointing")
         self.last_loss: Tensor | None = None

@@ -268,8 +268,10 @@ def test_bad_options_are_named(root, changes, fault):
 
 
 def test_more_workers_than_shards_is_a_clear_error(root):
-    module = data(root, workers=5)
-    module.setup("fit")
+    enough, module = data(root, workers=4), data(root, workers=5)
+    for one in (enough, module):
+        one.setup("fit")
+    assert len(enough.training()) == 22
     with pytest.raises(ValueError, match="train has 4 shards, too few for 1 processes of 5 workers"):
         module.train_dataloader()
 

@@ -285,6 +285,15 @@ def test_annotations_beside_their_images_and_some_held_out(one_folder: Path) -> 
         assert (mask == image[0, 0, 0] % 2).all()
 
 
+def test_other_pictures_beside_the_annotations_are_passed_over(one_folder: Path) -> None:
+    """Such as those that show an annotation over its image."""
+    for path in (one_folder / "all").glob("*_mask.png"):
+        save_image(one_folder / "drawn" / path.name.replace("_mask", "_shown"), random_image(0))
+        path.rename(one_folder / "drawn" / path.name)
+    files = PairedFolders(one_folder, **ONE | {"annotations": "drawn"}).files
+    assert [mask.name for _, mask in files] == [f"{image.stem}_mask.png" for image, _ in files]
+
+
 def test_a_set_of_one_folder_has_no_test_split(one_folder: Path) -> None:
     for split, options in (("test", {}), ("val", {"hold_out": False}), ("train", {"hold_out": False})):
         with pytest.raises(ValueError, match=r"images is all, the same for all splits: put \{split\} into it, which"):
