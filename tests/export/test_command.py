@@ -20,8 +20,10 @@ import dla
 from dla.deploy.runtimes import module_of
 from dla.export import command
 from dla.export.command import main
+from dla.export.pictures import Calibration
 from dla.export.source import load_source
 from dla.hub import HubModel
+from dla.predict import Predictor
 
 FACTS = {"num_classes": 2, "classes": ["a", "b"], "colors": [[0, 0, 0], [9, 9, 9]], "mean": [0.5] * 3, "std": [0.2] * 3}
 
@@ -89,6 +91,16 @@ def test_folders_of_no_pictures(folder, message, tmp_path, monkeypatch, capsys):
     arguments = [checkpoint(tmp_path / "best.ckpt"), "--format", "onnx", "--output", "x.onnx", "--int8"]
     assert main([*arguments, "--calibration", folder]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_pictures_to_learn_ranges_from_are_of_all_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr("dla.export.pictures.MOST", 3)
+    for number in range(7):
+        path = tmp_path / f"{number // 3}" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    predictor = Predictor(torch.nn.Linear(1, 1), "segmentation", ("wall",), (), (0.5,) * 3, (0.2,) * 3)
+    assert [path.name for path in Calibration(predictor, tmp_path, (8, 8)).paths] == ["0.png", "3.png", "6.png"]
 
 
 def test_a_misspelt_name_says_which_may_be_meant(capsys):

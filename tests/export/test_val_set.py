@@ -12,11 +12,14 @@ from image_files import random_image, save_image
 from PIL import Image
 from run_files import save_checkpoint
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 import dla
 from dla.data import DigitsData, FolderData
+from dla.export.accuracy import accuracy
 from dla.export.command import main
 from dla.export.val_set import val_set
+from dla.metrics.boundary import BoundaryMetric
 from dla.metrics.iou import class_iou
 from dla.predict import Predictor, load_predictor
 
@@ -68,6 +71,31 @@ def test_mean_iou_on_the_set_of_a_run(root: Path, checkpoint: str, capsys: pytes
         iou.update(torch.from_numpy(found)[None].long(), mask.as_subclass(Tensor)[None].long())
     expected = f"mean IoU of the network: {iou.compute().nanmean():.4f}\nmean IoU of the file:    0."
     assert expected in capsys.readouterr().out
+
+
+def measured(task: str, classes: tuple[str, ...], answers: list[Tensor], truths: list[Tensor]) -> float:
+    """What is measured of answers that are there already."""
+    predictor = Predictor(torch.nn.Linear(1, 1), task, classes, (), (0.5,) * 3, (0.2,) * 3)
+    size, given = (answers[0].shape[2], answers[0].shape[3]), iter(answers)
+    samples = [(torch.zeros(3, *size, dtype=torch.uint8), truth) for truth in truths]
+    return accuracy(predictor, samples, size).of(lambda _: [next(given)])
+
+
+def test_a_class_that_occurs_nowhere_is_not_in_the_mean() -> None:
+    mask = torch.tensor([[0, 1, 1], [1, 0, 0]])
+    logits = one_hot(mask, 3).permute(2, 0, 1)[None].float()
+    assert measured("segmentation", ("wall", "crack", "root"), [logits], [mask]) == 1
+
+
+def test_ods_is_of_one_threshold_for_all_images() -> None:
+    rng = torch.Generator().manual_seed(0)
+    answers = [scale * torch.randn(1, 2, 24, 32, generator=rng) for scale in (1, 4)]
+    truths = [torch.rand(1, 24, 32, generator=rng) < share for share in (0.02, 0.3)]
+    metric = BoundaryMetric(33)
+    metric.update(torch.cat(answers).softmax(1)[:, 1], truths)
+    expected = metric.compute()
+    assert measured("boundaries", ("background", "boundary"), answers, truths) == float(expected["ods"])
+    assert expected["ods"] < expected["ois"]
 
 
 def test_a_configuration_is_in_utf8_whatever_the_systems_encoding(root: Path, western_windows: None) -> None:
