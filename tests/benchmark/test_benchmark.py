@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
+from rich.console import Console
 from run_files import read_rows
 from torch._subclasses import FakeTensorMode
 
@@ -19,10 +21,11 @@ from dla.benchmark.command import _jobs, main
 from dla.benchmark.costs import Costs
 from dla.benchmark.job import INFERENCE, PEAK, TRAINING, Job, Row
 from dla.benchmark.options import parser
+from dla.benchmark.peak import peak
 from dla.benchmark.picture import draw
 from dla.benchmark.process import JobError, Process
 from dla.benchmark.report import Session, figures, tables
-from dla.benchmark.rounds import Measured, Peak
+from dla.benchmark.rounds import Measured, Peak, measure
 from dla.benchmark.worker import timed
 
 SMALL = ["--size", "64x96", "--threads", "1", "--rounds", "2", "--seconds", "0.02"]
@@ -50,6 +53,34 @@ def test_a_gpus_peak_is_not_that_of_waiting_for_it(device, expected, monkeypatch
     monkeypatch.setattr("dla.benchmark.peak.now", lambda device: 0.0)
     with FakeTensorMode():  # without a GPU, and without computing
         assert work._peak(Job(PEAK, device=device)).in_a_row == expected
+
+
+def test_a_product_and_a_copy_are_counted(monkeypatch):
+    monkeypatch.setattr("dla.benchmark.peak.MATRIX", 256)
+    (product, copy), facts = peak("cpu", torch.float32)
+    assert facts == {"flops": 2 * 256**3, "bytes": 2 * copy().nbytes}  # read and written
+    assert product().shape == (256, 256)
+
+
+class Prepared:
+    """A process in which a product takes two seconds and a copy three."""
+
+    def __init__(self, *_):
+        pass
+
+    def prepare(self, _):
+        return {"flops": 60, "bytes": 12}
+
+    def measure(self, call, _):
+        return [[2.0, 3.0][call]]
+
+    def end(self):
+        pass
+
+
+def test_the_peak_is_that_of_the_product_and_of_the_copy(monkeypatch):
+    monkeypatch.setattr("dla.benchmark.rounds.Process", Prepared)
+    assert measure([Job(INFERENCE, "dla34", "plain")], 1, 1.0, Console(quiet=True))[1] == Peak(30, 4)
 
 
 def possible(row: dict[str, str]) -> bool:
