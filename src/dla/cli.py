@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from errno import EPIPE
 from importlib import import_module
 from io import TextIOWrapper
@@ -69,7 +69,7 @@ def main(args: Sequence[str] | None = None) -> int:
         # As standard error does, escape what its encoding lacks: on Windows, that of a file or a pipe lacks a lot.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _run(_dispatch, list(sys.argv[1:] if args is None else args))
+        return _run(list(sys.argv[1:] if args is None else args))
     except KeyboardInterrupt:  # while torch is imported, which takes seconds; later the commands see to it themselves
         print("dla: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -98,10 +98,10 @@ def _dispatch(args: list[str]) -> int:
     return 2
 
 
-def _run(command: Callable[[list[str]], int], args: list[str]) -> int:
+def _run(args: list[str]) -> int:
     """Run a command; where nobody reads its output any more, as behind `| head`, it ends quietly."""
     try:
-        code = command(args)
+        code = _dispatch(args)
         sys.stdout.flush()
     except OSError as error:
         if error.errno not in (EPIPE, *FULL):

@@ -62,9 +62,7 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
         raise ImageError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error
     if upright.mode == "F":
         raise ImageError(f"{path} holds floating-point numbers of unknown range; convert it to 8 bits")
-    if upright.mode.startswith("I") and 0 < int(np.asarray(upright).max()) < DARK:
-        _warn_dark(Path(path).parent)
-    return _as_rgb(upright)
+    return _as_rgb(upright, Path(path).parent)
 
 
 @cache  # once for a folder, which may hold thousands
@@ -72,7 +70,7 @@ def _warn_dark(folder: Path) -> None:
     warnings.warn(
         f"a 16-bit image in {folder} has no value above {DARK - 1}, as those of 12-bit cameras: the upper 8 bits are "
         f"taken, so that at most {DARK >> 8} levels of grey are left; multiply such images until they reach 65535",
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -83,9 +81,11 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def _as_rgb(image: Image.Image, folder: Path) -> Image.Image:
     if image.mode.startswith("I"):  # `convert` would clip 16 bits at 255
         levels = np.asarray(image).clip(0, 65535)
+        if 0 < int(levels.max()) < DARK:
+            _warn_dark(folder)
         levels = np.where(levels == image.info.get("transparency"), 65535, levels)
         return Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB")
     key = image.info.get("transparency")

@@ -80,8 +80,7 @@ def _export(arguments: argparse.Namespace) -> int:
             f"warning: {arguments.model} names a network alone, so its weights are random: give {better}",
             file=sys.stderr,
         )
-    if arguments.weights and not (arguments.mean and arguments.std):
-        _say_mean(arguments, predictor)
+    _say_mean(arguments, predictor)
     size = tuple(arguments.size) if arguments.size else _size(predictor)
     predictor = _of_size(predictor, size)
     facts = metadata(arguments.model, predictor, size)
@@ -107,7 +106,8 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _say_mean(arguments: argparse.Namespace, predictor: Predictor) -> None:
     """Of a file of another program mean and std are a guess, which would mislead whoever reads what is written."""
-    if not (is_hub_name(arguments.weights) or getattr(predictor.model, "pretrained_cfg", None)):
+    told = (arguments.mean and arguments.std) or getattr(predictor.model, "pretrained_cfg", None)
+    if arguments.weights and not told and not is_hub_name(arguments.weights):
         print(
             f"warning: {arguments.weights} does not say how its images were normalised: {arguments.output.name} gets "
             f"mean {list(predictor.mean)} and std {list(predictor.std)}; give --mean and --std where it was otherwise",

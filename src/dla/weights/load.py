@@ -144,18 +144,20 @@ def _faults(state: Mapping[str, Tensor], report: LoadReport, values: Mapping[str
 
 def _alternatives(layout: Layout, faults: Mapping[str, Sequence[str]]) -> str:
     """What may help in place of another model: a new head, or the backbone's weights alone."""
-    of_head = any(name.startswith(layout.heads) for name in (*faults[MISSING], *faults[DIFFERENT]))
-    new_head = of_head or not set(layout.head).isdisjoint(faults[UNKNOWN])
-    several = any(name.startswith("heads.") for name in layout.keys.values())
-    names = {head_name(layout.keys.get(name, name)) for name in layout.head if name in faults[UNKNOWN]}
-    names |= {head_name(name) for name in (*faults[MISSING], *faults[DIFFERENT]) if name.startswith("heads.")}
-    backbone = layout.part == "" and any(name.startswith("decoder.") for name in faults[MISSING])
-    named = f", or of these heads alone new_head={sorted(names)}" if several else ""
-    return (f"; or, for other classes, give new_head=True{named}" if new_head else "") + (
-        "; or, where the decoder is another, give the backbone alone, as in load_weights(model.backbone, ...)"
-        if backbone
-        else ""
-    )
+    own = (*faults[MISSING], *faults[DIFFERENT])
+    unknown = [name for name in layout.head if name in faults[UNKNOWN]]
+    head = backbone = ""
+    if unknown or any(name.startswith(layout.heads) for name in own):
+        head = "; or, for other classes, give new_head=True"
+        if any(name.startswith("heads.") for name in layout.keys.values()):  # several, of which others may fit
+            names = {head_name(layout.keys.get(name, name)) for name in unknown}
+            names |= {head_name(name) for name in own if name.startswith("heads.")}
+            head += f", or of these heads alone new_head={sorted(names)}"
+    if layout.part == "" and any(name.startswith("decoder.") for name in faults[MISSING]):
+        backbone = (
+            "; or, where the decoder is another, give the backbone alone, as in load_weights(model.backbone, ...)"
+        )
+    return head + backbone
 
 
 def _difference(given: Any, own: Tensor) -> str:

@@ -95,10 +95,11 @@ def expanded_shards(shards: str) -> tuple[str, ...]:
     for name in names:
         if not is_stream(name) and not Path(name).is_file():
             raise FileNotFoundError(f"no file {name}, which {shards} stands for: correct the pattern or copy it there")
-        if name.startswith(("http:", "https:")) and which("curl") is None:
-            raise FileNotFoundError(
-                f"{name} is read by curl, which is not installed: install it, or copy the shards here"
-            )
+    remote = next((name for name in names if name.startswith(("http:", "https:"))), None)
+    if remote and which("curl") is None:
+        raise FileNotFoundError(
+            f"{remote} is read by curl, which is not installed: install it, or copy the shards here"
+        )
     return names
 
 

@@ -1,6 +1,6 @@
 """Images and their annotations, found by their names, and those of them that validate."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sized
 from pathlib import Path
 
 from dla.data.sample import HELD_OUT, Split
@@ -28,10 +28,10 @@ def pairs(images: Path, annotations: Path, suffix: str = "") -> list[Pair]:
     pictures = _images(images, suffix if images == annotations else "")
     _check_format(pictures, annotations, suffix)
     drawn = {stem: path for stem, path in list_by_stem(annotations, ANNOTATIONS).items() if stem.endswith(suffix)}
-    if bare := [path for stem, path in pictures.items() if stem + suffix not in drawn]:
-        expected = annotations / f"{composed(bare[0].stem)}{suffix}.png"
+    if bare := [stem for stem in pictures if stem + suffix not in drawn]:
         raise FileNotFoundError(
-            f"{bare[0]} has no annotation: expected {expected}; add it or remove the image{_others(bare)}"
+            f"{pictures[bare[0]]} has no annotation: expected {annotations / bare[0]}{suffix}.png; add it or remove "
+            f"the image{_others(bare)}"
         )
     if alone := [path for stem, path in drawn.items() if stem.removesuffix(suffix) not in pictures]:
         raise FileNotFoundError(
@@ -41,7 +41,7 @@ def pairs(images: Path, annotations: Path, suffix: str = "") -> list[Pair]:
     return [(path, drawn[stem + suffix]) for stem, path in pictures.items()]
 
 
-def _others(faulty: Sequence[Path]) -> str:
+def _others(faulty: Sized) -> str:
     """How many more there are, so that nobody removes hundreds one by one."""
     return f", and {len(faulty) - 1} others" if len(faulty) > 1 else ""
 
