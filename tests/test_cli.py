@@ -60,7 +60,9 @@ def test_each_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
     assert stopped.value.code == 0
-    assert len(capsys.readouterr().out) > 400
+    printed = capsys.readouterr().out
+    assert len(printed) > 400
+    assert printed.startswith("usage: dla ")
 
 
 def test_predict_is_ours_and_not_lightnings(capsys):

@@ -182,7 +182,7 @@ def _run(args: list[str]) -> None:
         save_config_kwargs={"save_to_log_dir": False},
         seed_everything_default=0,
         auto_configure_optimizers=False,
-        parser_kwargs={"exit_on_error": False, args[0]: {"exit_on_error": False}},
+        parser_kwargs={"prog": "dla", "exit_on_error": False, args[0]: {"exit_on_error": False}},
         # None where they are the process's own: Lightning warns of two sources, and ddp starts its children with the
         # process's arguments.
         args=None if args == sys.argv[1:] else args,
