@@ -72,6 +72,13 @@ def test_a_decoder_of_another_kind_is_refused():
         dla.load_weights(dla.create_model("dla34_centernet"), {**checkpoint(COCO, "plain")})
 
 
+def test_centertrack_is_refused_by_its_name():
+    state = {"module.base.pre_hm_layer.0.weight": torch.zeros(16, 1, 7, 7)}
+    state |= {f"module.{key}": value for key, value in checkpoint(COCO, "deformable").items()}
+    with pytest.raises(WeightsError, match=r"base.pre_hm_layer.0.weight is of CenterTrack, which adds the image bef"):
+        dla.load_model("dla34_centernet", {"state_dict": state})
+
+
 def test_other_heads_are_refused_or_left():
     state = checkpoint(PEOPLE, "plain")
     model = dla.create_model("dla34_centernet", decoder="plain", heads={"hm": 80, "dep": 1})

@@ -30,7 +30,7 @@ def create_model(
     `aggregate` knows; its options are those of `dla.models.any_backbone.create_aggregated`. A dot before the plus names
     weights of the backbone, one behind it those of the whole.
 
-    "dla34_centernet" gives a dictionary of maps for detection, at 1/4 of the image's size.
+    "dla34_centernet" gives a dictionary of maps for detection, at 1/4 of the image's size, and so does each of the ten.
 
     "timm/resnet34" and "torchvision/squeezenet1_1" are classifiers of these libraries, to be compared with ours, and
     "torchvision/deeplabv3_resnet50" a dense predictor; their options are those of `dla.models.peers.create_peer`.
@@ -54,7 +54,7 @@ def create_model(
     Raises:
         ValueError: the name is unknown, or has no weights where they are asked for.
         WeightsError: weights of the hub are neither in its cache nor within reach.
-        TypeError: an option is unknown.
+        TypeError: an option is unknown, or the name is none.
     """
     options = {"out_indices": out_indices, **options}
     given = {key: value for key, value in options.items() if value is not None}  # as in timm, None is the default
@@ -65,6 +65,11 @@ def create_model(
 
 
 def _create(name: str, pretrained: bool, *, features_only: bool, **options: Any) -> nn.Module:
+    if not isinstance(name, str):
+        raise TypeError(
+            f"create_model takes the name of a network, not {type(name).__name__}; modules go to dla.aggregate and "
+            "dla.rewire"
+        )
     if not isinstance(num_classes := options.get("num_classes", 1), Integral):
         raise ValueError(f"num_classes is {num_classes!r}; expected a whole number")
     if name.endswith(FILES):

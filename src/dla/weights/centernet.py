@@ -6,9 +6,13 @@ channels. `ida_up` is the iterative aggregation behind the lines `dla_up.ida_{i}
 """
 
 import re
+from collections.abc import Iterable
 
 from torch import nn
 
+from dla.weights.report import WeightsError
+
+TRACKED = ("base.pre_img_layer.", "base.pre_hm_layer.")
 LAYER = {".0": ".conv", ".0.conv": ".conv", ".0.offsets": ".conv.conv_offset_mask", ".1": ".actf.0"}
 PARTS = {
     "upsample.conv": "up_{}",
@@ -28,3 +32,12 @@ def decoder_names(model: nn.Module) -> dict[str, str]:
             line = "ida_up" if found[1] == "final" else found[1].replace("up.lines.", "dla_up.ida_")
             pairs[name] = f"{line}.{PARTS[found[3]].format(int(found[2]) + 1)}"
     return pairs
+
+
+def expect_one_image(keys: Iterable[str]) -> None:
+    """Refuse weights of CenterTrack's tracker, which are CenterNet's but for what they add to the first map."""
+    if tracked := [key for key in keys if key.startswith(TRACKED)]:
+        raise WeightsError(
+            f"{tracked[0]} is of CenterTrack, which adds the image before and its heatmap to the first map: "
+            "no network here takes them"
+        )

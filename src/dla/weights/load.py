@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dla.networks import unwrapped
 from dla.weights.biases import biases_before_norms, without_biases
+from dla.weights.centernet import expect_one_image
 from dla.weights.heads import head_name, new_heads
 from dla.weights.image_channels import for_channels, of_other_channels
 from dla.weights.layouts import Layout, find_layout
@@ -72,6 +73,7 @@ def load_weights(
     report = replace(report, subtracted=tuple(means), adapted=tuple(colors), beside=beside)
     values = without_biases(_converted(model, layout, given), means)
     values |= {key: for_channels(values[key], state[layout.keys[key]]) for key in colors}
+    expect_one_image(given)
     _check(model, layout, report, values)
     if "up.weight" in report.ignored:
         check_upsampling(model, given["up.weight"])
