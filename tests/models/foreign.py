@@ -170,9 +170,9 @@ def head(x, state, name):
     return F.conv2d(x, state[f"{name}.2.weight"], state[f"{name}.2.bias"])
 
 
-def centernet(state, x, heads, ida):
+def centernet(state, x, heads, ida, trunk="dla34"):
     """The heads' maps, from weights under CenterNet's own names."""
-    ends = lines(base_maps("dla34", state, x)[1:], state, ida)
+    ends = lines(base_maps(trunk, state, x)[1:], state, ida)
     fused = ends[0] if ida is concat_ida else ida(ends[:3], state, "ida_up")[-1]
     return {name: head(fused, state, name) for name in heads}
 

@@ -74,18 +74,24 @@ def test_parameters_are_the_authors_less_the_unused():
     assert len(model.state_dict()) + len(unused) == 398
 
 
-@pytest.mark.parametrize("decoder", ["deformable", "plain", "concat"])
+@pytest.mark.parametrize(
+    ("trunk", "decoder"),
+    [
+        *(("dla34", decoder) for decoder in ("deformable", "plain", "concat")),
+        ("dla46_c", "deformable"),
+        ("dla102", "plain"),
+    ],
+)
 @torch.no_grad()
-def test_equals_the_reference(decoder):
+def test_equals_the_reference(trunk, decoder):
     torch.manual_seed(0)
-    model = randomise(dla.create_model("dla34_centernet", heads=HEADS, decoder=decoder)).double()
+    model = randomise(dla.create_model(f"{trunk}_centernet", heads=HEADS, decoder=decoder)).double()
     for name, value in model.named_parameters():
         if "offsets.weight" in name:
             value.normal_(std=0.02)
     x = torch.randn(1, 3, 32, 64, dtype=torch.float64)
-    expected = centernet(
-        dla.export_weights(model, "official"), x, HEADS, concat_ida if decoder == "concat" else sum_ida
-    )
+    ida = concat_ida if decoder == "concat" else sum_ida
+    expected = centernet(dla.export_weights(model, "official"), x, HEADS, ida, trunk)
     maps = model(x)
     assert list(maps) == list(HEADS)
     for name, channels in HEADS.items():

@@ -236,8 +236,8 @@ def test_a_classifier_exports_with_any_batch_and_size():
 
 
 def test_names():
-    assert len(dla.list_models()) == 31
-    assert dla.list_models("*_centernet") == ["dla34_centernet"]
+    assert len(dla.list_models()) == 40
+    assert dla.list_models("dla46*_centernet") == ["dla46_c_centernet", "dla46x_c_centernet"]
     assert dla.list_models("dla34.*", pretrained=True) == ["dla34.in1k"]
     assert dla.list_models("dla60*up") == ["dla60x_cup", "dla60up", "dla60xup"]
     assert dla.list_models("dla46*ida") == ["dla46_cida", "dla46x_cida"]
@@ -247,6 +247,11 @@ def test_names():
     ("call", "error", "message"),
     [
         (lambda: dla.create_model("dla35"), ValueError, "unknown model 'dla35'; .*; did you mean dla34 or "),
+        (
+            lambda: dla.create_model(torch.nn.ReLU()),
+            TypeError,
+            "the name of a network, not ReLU; modules go to dla.agg",
+        ),
         (lambda: dla.create_model("resnet50"), ValueError, "is timm's: timm/resnet50 classifies, resnet50.ida gives"),
         (
             lambda: dla.create_model("dla34", drop_path_rate=2.0),
@@ -314,11 +319,14 @@ def test_lists_that_are_passed_stay_as_they_are():
     assert (channels, depths) == ([8, 8, 16, 16, 32, 32], [1, 1, 2, 1])
 
 
-@pytest.mark.parametrize("name", [name for name in dla.list_models() if "centernet" not in name])
-def test_all_thirty_run_at_an_odd_size(name):
+@pytest.mark.parametrize("name", dla.list_models())
+def test_all_forty_run_at_an_odd_size(name):
+    detects = name.endswith("_centernet")
     with torch.device("meta"):
-        out = dla.create_model(name, num_classes=3).eval()(torch.zeros(1, 3, 70, 65))
-    assert out.shape == ((1, 3) if name in VARIANTS else (1, 3, 70, 65))
+        model = dla.create_model(name, **({"heads": {"hm": 3}} if detects else {"num_classes": 3}))
+        out = model.eval()(torch.zeros(1, 3, 70, 65))
+    shape = (1, 3) if name in VARIANTS else (1, 3, 18, 17) if detects else (1, 3, 70, 65)
+    assert (out["hm"] if detects else out).shape == shape
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     print("\nDense predictors: add up (repeated aggregation, as dla34up) or ida (single, as dla46_cida) to a name.")
     print(f"Names with weights in the package: {', '.join(packaged()) or 'none'}")
     print("The authors' ImageNet weights of each name, on the Hugging Face hub: add .in1k, as in dla34.in1k.")
-    print("Detection: dla34_centernet, CenterNet's and FairMOT's network.")
+    print("Detectors: add _centernet; dla34_centernet is CenterNet's and FairMOT's network.")
     return DONE
 
 

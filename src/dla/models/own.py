@@ -13,8 +13,8 @@ from dla.models.variants import VARIANTS, build, build_centernet, build_dense
 from dla.names import meant, parse
 from dla.weights import IMAGENET, Packaged, completed_options, load_weights, on_hub, packaged
 
-ENDINGS = ("up", "ida")  # endings of the names of dense predictors
-CENTERNET = "_centernet"  # behind dla34 alone, as its authors have it
+CENTERNET = "_centernet"  # CenterNet's authors have it behind dla34 alone
+ENDINGS = ("up", "ida", CENTERNET)  # of dense predictors and of detectors
 
 
 def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -28,7 +28,7 @@ def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
     if pretrained:
         names = [*packaged(), *(f"{name}.{IMAGENET}" for name in VARIANTS)]
     else:
-        names = [*(f"{name}{ending}" for ending in ("", *ENDINGS) for name in VARIANTS), f"dla34{CENTERNET}"]
+        names = [f"{name}{ending}" for ending in ("", *ENDINGS) for name in VARIANTS]
     return [name for name in names if fnmatch(name, filter)]
 
 
@@ -66,7 +66,7 @@ def _parts(base: str) -> tuple[str, str]:
     """The classifier's name and the ending of a dense predictor, or none: of "dla34up", dla34 and up."""
     if base not in list_models():
         raise ValueError(f"unknown model {base!r}{_instead(base)}")
-    decoder = next((ending for ending in (*ENDINGS, CENTERNET) if base.endswith(ending)), "")
+    decoder = next((ending for ending in ENDINGS if base.endswith(ending)), "")
     return base.removesuffix(decoder), decoder
 
 

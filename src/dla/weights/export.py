@@ -16,9 +16,10 @@ def export_weights(model: nn.Module, layout: str, path: str | os.PathLike[str] |
     """A model's weights as timm's or the authors' network of the same name loads them, strictly.
 
     "timm" is for classifiers. "official" is for these, for the authors' dense predictors (`dla34up` and so on), and for
-    `dla34_centernet`, whose layout is CenterNet's. The authors' networks have layers that nothing uses; for these,
-    zeros are written, and for their batch norms what these start with: unused projections, and the classifier of 1000
-    classes inside a dense predictor. CenterNet's has no such classifier unless it was built from pretrained weights.
+    detectors (`dla34_centernet` and so on), whose layout is CenterNet's. The authors' networks have layers that nothing
+    uses; for these, zeros are written, and for their batch norms what these start with: unused projections, and the
+    classifier of 1000 classes inside a dense predictor. CenterNet's has no such classifier unless it was built from
+    pretrained weights.
 
     Args:
         model: of `create_model`; also in a wrapper, as in `load_weights`.
@@ -40,7 +41,11 @@ def export_weights(model: nn.Module, layout: str, path: str | os.PathLike[str] |
     if odd:
         raise ValueError(
             f"the layout {layout!r} has no {odd[0]}: it is for the ten classifiers"
-            + (", dense predictors such as dla34up, and dla34_centernet" if layout == "official" else "")
+            + (
+                ", dense predictors such as dla34up, and detectors such as dla34_centernet"
+                if layout == "official"
+                else ""
+            )
         )
     _expect_published(model, layout)
     state = timm.renamed(model, names)
