@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dla.deploy.errors import DeployError, brief
 from dla.deploy.outputs import Metadata, Run, names
+from dla.deploy.sampled import sampled
 
 INPUT = "images"
 TENSORRT = "TensorrtExecutionProvider"
@@ -21,6 +22,7 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
     Raises:
         DeployError: ONNX has no operation for something in the network, or an output has the input's name.
     """
+    model = sampled(model)
     axes = {0: "batch", 2: "height", 3: "width"} if dynamic else None
     with torch.inference_mode(), warnings.catch_warnings():
         answer = model(example)

@@ -21,7 +21,7 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
     """Write graph and weights, by way of ONNX; weights stay float32.
 
     Raises:
-        DeployError: OpenVINO has no operation for something in the network, such as deformable convolutions.
+        DeployError: OpenVINO has no operation for something in the network.
     """
     import openvino
     from openvino.frontend import OpConversionFailure
@@ -44,7 +44,7 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
 def _or(example: Tensor, said: str) -> str:
     """What else helps."""
     if "DeformConv" in said:
-        return ', or train CenterNet with decoder="plain", whose convolutions OpenVINO has'
+        return ", or torchvision's module DeformConv2d, of which others are made, in place of its function"
     helps = min(example.shape[-2:]) < SMALLEST and "No conversion rule" not in said
     return f", or images of at least {SMALLEST} pixels on each side" if helps else ""
 

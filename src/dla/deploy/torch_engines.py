@@ -12,6 +12,7 @@ from dla.deploy.cuda_graph import Captured
 from dla.deploy.errors import explained
 from dla.deploy.gpu import for_gpu
 from dla.deploy.outputs import Run, flat
+from dla.deploy.sampled import sampled
 from dla.kernels.image_conv import HALF, kernels_run_on
 
 MANY = 256  # networks of one class in a process, after which torch runs another as it is; by itself after 8
@@ -56,6 +57,7 @@ def compiled(model: nn.Module, example: Tensor, threads: int | None) -> Run:
 def _laid_out(model: nn.Module, example: Tensor) -> tuple[nn.Module, torch.memory_format]:
     """The network and how its images lie: channels last, unless on a CPU it fails so, as where `view` flattens maps."""
     if not example.is_cuda:
+        model = sampled(model)
         try:
             with torch.inference_mode():
                 model(example.clone(memory_format=torch.channels_last))

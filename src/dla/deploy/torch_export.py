@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from dla.deploy.outputs import Metadata, Run, flat
+from dla.deploy.sampled import sampled
 
 
 def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metadata: Metadata) -> None:
     """Write one file; the metadata are texts in it, which `torch.export.load` hands out by `extra_files`."""
     axes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) if dynamic else None
+    model = sampled(model)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.export.export(model, (example,), dynamic_shapes=(axes,))

@@ -29,8 +29,7 @@ what is written:
   onnx          NAME.onnx, for ONNX Runtime, TensorRT and others
   openvino      NAME.xml and NAME.bin
   ncnn          NAME.ncnn.param and NAME.ncnn.bin, for one size of image; the images of a batch run one by one
-  torch-export  NAME.pt2, which torch.export.load reads without this package; where the network has deformable
-                convolutions, after `import torchvision`
+  torch-export  NAME.pt2, which torch.export.load reads without this package
   Batch norm is folded. Files but ncnn's carry classes, mean, std, size and task, each as JSON, by names such as
   dla.mean: metadata in onnx, rt_info in openvino, extra files in torch-export.
 

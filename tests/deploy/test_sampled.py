@@ -1,0 +1,62 @@
+"""Deformable convolutions of maps sampled on a grid are torchvision's."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torchvision.ops import DeformConv2d
+
+from dla.deploy.sampled import SampledConv2d, sampled
+from dla.export import export
+from dla.models.deformable import DeformableConv
+
+SIZE = (13, 10)
+
+
+@pytest.mark.parametrize(
+    ("maps", "options"),
+    [
+        (1, {"kernel_size": 3, "padding": 1}),
+        (3, {"kernel_size": 3, "stride": 2, "padding": 1, "groups": 2}),
+        (2, {"kernel_size": (3, 5), "stride": (2, 1), "padding": (0, 3), "dilation": (2, 1), "bias": False}),
+        (1, {"kernel_size": 1}),
+    ],
+)
+@pytest.mark.parametrize("weighted", [True, False])
+@torch.no_grad()
+def test_equals_torchvisions(maps, options, weighted):
+    """With offsets of up to the size of the map, so that many samples lie outside it."""
+    torch.manual_seed(0)
+    conv = DeformConv2d(6, 8, **options).double()
+    taps = conv.kernel_size[0] * conv.kernel_size[1]
+    sides = nn.Conv2d(6, 1, **{**options, "groups": 1}).double()(torch.zeros(2, 6, *SIZE).double()).shape[2:]
+    x, offset = torch.randn(2, 6, *SIZE).double(), 4 * torch.randn(2, 2 * maps * taps, *sides).double()
+    mask = torch.rand(2, maps * taps, *sides).double() if weighted else None
+    expected = conv(x, offset, mask)
+    torch.testing.assert_close(SampledConv2d(conv)(x, offset, mask), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_model_without_any_is_not_copied():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    assert sampled(model) is model
+
+
+def test_the_model_stays_as_it_is_and_what_has_hooks_or_16_bits_is_left():
+    model = DeformableConv(3, 4)
+    assert type(sampled(model).conv) is SampledConv2d
+    assert type(model.conv) is DeformConv2d
+    assert type(sampled(DeformableConv(3, 4).half()).conv) is DeformConv2d
+    model.conv.register_forward_hook(lambda module, inputs, output: 2 * output)
+    assert type(sampled(model).conv) is DeformConv2d
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_a_program_of_torch_export_needs_no_torchvision(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "a.pt2"
+    export(DeformableConv(3, 4).eval(), path, format="torch-export", shape=(1, 3, 33, 47))
+    script = "import sys, torch; p = torch.export.load(sys.argv[1]).module(); p(torch.zeros(1, 3, 33, 47)); "
+    script += "assert 'torchvision' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script, path], check=True)
