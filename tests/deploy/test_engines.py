@@ -127,6 +127,13 @@ def test_an_output_may_have_the_name_of_an_operation():
     assert_same(NamedAsOperations(3, 5, 3), (1, 3, 33, 47), "onnxruntime")
 
 
+def test_a_file_has_the_names_of_the_outputs(tmp_path):
+    example = torch.randn(1, 3, 5, 5)
+    dla.deploy.onnx.write(NamedAsOperations(3, 5, 3).eval(), example, tmp_path / "a.onnx", dynamic=False, metadata={})
+    graph = onnx.load(tmp_path / "a.onnx").graph
+    assert [value.name for value in (*graph.input, *graph.output)] == ["images", "relu", "conv2d"]
+
+
 def test_an_output_may_have_the_name_of_a_weight():
     class Scaled(nn.Conv2d):
         def forward(self, x):
