@@ -62,25 +62,89 @@ def test_a_product_and_a_copy_are_counted(monkeypatch):
     assert product().shape == (256, 256)
 
 
+def test_a_product_of_a_type_that_a_processor_emulates_is_small(monkeypatch):
+    monkeypatch.setattr("dla.benchmark.peak.MATRIX", 256)
+    monkeypatch.setattr("dla.benchmark.peak._seconds", lambda call: 1.0)
+    assert peak("cpu", torch.bfloat16)[1]["flops"] == 2 * 32**3
+
+
 class Prepared:
-    """A process in which a product takes two seconds and a copy three."""
+    """A process whose calls take as long as the test says, in two rounds; dla60's ends in the second."""
 
     def __init__(self, *_):
         pass
 
-    def prepare(self, _):
+    def prepare(self, job):
+        self.job, self.rounds = job, [iter(([1.0, 2.0, 9.0], [4.0])), iter(([5.0], [3.0]))]
         return {"flops": 60, "bytes": 12}
 
     def measure(self, call, _):
-        return [[2.0, 3.0][call]]
+        times = next(self.rounds[call])
+        if times == [4.0] and self.job.model == "dla60":
+            raise JobError("its process ended")
+        return times
 
     def end(self):
         pass
 
 
-def test_the_peak_is_that_of_the_product_and_of_the_copy(monkeypatch):
+JOBS = [Job(INFERENCE, name, "plain") for name in ("dla34", "dla60")]
+
+
+def test_the_peak_is_the_fastest_round_of_the_product_and_of_the_copy(monkeypatch):
     monkeypatch.setattr("dla.benchmark.rounds.Process", Prepared)
-    assert measure([Job(INFERENCE, "dla34", "plain")], 1, 1.0, Console(quiet=True))[1] == Peak(30, 4)
+    assert measure(JOBS, 2, 1.0, Console(quiet=True))[1] == Peak(30, 4)
+
+
+def test_a_process_that_ends_is_a_row_that_says_so(monkeypatch):
+    monkeypatch.setattr("dla.benchmark.rounds.Process", Prepared)
+    rows = measure(JOBS, 2, 1.0, Console(quiet=True))[0]
+    assert [(row.rounds, row.error) for row in rows] == [([2.0, 4.0], ""), ([], "its process ended")]
+
+
+def test_without_the_peak_there_is_no_table(monkeypatch):
+    def ended(*_):
+        raise JobError("its process ended")
+
+    monkeypatch.setattr("dla.benchmark.rounds.Process", Prepared)
+    monkeypatch.setattr(Prepared, "measure", ended)
+    with pytest.raises(JobError, match=r"^the machine's peak cannot be measured: its process ended$"):
+        measure(JOBS, 1, 1.0, Console(quiet=True))
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Puts a shell's commands in the place of the program that does a job."""
+    processes = []
+
+    def program(commands: str) -> Process:
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\n{commands}")
+        path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+        processes.append(Process(3, tmp_path / "log"))
+        return processes[0]
+
+    yield program
+    processes[0].end()
+
+
+@pytest.mark.parametrize(
+    ("commands", "message"),
+    [
+        ("exit 3", "its process ended with exit code 3"),
+        ("echo first >&2; echo no memory >&2; exit 3", "its process ended with exit code 3: no memory"),
+        ("kill -9 $$", "its process ended by SIGKILL"),
+    ],
+)
+def test_how_a_process_ended(commands, message, program):
+    with pytest.raises(JobError, match=f"^{message}$"):
+        program(commands).prepare(JOBS[0])
+
+
+def test_a_process_has_the_threads_of_its_job(program):
+    process = program('read job; echo "{\\"threads\\": $OMP_NUM_THREADS}"; exec sleep 60')
+    assert process.prepare(JOBS[0]) == {"threads": 3}
 
 
 def possible(row: dict[str, str]) -> bool:

@@ -58,6 +58,13 @@ def test_epochs_over_several_starts(make, log):
     assert [(e.number, e.score, e.loss) for e in epochs] == [(1, 25, None), (2, 75, 1.5), (3, None, 1.0)]
 
 
+def test_of_many_starts_the_last_one_counts(make, log):
+    run = make()[0]
+    for version in range(12):
+        log(run.folder, version, [(0, {"val/accuracy": version / 16})])
+    assert [epoch.score for epoch in read_epochs(run)] == [100 * 11 / 16]
+
+
 def test_a_line_that_was_cut_off_is_left_out(make, log):
     run = make()[0]
     log(run.folder, 0, [(0, {"val/accuracy": 0.25, "train/loss": 1.5})])

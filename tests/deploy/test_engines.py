@@ -6,6 +6,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
+import onnxruntime
+import openvino
 import pytest
 import timm
 import torch
@@ -135,6 +138,13 @@ class NamedAsOperations(nn.Conv2d):
 
 def test_an_output_may_have_the_name_of_an_operation():
     assert_same(NamedAsOperations(3, 5, 3), (1, 3, 33, 47), "onnxruntime")
+
+
+def test_a_file_has_the_names_of_the_outputs(tmp_path):
+    example = torch.randn(1, 3, 5, 5)
+    dla.deploy.onnx.write(NamedAsOperations(3, 5, 3).eval(), example, tmp_path / "a.onnx", dynamic=False, metadata={})
+    graph = onnx.load(tmp_path / "a.onnx").graph
+    assert [value.name for value in (*graph.input, *graph.output)] == ["images", "relu", "conv2d"]
 
 
 def test_an_output_may_have_the_name_of_a_weight():
@@ -277,6 +287,43 @@ def test_int8_is_near_and_is_not_float32(engine):
     run = optimize(model, engine=engine, example=images[0], precision="int8", calibration=once)
     worst = difference([torch.cat([model(x) for x in images])], [torch.cat([run(x) for x in images])])
     assert 1e-4 < worst < 0.3
+
+
+def test_openvino_has_the_threads_asked_for(monkeypatch):
+    """One alone, since of more it takes no more than there are cores."""
+    compiled, compile_model = [], openvino.Core.compile_model
+
+    def noted(*arguments):
+        compiled.append(compile_model(*arguments))
+        return compiled[-1]
+
+    monkeypatch.setattr(openvino.Core, "compile_model", noted)
+    optimize(nn.Conv2d(3, 3, 1), engine="openvino", example=torch.randn(1, 3, 4, 4), threads=1)
+    assert [model.get_property("INFERENCE_NUM_THREADS") for model in compiled] == [1]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_onnxruntime_has_the_threads_asked_for(threads, monkeypatch):
+    sessions = []
+
+    class Noted(onnxruntime.InferenceSession):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            sessions.append(self)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Noted)
+    optimize(nn.Conv2d(3, 3, 1), engine="onnxruntime", example=torch.randn(1, 3, 4, 4), threads=threads)
+    assert [session.get_session_options().intra_op_num_threads for session in sessions] == [threads]
+
+
+def test_onnxruntimes_weights_have_7_bits_and_a_scale_for_each_channel(tmp_path):
+    """Of 8 bits the sums overflow on processors without VNNI, which the one that runs this test may have."""
+    example = torch.randn(1, 3, 4, 4)
+    dla.deploy.onnx.write(nn.Conv2d(3, 5, 1).eval(), example, tmp_path / "a.onnx", dynamic=False, metadata={})
+    dla.deploy.onnx.quantize(tmp_path / "a.onnx", [example], tmp_path / "b.onnx")
+    tensors = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(tmp_path / "b.onnx").graph.initializer]
+    (weight,) = (tensor for tensor in tensors if tensor.dtype == np.int8 and tensor.ndim == 4)
+    assert [abs(channel.astype(int)).max() for channel in weight] == [64] * 5
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

@@ -47,7 +47,7 @@ def test_each_name_is_its_network(name):
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in own.parameters())
     cfg, facts = model.pretrained_cfg, own.pretrained_cfg
     assert cfg["hf_hub_id"] == facts["hf_hub_id"] == f"timm/{name}.in1k"
-    for key in ("mean", "std", "input_size", "crop_pct", "interpolation", "num_classes"):
+    for key in ("mean", "std", "input_size", "pool_size", "crop_pct", "interpolation", "num_classes"):
         assert cfg[key] == facts[key]
     assert model.get_submodule(cfg["first_conv"]).in_channels == 3
     assert model.get_submodule(cfg["classifier"]) is model.get_classifier()
@@ -240,6 +240,7 @@ def test_other_classes_and_channels_take_the_rest_of_the_weights(theirs):
     expected = own.forward_features(x.expand(1, 3, -1, -1))
     torch.testing.assert_close(gray.forward_features(x), expected, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(features(x.expand(1, 3, -1, -1))[-1], expected, rtol=1e-3, atol=1e-3)
+    assert features.feature_info.reduction() == [2, 4, 8, 16, 32]  # of all stages but the first, unless asked for
     assert gray(x).shape == (1, 3)
 
 

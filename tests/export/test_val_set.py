@@ -81,6 +81,12 @@ def measured(task: str, classes: tuple[str, ...], answers: list[Tensor], truths:
     return accuracy(predictor, samples, size).of(lambda _: [next(given)])
 
 
+def test_top_1_accuracy_is_the_share_of_right_answers() -> None:
+    answers = [torch.eye(3)[label].view(1, 3, 1, 1) for label in (0, 2, 2, 1)]
+    truths = [torch.tensor(label) for label in (0, 2, 2, 0)]
+    assert measured("classification", ("wall", "crack", "root"), answers, truths) == 0.75
+
+
 def test_a_class_that_occurs_nowhere_is_not_in_the_mean() -> None:
     mask = torch.tensor([[0, 1, 1], [1, 0, 0]])
     logits = one_hot(mask, 3).permute(2, 0, 1)[None].float()

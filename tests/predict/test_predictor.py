@@ -196,7 +196,9 @@ def test_a_repository_out_of_reach_says_what_to_do(monkeypatch):
 @torch.no_grad()
 def test_a_run_becomes_a_folder_of_the_hub_and_says_all_it_said(tmp_path, checkpoint):
     torch.save(checkpoint, tmp_path / "a.ckpt")
-    HubModel.from_run(tmp_path / "a.ckpt").save_pretrained(tmp_path / "mine")
+    model = HubModel.from_run(tmp_path / "a.ckpt")
+    assert not model.training
+    model.save_pretrained(tmp_path / "mine")
     run, shared = load_predictor(tmp_path / "a.ckpt"), load_predictor(tmp_path / "mine")
     assert replace(run, model=shared.model) == shared
     torch.testing.assert_close(run.model.state_dict(), shared.model.state_dict(), rtol=0, atol=0)

@@ -51,6 +51,7 @@ def test_a_processor_without_bfloat16_is_said_to_be_slow_in_it(precision, device
     monkeypatch.setattr("dla.tasks.facts.has_bfloat16", lambda: has)
     said = slow_precision(precision, torch.device(device)) or ""
     assert ("several times as long as float32: --trainer.precision=32-true is quicker here" in said) == slow
+    assert bool(said) == slow
 
 
 @pytest.mark.parametrize(

@@ -43,14 +43,18 @@ def test_fewer_images_than_rows():
 
 
 def test_what_several_processes_gather_is_what_one_would_find():
-    """The state of each process is stacked, as torchmetrics gathers it."""
+    """By torchmetrics itself, but for what goes from one process to another."""
     parts, one, several = batches(), Hardest(count=6), [Hardest(count=6) for _ in range(2)]
     for number, part in enumerate(parts):
         one.update(*part)
         several[number % 2].update(*part)
     together = several[0]
-    together.rows = torch.stack([metric.rows for metric in several])
-    together.total, together.images = sum(m.total for m in several), sum(m.images for m in several)
+
+    def gather(state: torch.Tensor, group: object) -> list[torch.Tensor]:
+        (name,) = (name for name in ("rows", "total", "images") if getattr(together, name) is state)
+        return [getattr(metric, name) for metric in several]
+
+    together.dist_sync_fn, together.distributed_available_fn = gather, lambda: True
     torch.testing.assert_close(together.compute()[0], one.compute()[0])
     assert together.compute()[1] == one.compute()[1]
 
@@ -59,9 +63,10 @@ def test_the_loss_is_summed_exactly_in_a_network_of_bfloat16():
     module = torch.nn.Module()
     module.metric = Hardest()
     module.to(torch.bfloat16)
-    logits, labels = torch.zeros(1, 5), torch.zeros(1, dtype=torch.int64)
+    logits, labels = torch.zeros(1, 5, dtype=torch.bfloat16), torch.zeros(1, dtype=torch.int64)
     for image in range(600):
         module.metric.update(logits, labels, torch.tensor([image]))
     mean, hardest = module.metric.compute()
     assert mean.item() == pytest.approx(math.log(5), rel=1e-5)
+    assert hardest[0].probability == pytest.approx(1 / 5, rel=1e-5)
     assert len({hard.image for hard in hardest}) == len(hardest)

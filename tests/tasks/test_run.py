@@ -1,5 +1,6 @@
 """A run's folder and its command line: what is refused leaves all as it was, and what is wrong is one line."""
 
+import errno
 import io
 import json
 import os
@@ -364,6 +365,17 @@ def test_a_process_that_is_gone_while_a_checkpoint_is_written_is_no_fault_of_the
     with pytest.raises(RuntimeError, match=r"^DataLoader worker \(pid 7\) is killed"):
         AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_in_the_systems_words_and_mib(tmp_path, monkeypatch):
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=500 * 2**20))
+    reason = r"\[Errno 28\] No space left on device"
+    with pytest.raises(OSError, match=rf"last.ckpt could not be written \({reason}\), and 500 MiB are free there:"):
+        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
 
 
 def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, capsys, monkeypatch):
