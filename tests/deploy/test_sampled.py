@@ -54,6 +54,27 @@ def test_the_model_stays_as_it_is_and_what_has_hooks_or_16_bits_is_left():
     assert type(sampled(model).conv) is DeformConv2d
 
 
+class Twice(DeformableConv):
+    """Runs its convolution a second time, under another name."""
+
+    def __init__(self):
+        super().__init__(4, 4)
+        self.again = self.conv
+
+    def forward(self, x):
+        return self.again(super().forward(x), x.new_ones(len(x), 18, *x.shape[2:]) / 3)
+
+
+@torch.no_grad()
+def test_one_that_stands_under_two_names():
+    torch.manual_seed(0)
+    model, x = Twice(), torch.randn(1, 4, *SIZE)
+    found = sampled(model)
+    assert type(found.conv) is SampledConv2d
+    assert found.again is found.conv
+    torch.testing.assert_close(found(x), model(x))
+
+
 def test_places_are_what_computes_grids_and_nothing_before_its_convolutions():
     graph = {
         "map": ("Add", ["images", "bias"]),
