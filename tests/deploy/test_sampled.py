@@ -55,18 +55,19 @@ def test_the_model_stays_as_it_is_and_what_has_hooks_or_16_bits_is_left():
 
 
 class Twice(DeformableConv):
-    """Runs its convolution a second time, under another name."""
+    """Runs its convolution a second time, under another name, and reads its size."""
 
     def __init__(self):
         super().__init__(4, 4)
         self.again = self.conv
 
     def forward(self, x):
-        return self.again(super().forward(x), x.new_ones(len(x), 18, *x.shape[2:]) / 3)
+        rows, columns = self.again.kernel_size
+        return self.again(super().forward(x), x.new_ones(len(x), 2 * rows * columns, *x.shape[2:]) / 3)
 
 
 @torch.no_grad()
-def test_one_that_stands_under_two_names():
+def test_one_that_stands_under_two_names_and_is_asked_for_its_size():
     torch.manual_seed(0)
     model, x = Twice(), torch.randn(1, 4, *SIZE)
     found = sampled(model)

@@ -15,6 +15,7 @@ Graph = Mapping[str, tuple[str, Sequence[str]]]
 """By the name of each value the operation that computes it, and the names of what that reads."""
 ENDS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Shape"}  # have weights, or read sizes alone
 ENDS |= {"Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData", "ShapeOf"}
+SIZES = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")  # networks read some
 PRECISE = (torch.float32, torch.float64)  # in 16 bits a place on the grid is off by up to a pixel
 
 
@@ -26,10 +27,14 @@ class SampledConv2d(nn.Module):
     """
 
     taps: Tensor
+    stride: tuple[int, int]
+    groups: int
 
     def __init__(self, conv: Any) -> None:
         super().__init__()
-        weight, self.bias, self.groups, self.stride = conv.weight, conv.bias, conv.groups, conv.stride
+        for name in SIZES:
+            setattr(self, name, getattr(conv, name))
+        weight, self.bias = conv.weight, conv.bias
         self.weight = nn.Parameter(weight.detach().flatten(1)[:, :, None, None])
         ways = zip(weight.shape[2:], conv.dilation, conv.padding, strict=True)
         sides = [torch.arange(size, device=weight.device) * dilation - padding for size, dilation, padding in ways]
