@@ -47,7 +47,7 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
 def _or(example: Tensor, said: str) -> str:
     """What else helps."""
     if "DeformConv" in said:
-        return ", or torchvision's module DeformConv2d, of which others are made, in place of its function"
+        return ", or torchvision's module DeformConv2d itself and without hooks, of which others are made"
     helps = min(example.shape[-2:]) < SMALLEST and "No conversion rule" not in said
     return f", or images of at least {SMALLEST} pixels on each side" if helps else ""
 
