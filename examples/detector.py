@@ -2,7 +2,8 @@
 
 Targets, losses and boxes are those of "Objects as Points" (Zhou et al., 2019, Sections 3 and 4): a heatmap with a peak
 at each object's centre, and there the box's size, and where within the map's pixel the centre lies. With data of your
-own, `scene` is what changes: an image, the boxes in it (x1, y1, x2, y2) in pixels, and their classes.
+own, `scene` is what changes: an image, the boxes in it (x1, y1, x2, y2) in pixels, and their classes. Boxes end where
+the image does, and an image without any has `torch.zeros(0, 4)`.
 
     python examples/detector.py shapes.png
 """
@@ -51,8 +52,9 @@ def radius(sizes: Tensor) -> Tensor:
 def heatmap(centers: Tensor, radii: Tensor, classes: Tensor, like: Tensor) -> Tensor:
     """Like a heatmap (classes, h, w): 1 at the pixels (n, 2), x and y, and about each a Gaussian, a radius 3 sigmas."""
     heat = torch.zeros_like(like)
-    y, x = torch.meshgrid(torch.arange(heat.shape[1]), torch.arange(heat.shape[2]), indexing="ij")
-    for (column, row), sigma, kind in zip(centers, radii / 3, classes, strict=True):
+    y, x = torch.meshgrid(*(torch.arange(side, device=heat.device) for side in heat.shape[1:]), indexing="ij")
+    sigmas = (radii / 3).clamp(min=1 / 6)  # CenterNet's least; a box without width would have none at all
+    for (column, row), sigma, kind in zip(centers, sigmas, classes, strict=True):
         peak = torch.exp(-((x - column).square() + (y - row).square()) / (2 * sigma.square()))
         heat[kind] = torch.maximum(heat[kind], peak)
     return heat
@@ -67,7 +69,7 @@ def focal_loss(logits: Tensor, heat: Tensor) -> Tensor:
 
 
 def loss(maps: dict[str, Tensor], scenes: list[Scene]) -> Tensor:
-    """Equation 4, per object: the heatmap's loss, and at the peaks the distances of sizes and offsets."""
+    """Equation 4, per object, or whole without any: the heatmap's, and at peaks the distances of sizes and offsets."""
     total, objects = torch.zeros(()), sum(len(boxes) for _, boxes, _ in scenes)
     for i, (_, boxes, classes) in enumerate(scenes):
         corners = boxes / STRIDE
@@ -77,7 +79,7 @@ def loss(maps: dict[str, Tensor], scenes: list[Scene]) -> Tensor:
         total = total + focal_loss(maps["hm"][i], heatmap(pixels, radius(sizes), classes, maps["hm"][i]))
         total = total + 0.1 * l1_loss(maps["wh"][i, :, rows, columns].T, sizes, reduction="sum")
         total = total + l1_loss(maps["reg"][i, :, rows, columns].T, centers - pixels, reduction="sum")
-    return total / objects
+    return total / max(objects, 1)
 
 
 def found(maps: dict[str, Tensor], least: float = 0.3, most: int = 100) -> tuple[Tensor, Tensor, Tensor]:

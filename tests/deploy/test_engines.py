@@ -204,7 +204,7 @@ def test_openvino_says_which_images_are_too_small():
         (
             "openvino",
             r"^OpenVINO cannot take .* \(-- No conversion rule found for operations: DeformConv-\d+\): use ONNX, "
-            r"or torchvision's module DeformConv2d, of which others are made, in place of its function$",
+            r"or torchvision's module DeformConv2d itself and without hooks, of which others are made$",
         ),
         ("onnxruntime", r"^the network cannot be exported to ONNX: <class 'torch\S+'>: "),
     ],

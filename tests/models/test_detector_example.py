@@ -63,6 +63,23 @@ def test_focal_loss_by_hand():
     torch.testing.assert_close(EXAMPLE["focal_loss"](p.logit(), heat), expected)
 
 
+def test_images_without_objects_and_boxes_without_width_give_a_loss_that_is_a_number():
+    torch.manual_seed(0)
+    none = (torch.zeros(3, 96, 128), torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+    line = (torch.zeros(3, 96, 128), torch.tensor([[128.0, 10, 128, 30], [40, 8, 40, 8]]) - 8, torch.tensor([0, 1]))
+    maps = {name: torch.randn(2, 2, HEIGHT, WIDTH, requires_grad=True) for name in ("hm", "wh", "reg")}
+    value = EXAMPLE["loss"](maps, [none, none])
+    torch.testing.assert_close(value, EXAMPLE["focal_loss"](maps["hm"], torch.zeros_like(maps["hm"])))
+    assert EXAMPLE["loss"](maps, [none, line]).isfinite()
+
+
+def test_heatmap_is_made_where_the_maps_are():
+    arguments = torch.tensor([[2, 3]]), torch.tensor([3.0]), torch.tensor([1]), torch.zeros(2, 9, 12)
+    with torch.device("meta"):  # of all that is made without a device
+        heat = EXAMPLE["heatmap"](*arguments)
+    assert heat[1, 3, 2] == 1
+
+
 def test_a_few_steps_and_a_picture(tmp_path, capsys):
     EXAMPLE["main"](str(tmp_path / "shapes.png"), steps=2)
     assert (tmp_path / "shapes.png").stat().st_size > 1000

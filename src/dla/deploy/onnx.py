@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dla.deploy.errors import DeployError, brief
 from dla.deploy.outputs import Metadata, Run, names
-from dla.deploy.sampled import sampled
+from dla.deploy.sampled import places, sampled
 
 INPUT = "images"
 TENSORRT = "TensorrtExecutionProvider"
@@ -126,5 +126,15 @@ def quantize(path: Path, calibration: Iterable[Tensor], output: Path) -> None:
         weight_type=QuantType.QInt8,
         reduce_range=True,
         op_types_to_quantize=["Conv", "Gemm", "MatMul", "Add", "Concat", "MaxPool"],
+        nodes_to_exclude=_places(ready),
     )
     ready.unlink()
+
+
+def _places(path: Path) -> list[str]:
+    """Names of the nodes that compute where maps are sampled."""
+    import onnx
+
+    nodes = onnx.load(path).graph.node
+    values = places({value: (node.op_type, node.input) for node in nodes for value in node.output})
+    return [node.name for node in nodes if not values.isdisjoint(node.output)]

@@ -1,6 +1,8 @@
 """OpenVINO files: NAME.xml, the graph, with NAME.bin, the weights, beside it."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from dla.deploy import onnx
 from dla.deploy.errors import DeployError, brief
 from dla.deploy.outputs import Metadata, Run
+from dla.deploy.sampled import places
 
 SECTION = "dla"  # of the runtime information in the file
 SMALLEST = 32  # side of the images in a dynamic file, in pixels; classifiers alone would take 17
@@ -44,7 +47,7 @@ def write(model: nn.Module, example: Tensor, path: Path, *, dynamic: bool, metad
 def _or(example: Tensor, said: str) -> str:
     """What else helps."""
     if "DeformConv" in said:
-        return ", or torchvision's module DeformConv2d, of which others are made, in place of its function"
+        return ", or torchvision's module DeformConv2d itself and without hooks, of which others are made"
     helps = min(example.shape[-2:]) < SMALLEST and "No conversion rule" not in said
     return f", or images of at least {SMALLEST} pixels on each side" if helps else ""
 
@@ -85,6 +88,27 @@ def load(path: Path, *, threads: int | None = None) -> Run:
     return run
 
 
+def _places(network: Any) -> list[str]:
+    """Names of the operations that compute where maps are sampled."""
+    graph = {}
+    for node in network.get_ordered_ops():
+        reads = [value.get_node().get_friendly_name() for value in node.input_values()]
+        graph[node.get_friendly_name()] = node.get_type_name(), reads
+    return sorted(name for name in places(graph) if graph[name][0] != "Constant")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without nncf's lists of the operations that are left as they are, hundreds of lines."""
+    logger = logging.getLogger("nncf")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def quantize(path: Path, calibration: Iterable[Tensor], output: Path) -> None:
     """Write the network of one file to another, convolutions in 8 bits, by nncf; ranges are seen on `calibration`."""
     import nncf
@@ -94,7 +118,11 @@ def quantize(path: Path, calibration: Iterable[Tensor], output: Path) -> None:
     images = nncf.Dataset(calibration, lambda image: image.numpy(force=True))
     network = _core().read_model(path)
     kept = network.get_rt_info(SECTION) if network.has_rt_info(SECTION) else None
-    quantized = nncf.quantize(network, images, subset_size=count, preset=nncf.QuantizationPreset.MIXED)
+    left = nncf.IgnoredScope(names=_places(network))
+    with _quiet():
+        quantized = nncf.quantize(
+            network, images, subset_size=count, preset=nncf.QuantizationPreset.MIXED, ignored_scope=left
+        )
     if kept is not None:
         quantized.set_rt_info(kept, SECTION)
     openvino.save_model(quantized, output, compress_to_fp16=False)

@@ -16,8 +16,11 @@ def replaced(model: nn.Module, layer: Callable[[nn.Module], nn.Module]) -> nn.Mo
 
 
 def _replaced(module: nn.Module, layer: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    for name, child in list(module.named_children()):
-        setattr(module, name, _replaced(child, layer))
+    made = {child: _replaced(child, layer) for child in module.children()}
+    # Not `named_children`, which leaves out what stands there a second time.
+    for name, child in list(module._modules.items()):
+        if child is not None:
+            setattr(module, name, made[child])
     return layer(module)
 
 
@@ -52,7 +55,7 @@ def convolution_of(module: nn.Module) -> nn.Conv2d | None:
 
 def join_activations(layers: nn.Sequential, join: Callable[[nn.Conv2d], nn.Module | None]) -> None:
     """Put `join(convolution)` in the place of a convolution and the ReLU behind it, unless it is None."""
-    # Not `named_children`, which leaves out what stands there a second time.
+    # Not `named_children`, as above.
     parts = [(name, layer) for name, layer in layers._modules.items() if not isinstance(layer, nn.Identity)]
     for (first, layer), (second, activation) in pairwise(parts):
         conv = convolution_of(layer)

@@ -1,7 +1,7 @@
 """Deformable convolutions by operations that every runtime has: maps sampled on a grid, then a 1x1 convolution."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,11 @@ from torch.nn.functional import conv2d, grid_sample
 
 from dla.deploy.replace import hooked, replaced
 
+Graph = Mapping[str, tuple[str, Sequence[str]]]
+"""By the name of each value the operation that computes it, and the names of what that reads."""
+ENDS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Shape"}  # have weights, or read sizes alone
+ENDS |= {"Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData", "ShapeOf"}
+SIZES = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")  # networks read some
 PRECISE = (torch.float32, torch.float64)  # in 16 bits a place on the grid is off by up to a pixel
 
 
@@ -22,10 +27,14 @@ class SampledConv2d(nn.Module):
     """
 
     taps: Tensor
+    stride: tuple[int, int]
+    groups: int
 
     def __init__(self, conv: Any) -> None:
         super().__init__()
-        weight, self.bias, self.groups, self.stride = conv.weight, conv.bias, conv.groups, conv.stride
+        for name in SIZES:
+            setattr(self, name, getattr(conv, name))
+        weight, self.bias = conv.weight, conv.bias
         self.weight = nn.Parameter(weight.detach().flatten(1)[:, :, None, None])
         ways = zip(weight.shape[2:], conv.dilation, conv.padding, strict=True)
         sides = [torch.arange(size, device=weight.device) * dilation - padding for size, dilation, padding in ways]
@@ -70,3 +79,16 @@ def _deforms(module: Any) -> bool:
     if ops is None or type(module) is not ops.DeformConv2d or hooked(module):
         return False
     return module.weight.dtype in PRECISE
+
+
+def places(graph: Graph) -> set[str]:
+    """What computes grids in a graph of ONNX or OpenVINO, back to layers with weights; 8 bits would move samples."""
+    ahead = [reads[1] for kind, reads in graph.values() if kind == "GridSample"]
+    found: set[str] = set()
+    while ahead:
+        name = ahead.pop()
+        kind, reads = graph.get(name, ("", ()))  # images and weights are not computed
+        if kind and kind not in ENDS and name not in found:
+            found.add(name)
+            ahead.extend(reads)
+    return found

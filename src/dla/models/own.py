@@ -82,7 +82,7 @@ def _instead(base: str) -> str:
 
 def _check_dense(name: str, classifier: str, *, pretrained: bool, features_only: bool) -> None:
     if pretrained and not parse(name).tag:
-        others = "or load others, also those of a classifier, by dla.load_weights(model, 'timm/dla34.in1k')"
+        others = f"or load others, also those of a classifier, by dla.load_weights(model, 'timm/{classifier}.in1k')"
         raise ValueError(f"{name} has no weights by itself: name some of {', '.join(packaged())}; {others}")
     if features_only:
         raise ValueError(f"{name} is a dense predictor; features_only is for a classifier, {classifier}")
