@@ -53,7 +53,7 @@ class SampledConv2d(nn.Module):
         values = grid_sample(x.reshape(batch * maps, channels // maps, *size), grid.flatten(1, 2), align_corners=False)
         values = values.reshape(batch * maps, channels // maps, taps, height, width)
         if mask is not None:
-            values = values * mask.reshape(batch * maps, 1, taps, height, width)
+            values *= mask.reshape(batch * maps, 1, taps, height, width)  # in place: they are many
         return conv2d(values.reshape(batch, channels * taps, height, width), self.weight, self.bias, groups=self.groups)
 
     def _grid(self, offset: Float[Tensor, "b t 2 y x"], size: Sequence[int]) -> Float[Tensor, "b t y x 2"]:
