@@ -15,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from dla.deploy.replace import halves, is_chain, join_activations, replaced
+from dla.deploy.replace import halves, hooked, is_chain, join_activations, refilled, replaced
 from dla.kernels.packing import narrow
+from dla.models.deformable import SampledConv2d
 from dla.models.upsample import FixedUpsample, fit
 
 IMAGE = 4  # channels, at most
@@ -87,4 +88,8 @@ def _for_ncnn(module: nn.Module) -> nn.Module:
         return nn.ConstantPad2d(module.padding, LEAST)
     if halves(module):
         return Halved()
+    if type(module) is SampledConv2d and not hooked(module):  # of torchvision's, ncnn has a layer
+        from torchvision.ops import DeformConv2d
+
+        return refilled(DeformConv2d, module)
     return Interpolated(module.factor) if type(module) is FixedUpsample and module.factor > 1 else module

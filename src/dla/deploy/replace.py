@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TypeGuard, cast
+from typing import Any, TypeGuard, cast
 
+import torch
 from torch import nn
 
 from dla.kernels.image_conv import ImageConv2d
@@ -22,6 +23,15 @@ def _replaced(module: nn.Module, layer: Callable[[nn.Module], nn.Module]) -> nn.
         if child is not None:
             setattr(module, name, made[child])
     return layer(module)
+
+
+def refilled(kind: type[nn.Module], conv: Any) -> nn.Module:
+    """A convolution of another kind with the sizes and the weights of `conv`."""
+    sizes = conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
+    with torch.device("meta"):  # where no random numbers are drawn
+        made = kind(*sizes, conv.bias is not None)
+    made.weight, made.bias = conv.weight, conv.bias
+    return made
 
 
 def hooked(module: nn.Module) -> bool:

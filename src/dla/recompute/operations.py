@@ -35,6 +35,7 @@ ELEMENTWISE = {
 
 REPEATABLE = ELEMENTWISE | {
     aten.max_pool2d_with_indices.default,
+    aten.grid_sampler_2d.default,
     aten.batch_norm_elemt.default,
     aten.native_group_norm.default,
     aten.native_layer_norm.default,
