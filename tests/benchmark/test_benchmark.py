@@ -14,6 +14,7 @@ import pytest
 import torch
 from rich.console import Console
 from run_files import read_rows
+from shell import take_for_python
 from torch._subclasses import FakeTensorMode
 
 from dla.benchmark import work
@@ -118,10 +119,7 @@ def program(tmp_path, monkeypatch):
     processes = []
 
     def program(commands: str) -> Process:
-        path = tmp_path / "python"
-        path.write_text(f"#!/bin/sh\n{commands}")
-        path.chmod(0o755)
-        monkeypatch.setattr(sys, "executable", str(path))
+        take_for_python(commands, tmp_path, monkeypatch)
         processes.append(Process(3, tmp_path / "log"))
         return processes[0]
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from shell import take_for_python
 
 from dla.compare import train
 from dla.compare.runs import plan
@@ -22,10 +23,7 @@ def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Puts a shell's commands in the place of `dla fit --config FILE`; FILE is the fifth word."""
 
     def fit(commands: str) -> None:
-        program = tmp_path / "python"
-        program.write_text(f"#!/bin/sh\n{commands}")
-        program.chmod(0o755)
-        monkeypatch.setattr(sys, "executable", str(program))
+        take_for_python(commands, tmp_path, monkeypatch)
 
     monkeypatch.setattr("dla.compare.train.POLL", 0.01)
     return fit

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision.models import VisionTransformer
+from torchvision.ops import DeformConv2d
 
 import dla
 from dla.costs import macs
@@ -31,14 +32,22 @@ def test_macs_are_the_known_ones(name, millions):
         assert macs(model) / 1e6 == pytest.approx(millions, rel=0.003)
 
 
+class Own(DeformConv2d):
+    """torchvision's operation, which is that of our networks on a GPU."""
+
+    def forward(self, x):
+        return super().forward(x, x.new_zeros(len(x), 18, *x.shape[2:]))
+
+
 @pytest.mark.parametrize(
     ("layer", "multiplied"),
     [
         (nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2), 6 * 4 * 5 * (2 * 9)),
         (nn.ConvTranspose2d(4, 4, 4, stride=2, padding=1, groups=4), 4 * 8 * 10 * 16),
         (DeformableConv(4, 6), 8 * 10 * (4 * 9) * (27 + 6)),
+        (Own(4, 6, 3, padding=1), 8 * 10 * (4 * 9) * 6),
     ],
-    ids=["grouped", "transposed", "deformable"],
+    ids=["grouped", "transposed", "deformable", "torchvision's deformable"],
 )
 def test_convolutions(layer, multiplied):
     model = nn.Sequential(nn.Conv2d(3, 4, 1), layer).eval()

@@ -64,8 +64,8 @@ class SampledConv2d(nn.Conv2d):
             from torchvision.ops import deform_conv2d  # here, because it takes as long to import as torch
 
             out = deform_conv2d(x, offset, weight, bias, self.stride, self.padding, self.dilation, mask)
-            return out.to(self.weight.dtype)
-        out = conv2d(self._samples(x, offset, mask), weight.flatten(1)[:, :, None, None], bias, groups=self.groups)
+        else:
+            out = conv2d(self._samples(x, offset, mask), weight.flatten(1)[:, :, None, None], bias, groups=self.groups)
         return out.to(self.weight.dtype)
 
     def _samples(self, x: Tensor, offset: Tensor, mask: Tensor | None) -> Float[Tensor, "b _ y x"]:
