@@ -233,9 +233,17 @@ def test_a_classifier_of_timm_is_exported_as_one(tmp_path):
 def test_weights_of_other_channels_than_3(tmp_path, capsys):
     torch.save(dla.create_model("dla46_c", num_classes=2, in_chans=1).state_dict(), tmp_path / "grey.pth")
     options = ["--weights", str(tmp_path / "grey.pth"), "--format", "onnx", "--output", str(tmp_path / "x.onnx")]
-    assert main(["dla46_c", *options]) == 2
-    said = "give a shape of its channels; `dla export` has 3 alone, dla.export.export in Python any"
-    assert said in capsys.readouterr().err
+    assert main(["dla46_c", *options, "--size", "64", "64"]) == 0
+    assert "images of (1, 1, 64, 64): differs by at most" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_a_tracker_takes_its_three_images(tmp_path, capsys):
+    tracker = dla.create_model("dla46_c_centernet", in_chans=(3, 3, 1), heads={"hm": 1, "tracking": 2})
+    torch.save(dla.export_weights(tracker, "official"), tmp_path / "tracker.pth")
+    options = ["--weights", str(tmp_path / "tracker.pth"), "--format", "onnx", "--output", str(tmp_path / "x.onnx")]
+    assert main(["dla46_c_centernet", *options, "--size", "64", "64", "--dynamic"]) == 0
+    assert "images of (1, 7, 64, 64): differs by at most" in capsys.readouterr().out
 
 
 def test_weights_that_do_not_fit_write_nothing(tmp_path, capsys):

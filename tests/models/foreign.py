@@ -14,6 +14,7 @@ COMPACT, WIDE = (16, 32, 64, 64, 128, 256), (16, 32, 128, 256, 512, 1024)
 CHANNELS = {name: COMPACT if name.endswith("_c") else WIDE for name in NETWORKS} | {
     "dla34": (16, 32, 64, 128, 256, 512)
 }
+STEMS = {"pre_img_layer": 3, "pre_hm_layer": 1}
 # Trees whose projection nothing reads.
 DEAD = {
     "dla34": "level3 level4",
@@ -117,10 +118,23 @@ def bilinear_weight(channels, factor):
 
 
 def base_maps(name, state, x):
-    """Maps at strides 2 to 32 of the classifier under `base`, by timm's."""
+    """Maps at strides 2 to 32 of the classifier under `base`, by timm's; CenterTrack's if there are more channels."""
     network = timm.create_model(name, features_only=True).to(x).eval()
     network.load_state_dict({key: state[f"base.{key}"] for key in network.state_dict()})
-    return network(x)
+    further = [layer for layer in STEMS if f"base.{layer}.0.weight" in state]
+    image, *images = x.split([3, *(STEMS[layer] for layer in further)], 1)
+    stems = [f"base.{layer}" for layer in further]
+    maps = [conv_bn_relu(x, state, f"{stem}.0", f"{stem}.1", 3) for stem, x in zip(stems, images, strict=True)]
+    network.base_layer.register_forward_hook(lambda _, __, out: sum(maps, out))
+    return network(image)
+
+
+def stem_shapes(layers):
+    """CenterTrack's, of the image before and of the heatmap."""
+    shapes = {}
+    for layer in layers:
+        shapes |= {f"{layer}.0.weight": (16, STEMS[layer], 7, 7), **under(f"{layer}.1", norm(16))}
+    return shapes
 
 
 def conv_bn_relu(x, state, conv, bn, padding):

@@ -12,6 +12,7 @@ from foreign import (
     dead_shapes,
     head_shapes,
     lines,
+    stem_shapes,
     sum_ida,
     sum_up,
     timm_shapes,
@@ -27,11 +28,12 @@ PEOPLE = {"hm": 1, "wh": 4, "id": 128, "reg": 2}
 DLA34 = (64, 128, 256, 512)
 
 
-def checkpoint(heads, decoder, classifier=True):
+def checkpoint(heads, decoder, classifier=True, stems=()):
     """A state dict of CenterNet's networks for one decoder; the classifier is there if they started from ImageNet."""
     base = {key: shape for key, shape in timm_shapes("dla34").items() if classifier or not key.startswith("fc.")}
     up = concat_up(DLA34) if decoder == "concat" else sum_up(DLA34, decoder == "deformable")
-    shapes = {**under("base", {**base, **dead_shapes("dla34")}), **up, **head_shapes(heads, 64)}
+    base |= {**stem_shapes(stems), **dead_shapes("dla34")}
+    shapes = {**under("base", base), **up, **head_shapes(heads, 64)}
     return values(shapes, dtype=torch.float64)
 
 
@@ -72,11 +74,59 @@ def test_a_decoder_of_another_kind_is_refused():
         dla.load_weights(dla.create_model("dla34_centernet"), {**checkpoint(COCO, "plain")})
 
 
-def test_centertrack_is_refused_by_its_name():
-    state = {"module.base.pre_hm_layer.0.weight": torch.zeros(16, 1, 7, 7)}
-    state |= {f"module.{key}": value for key, value in checkpoint(COCO, "deformable").items()}
-    with pytest.raises(WeightsError, match=r"base.pre_hm_layer.0.weight is of CenterTrack, which adds the image bef"):
-        dla.load_model("dla34_centernet", {"state_dict": state})
+@pytest.mark.parametrize(
+    ("stems", "in_chans"),
+    [(["pre_img_layer", "pre_hm_layer"], (3, 3, 1)), (["pre_img_layer"], (3, 3)), (["pre_hm_layer"], (3, 1))],
+)
+@torch.no_grad()
+def test_centertrack(tmp_path, stems, in_chans):
+    heads = {"hm": 1, "reg": 2, "wh": 2, "tracking": 2, "ltrb_amodal": 4}
+    state = checkpoint(heads, "deformable", stems=stems)
+    state = {key: value.float() for key, value in state.items()}
+    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "mot17.pth")
+    model, report = dla.load_model("dla34_centernet", tmp_path / "mot17.pth")
+    assert not report.stems
+    assert model.backbone.body.image_channels == in_chans
+
+    x = torch.randn(1, sum(in_chans), 32, 64)
+    expected = centernet({k: v.double() for k, v in state.items()}, x.double(), heads, sum_ida)
+    for name, value in model.double()(x.double()).items():
+        torch.testing.assert_close(value, expected[name])
+    exported = dla.export_weights(model.float(), "official")
+    assert all(torch.equal(exported[f"base.{key}"], state[f"base.{key}"]) for key in stem_shapes(stems))
+    again, _ = dla.load_model("dla34_centernet", model.state_dict())
+    assert all(torch.equal(value, model(x)[name]) for name, value in again(x).items())
+
+
+def test_centertracks_weights_need_their_images():
+    state = checkpoint(COCO, "deformable", stems=["pre_img_layer", "pre_hm_layer"])
+    said = r"base.pre_img_layer.0.weight is of CenterTrack, .* create the network with in_chans=\(3, 3, 1\)"
+    for name in ("dla34_centernet", "dla34"):
+        with pytest.raises(WeightsError, match=said):
+            dla.load_weights(dla.create_model(name), state)
+    without = checkpoint(COCO, "deformable", stems=["pre_img_layer"])
+    with pytest.raises(WeightsError, match=r"6 missing: backbone.body.beside.1.0.0.weight"):
+        dla.load_weights(dla.create_model("dla34_centernet", in_chans=(3, 3, 1)), without)
+
+
+def test_a_tracker_starts_from_a_detector_or_a_classifier():
+    model = dla.create_model("dla34_centernet", in_chans=(3, 3, 1))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    state = checkpoint(COCO, "deformable")
+    report = dla.load_weights(model, state)
+    assert len(report.stems) == 12
+    assert "12 left as built because the weights are of a network of one image: backbone.body.beside.0" in str(report)
+    after = model.state_dict()
+    assert all(torch.equal(after[key], before[key]) for key in report.stems)
+    assert torch.equal(after["backbone.body.stem.0.0.weight"], state["base.base_layer.0.weight"].float())
+    assert len(dla.load_weights(model, dla.create_model("dla34").state_dict()).stems) == 12
+    with pytest.raises(WeightsError, match=r"none of backbone.body.beside.0.0.0.weight and others"):
+        dla.load_model("dla34_centernet", state, in_chans=(3, 3, 1))
+
+
+def test_frames_of_which_centertrack_has_no_more_have_no_place_in_its_layout():
+    with pytest.raises(ValueError, match=r"the layout 'official' has no backbone.body.beside.1.0.0"):
+        dla.export_weights(dla.create_model("dla34_centernet", in_chans=(3, 3, 3)), "official")
 
 
 def test_other_heads_are_refused_or_left():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Any
 
 from jaxtyping import Float
@@ -38,6 +39,8 @@ def timm_model(
     tagged = timm.list_models(f"{base}.*", pretrained=True)
     if name not in (base, *tagged):
         raise ValueError(f"timm has no weights {name!r}; it has {', '.join(tagged) or 'none of this model'}")
+    if not isinstance(in_chans, Integral):
+        raise ValueError(f"timm's {name} takes one image, of in_chans channels, a whole number, not {in_chans}")
     for any_size in ANY_SIZE:
         try:
             return _create(name, pretrained, num_classes=num_classes, in_chans=in_chans, **{**any_size, **options})

@@ -21,6 +21,7 @@ from dla.export.write import FORMATS, export
 from dla.models import list_models
 from dla.predict import Predictor
 from dla.weights.hub import is_hub_name
+from dla.weights.official import body
 
 SIZES = {"classification": (224, 224), "segmentation": (512, 512), "boundaries": (512, 512), "detection": (512, 512)}
 
@@ -88,7 +89,7 @@ def _export(arguments: argparse.Namespace) -> int:
         predictor.model,
         arguments.output,
         format=arguments.format,
-        shape=(1, len(predictor.mean), *size),
+        shape=(1, getattr(body(predictor.model), "in_chans", len(predictor.mean)), *size),
         dynamic=arguments.dynamic,
         metadata=facts,
         calibration=Calibration(predictor, arguments.calibration, size) if arguments.int8 else None,
@@ -159,7 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     help_model = "packaged weights, a .ckpt file, a folder of dla.hub, or a network's name (`dla models`), untrained"
     add("model", metavar="MODEL", help=help_model)
-    help_weights = "for a network's name: a file of dla.load_weights, of CenterNet, FairMOT, timm and others"
+    help_weights = (
+        "for a network's name: a file of dla.load_weights, of CenterNet, CenterTrack, FairMOT, timm and others"
+    )
     add("--weights", metavar="FILE", help=help_weights)
     add("--format", required=True, choices=FORMATS)
     add("--output", required=True, type=Path, metavar="FILE", help="to write; its folder must exist")

@@ -64,7 +64,7 @@ def sample(model: nn.Module, shape: Shape) -> Sample:
 
 def _helps(error: Exception) -> str:
     if "channels, but got" in str(error):  # so says torch's convolution, of which the first one is meant mostly
-        return "a shape of its channels; `dla export` has 3 alone, dla.export.export in Python any"
+        return "a shape of its channels"
     return "a --size that it takes, without --dynamic"
 
 

@@ -31,7 +31,9 @@ class DLA(Classifier):
         structure: how the blocks are aggregated: "dla", or one of Figure 1 for comparison: "plain", "skip", "iterative"
             (which joins the stages alone), "tree", "reentrant" or "merged".
         num_classes: 0 for pooled features instead of logits.
-        in_chans: channels of the images.
+        in_chans: channels of the images; several numbers for several images, one behind the other along the channels.
+            Each has a stem of its own then, and their maps are added, as in CenterTrack, whose (3, 3, 1) are an image,
+            the one before it, and a heatmap.
         global_pool: "avg", "max", or "" for the last stage's map.
         output_stride: 32, 16 or 8; below 32 the last stages keep the size and dilate instead, so that their maps hold,
             at every second or fourth position, the very values of the maps at stride 32.
@@ -53,7 +55,7 @@ class DLA(Classifier):
         residual: bool = False,
         structure: str = "dla",
         num_classes: int = 1000,
-        in_chans: int = 3,
+        in_chans: int | Sequence[int] = 3,
         global_pool: Pool = "avg",
         output_stride: int = 32,
         stem_stride: int = 4,
@@ -62,9 +64,10 @@ class DLA(Classifier):
         norm_layer: NormLayer = "batchnorm",
     ) -> None:
         super().__init__()
-        _check(output_stride, stem_stride, structure, drop_path_rate, in_chans)
+        self.image_channels = tuple(in_chans) if isinstance(in_chans, Sequence) else (in_chans,)
+        _check(output_stride, stem_stride, structure, drop_path_rate, self.image_channels)
         self.num_classes = num_classes
-        self.in_chans = in_chans
+        self.in_chans = sum(self.image_channels)
         self.drop_rate = drop_rate
         self.global_pool: Pool = global_pool
         self.grad_checkpointing = False
@@ -73,7 +76,9 @@ class DLA(Classifier):
         self.num_features = self.head_hidden_size = channels[-1]
         grids = make_grids(stem_stride, output_stride)
         self.feature_specs = [FeatureSpec(c, grid.stride) for c, grid in zip(channels, grids, strict=True)]
-        self.stem = _simple(in_chans, channels[0], 7 if stem_stride == 4 else 3, layer=ImageConv2d)
+        kernel = 7 if stem_stride == 4 else 3
+        self.stem, *beside = [_simple(image, channels[0], kernel, layer=ImageConv2d) for image in self.image_channels]
+        self.beside = nn.ModuleList(beside) if beside else None  # timm's wrappers would call an empty list
         simple = [_simple(channels[0], channels[i], 3, grids[i].stride) for i in (0, 1)]
         trees = make_trees(block, depths, channels[1:], grids[1:], drop_path_rate, residual, structure)
         self.stages = nn.Sequential(*simple, *trees)
@@ -110,7 +115,7 @@ class DLA(Classifier):
         take = take_indices(len(self.stages), indices)
         last = max(take) + 1 if stop_early and take else len(self.stages)
         maps = []
-        x = self._run(self.stem, x)
+        x = self._enter(x)
         for i, stage in enumerate(self.stages[:last]):
             x = self._run(stage, x)
             if i in take:
@@ -161,6 +166,14 @@ class DLA(Classifier):
         """
         self.memory_efficient = enable
 
+    def _enter(self, x: Tensor) -> Tensor:
+        """The map of the stem; of several images the sum of their stems' maps."""
+        if self.beside is None:
+            return self._run(self.stem, x)
+        images = zip((self.stem, *self.beside), x.split(self.image_channels, 1), strict=True)
+        first, *others = [self._run(stem, image) for stem, image in images]
+        return sum(others, first)
+
     def _run(self, module: nn.Module, x: Tensor) -> Tensor:
         if self.grad_checkpointing and torch.is_grad_enabled():
             return checkpointed(module, x)
@@ -174,7 +187,9 @@ def _simple(
     return nn.Sequential(conv_norm(in_channels, out_channels, kernel, stride, layer=layer), nn.ReLU(inplace=True))
 
 
-def _check(output_stride: int, stem_stride: int, structure: str, drop_path_rate: float, in_chans: int) -> None:
+def _check(
+    output_stride: int, stem_stride: int, structure: str, drop_path_rate: float, in_chans: tuple[int, ...]
+) -> None:
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
     if stem_stride not in (1, 2, 4):
@@ -182,5 +197,5 @@ def _check(output_stride: int, stem_stride: int, structure: str, drop_path_rate:
     if structure not in STRUCTURES:
         raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}, not {structure!r}")
     expect_drop_path_rate(drop_path_rate)
-    if in_chans < 1:
-        raise ValueError(f"in_chans must be at least 1, not {in_chans}")
+    if not in_chans or min(in_chans) < 1:
+        raise ValueError(f"in_chans must be at least 1, not {in_chans[0] if len(in_chans) == 1 else in_chans}")

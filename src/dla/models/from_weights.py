@@ -37,10 +37,10 @@ def load_model(
     shown = inferred_options(create_model(name, **options), given)
     model = create_model(name, **{**shown, **options})
     report = load_weights(model, given)
-    if report.untouched:
+    if untrained := (*report.untouched, *report.stems):
         what = "a dictionary of weights" if isinstance(source, Mapping) else os.fspath(source)
         raise WeightsError(
-            f"{what} has none of {report.untouched[0]} and others, so that {name} would be half untrained: give the "
+            f"{what} has none of {untrained[0]} and others, so that {name} would be half untrained: give the "
             "network that the weights are of, or create this one and train it"
         )
     return model.eval(), report

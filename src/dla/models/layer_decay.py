@@ -11,6 +11,7 @@ from dla.models.upsample import LearnedUpsample
 
 Matcher = dict[str, Any]
 """Patterns of names, shallowest first; what none of them matches belongs to the last layer."""
+STEMS = r"^(?:stem|beside)\."
 
 
 def stage_groups(stages: nn.Sequential, coarse: bool) -> Matcher:
@@ -19,10 +20,10 @@ def stage_groups(stages: nn.Sequential, coarse: bool) -> Matcher:
     Where the blocks are not in a merged tree, all nodes of a stage belong to its last block.
     """
     if coarse:
-        return {"stem": r"^stem\.", "blocks": r"^stages\.(\d+)\."}
+        return {"stem": STEMS, "blocks": r"^stages\.(\d+)\."}
     nodes = [pattern for i, stage in enumerate(stages) if isinstance(stage, Stage) for pattern in _nodes(i, stage)]
     blocks = [(r"^stages\.(\d+)\.aggregate\.blocks\.(\d+)\.", None), (r"^stages\.(\d+)\.", (0,))]
-    return {"stem": r"^stem\.", "blocks": [*nodes, *blocks]}
+    return {"stem": STEMS, "blocks": [*nodes, *blocks]}
 
 
 def _nodes(i: int, stage: Stage) -> list[tuple[str, tuple[int, int]]]:

@@ -1,6 +1,6 @@
 """The ten networks of the paper in one table, and what is built of a row: classifier, dense predictor, detector."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from numbers import Real
 from typing import Any, NamedTuple
@@ -65,7 +65,7 @@ def build_centernet(
     heads: Mapping[str, int] = DETECTION,
     decoder: str = "deformable",
     head_channels: int = 256,
-    in_chans: int = 3,
+    in_chans: int | Sequence[int] = 3,
     drop_path_rate: float = 0.0,
     norm_layer: NormLayer = "batchnorm",
 ) -> CenterNet:
@@ -86,7 +86,7 @@ def build_dense(
     decoder: str,
     *,
     num_classes: int = 19,
-    in_chans: int = 3,
+    in_chans: int | Sequence[int] = 3,
     out_stride: int = 2,
     output_stride: int = 32,
     drop_path_rate: float = 0.0,

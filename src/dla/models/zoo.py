@@ -45,7 +45,8 @@ def create_model(
             all, which is a little faster; None is True on a CPU and compiled, and else False on a GPU, where it costs
             more.
         options: of `DLA` (num_classes, in_chans, output_stride, stem_stride, structure, drop_rate, drop_path_rate,
-            global_pool, norm_layer) and width, by which all channels are multiplied; a dense predictor takes
+            global_pool, norm_layer) and width, by which all channels are multiplied; `in_chans=(3, 3, 1)` are several
+            images, one behind the other along the channels, as CenterTrack takes them. A dense predictor takes
             num_classes (default 19), in_chans, output_stride, drop_path_rate, norm_layer and out_stride, the stride at
             which it fuses (2, 4, 8 or 16; default 2). "dla34_centernet" takes heads (channels of each map by its name),
             head_channels (256; 0 makes each head one 1x1 convolution), in_chans, drop_path_rate, norm_layer, and

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dla.weights.centernet import images_of
 from dla.weights.heads import head_name
 from dla.weights.layouts import Layout, find_layout
 from dla.weights.source import split_weights
@@ -50,6 +51,10 @@ def _detectors(heads: Mapping[str, list[Tensor]], given: Mapping[str, Any]) -> d
     return {**decoder, "heads": outputs, "head_channels": max(before)}
 
 
-def _channels(layout: Layout, given: Mapping[str, Any]) -> dict[str, int]:
-    stem = next((given[key] for key, ours in layout.keys.items() if ours.endswith("stem.0.0.weight")), None)
-    return {"in_chans": stem.shape[1]} if isinstance(stem, Tensor) and stem.ndim == 4 else {}
+def _channels(layout: Layout, given: Mapping[str, Any]) -> dict[str, Any]:
+    kernels = {key: value for key, value in given.items() if isinstance(value, Tensor) and value.ndim == 4}
+    stem = next((kernels[key] for key, ours in layout.keys.items() if ours.endswith("stem.0.0.weight")), None)
+    if stem is None:
+        return {}
+    further = images_of(kernels)
+    return {"in_chans": [stem.shape[1], *further] if further else stem.shape[1]}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from dla.weights import centernet, mmdet3d, official, timm, vis4d
+from dla.weights import centernet, mmdet3d, official, vis4d
 from dla.weights.backbone import Within, timm_classifier
 from dla.weights.heads import PREFIXES
 
@@ -92,7 +92,7 @@ def _trunk_of_network(model: nn.Module, name: str, authors: dict[str, str]) -> L
 
 def _trunk(model: nn.Module, name: str, authors: dict[str, str]) -> Layout:
     part = _trunk_prefix(model.state_dict()) or ""
-    ours = {theirs: f"{part}{module}" for module, theirs in timm.names(official.body(model)).items()}
+    ours = {theirs: f"{part}{module}" for module, theirs in official.trunk_names(official.body(model)).items()}
     unread = official.unused(model, authors.values())
     unused = [key for key, theirs in authors.items() if theirs in unread]
     head = [key for key, theirs in authors.items() if theirs.startswith("fc.")]

@@ -1,6 +1,7 @@
 """Weights from a file, the hub or a state dict into a model: strictly, so that nothing stays untrained unnoticed."""
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from dla.networks import unwrapped
 from dla.weights.biases import biases_before_norms, without_biases
-from dla.weights.centernet import expect_one_image
+from dla.weights.centernet import expect_images
 from dla.weights.heads import head_name, new_heads
 from dla.weights.image_channels import for_channels, of_other_channels
 from dla.weights.layouts import Layout, find_layout
@@ -32,11 +33,12 @@ def load_weights(
 ) -> LoadReport:
     """Load weights in any known layout, which is recognised by its names; every tensor must find its place.
 
-    Known are the layouts of this library, of timm, of the authors' classifiers and segmentation networks, of CenterNet
-    and FairMOT (DLA-34), of vis4d (classifiers) and of mmdetection3d (DLA-34 and its decoder). A classifier's weights
-    also fit the backbone of a dense predictor and a list of feature maps, and those of a network with a decoder fit
-    the classifier that it stands on, and its maps. Those of any timm classifier fit it, it rewired, and a network that
-    fuses its maps. Those of colour images fit a network of other `in_chans` by timm's rule.
+    Known are the layouts of this library, of timm, of the authors' classifiers and segmentation networks, of
+    CenterNet, FairMOT and CenterTrack (DLA-34), of vis4d (classifiers) and of mmdetection3d (DLA-34 and its decoder).
+    A classifier's weights also fit the backbone of a dense predictor and a list of feature maps, and those of a network
+    with a decoder fit the classifier that it stands on, and its maps. Those of any timm classifier fit it, it rewired,
+    and a network that fuses its maps. Those of colour images fit a network of other `in_chans` by timm's rule, and
+    those of one image a network of several, whose other stems stay as they are.
 
     Args:
         model: of `create_model`; also compiled, averaged, or in a wrapper of data-parallel training.
@@ -73,7 +75,7 @@ def load_weights(
     report = replace(report, subtracted=tuple(means), adapted=tuple(colors), beside=beside)
     values = without_biases(_converted(model, layout, given), means)
     values |= {key: for_channels(values[key], state[layout.keys[key]]) for key in colors}
-    expect_one_image(given)
+    expect_images(given, layout.keys)
     _check(model, layout, report, values)
     if "up.weight" in report.ignored:
         check_upsampling(model, given["up.weight"])
@@ -89,9 +91,11 @@ def _report(state: Mapping[str, Tensor], layout: Layout, new_head: bool | Collec
     untouched = [key for key in state if not key.startswith(layout.part)]
     nodes = [key for key in state if key in layout.nodes]
     mapped = {ours: key for key, ours in layout.keys.items() if ours in state and ours not in head}
+    stems = [key for key in state if re.search(r"(^|\.)beside\.\d+\.", key)]
+    stems = stems if mapped.keys().isdisjoint(stems) else []
     replaced = [key for key, name in given.items() if name in new]
     ignored = dict.fromkeys([*replaced, *layout.unused, *_uncounted(state, layout)])
-    return LoadReport(layout.name, mapped, tuple(ignored), tuple(head), tuple(untouched), tuple(nodes))
+    return LoadReport(layout.name, mapped, tuple(ignored), tuple(head), tuple(untouched), tuple(nodes), tuple(stems))
 
 
 def _uncounted(state: Mapping[str, Tensor], layout: Layout) -> list[str]:
@@ -134,7 +138,7 @@ def _check(model: nn.Module, layout: Layout, report: LoadReport, values: Mapping
 def _faults(state: Mapping[str, Tensor], report: LoadReport, values: Mapping[str, Any]) -> dict[str, list[str]]:
     """By kind: the model's names that get no weight, the weights' that have no place, and pairs that do not match."""
     counted = any(key.endswith(COUNTER) for key in values)
-    filled = {*report.mapped, *report.reinitialised, *report.untouched, *report.nodes}
+    filled = {*report.mapped, *report.reinitialised, *report.untouched, *report.nodes, *report.stems}
     taken = {*report.mapped.values(), *report.ignored, *report.subtracted}
     pairs = {ours: (values[key], state[ours]) for ours, key in report.mapped.items()}
     return {

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dla.weights import timm
+from dla.weights.centernet import stem_names
 from dla.weights.report import WeightsError
 
 CLASSES = 1000  # of ImageNet
@@ -34,7 +35,12 @@ def body(model: nn.Module) -> nn.Module:
 
 def base_names(model: nn.Module) -> dict[str, str]:
     """The authors' name of each module of a dense predictor's backbone."""
-    return {f"backbone.body.{ours}": f"base.{theirs}" for ours, theirs in timm.names(body(model)).items()}
+    return {f"backbone.body.{ours}": f"base.{theirs}" for ours, theirs in trunk_names(body(model)).items()}
+
+
+def trunk_names(network: nn.Module) -> dict[str, str]:
+    """timm's name of each of a classifier's modules with parameters, and CenterTrack's of those that timm's lacks."""
+    return timm.names(network) | stem_names(network)
 
 
 def decoder_names(model: nn.Module) -> dict[str, str]:

@@ -22,6 +22,7 @@ class LoadReport:
         untouched: the model's names of what a classifier's weights do not hold: a decoder and its head.
         nodes: the model's names of the nodes of a rewired network, where the weights are from before it was rewired:
             they change nothing until they are trained.
+        stems: the model's names of the stems of further images, where the weights are of a network of one image.
         subtracted: the weights' names of biases before batch norm, which our networks lack: they are in its mean.
         adapted: the weights' names of convolutions over colours, which the model has over another number of channels.
         beside: names of what stood beside the network in a training program, and was not taken.
@@ -33,6 +34,7 @@ class LoadReport:
     reinitialised: tuple[str, ...] = ()
     untouched: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    stems: tuple[str, ...] = ()
     subtracted: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class LoadReport:
             ("left as built because a new head was asked for", self.reinitialised),
             ("untouched because the weights are a classifier's", self.untouched),
             ("of the nodes between its blocks, which change nothing until they are trained", self.nodes),
+            ("left as built because the weights are of a network of one image", self.stems),
             ("biases subtracted from the means of the norms behind them", self.subtracted),
             ("made for red, green and blue, fitted to the model's channels", self.adapted),
             ("not taken because they stand beside the network", self.beside),
