@@ -32,12 +32,18 @@ def scene(height: int = 96, width: int = 128) -> Scene:
     sizes = 12 + 28 * torch.rand(int(torch.randint(1, 5, ())), 2)
     corners = torch.rand_like(sizes) * (torch.tensor([width, height]) - sizes)
     boxes, classes = torch.cat([corners, corners + sizes], 1), torch.randint(len(CLASSES), (len(sizes),))
-    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    for (x1, y1, x2, y2), kind in zip(boxes, classes, strict=True):
+    return with_shapes(image, boxes, classes, 0.4 + 0.6 * torch.rand(len(sizes), 3)), boxes, classes
+
+
+def with_shapes(image: Tensor, boxes: Tensor, classes: Tensor, colors: Tensor) -> Tensor:
+    """The image with a shape that fills each box, the later ones in front; `colors` are (n, 3)."""
+    image = image.clone()
+    y, x = torch.meshgrid(*(torch.arange(side) + 0.5 for side in image.shape[1:]), indexing="ij")
+    for (x1, y1, x2, y2), kind, color in zip(boxes, classes, colors, strict=True):
         across, down = (2 * x - x1 - x2) / (x2 - x1), (2 * y - y1 - y2) / (y2 - y1)  # from -1 to 1 within the box
         inside = across.square() + down.square() < 1 if kind else (across.abs() < 1) & (down.abs() < 1)
-        image[:, inside] = 0.4 + 0.6 * torch.rand(3, 1)
-    return image, boxes, classes
+        image[:, inside] = color[:, None]
+    return image
 
 
 def radius(sizes: Tensor) -> Tensor:
