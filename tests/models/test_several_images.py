@@ -28,6 +28,12 @@ def test_the_first_map_is_the_sum_of_those_of_all_images(name):
     torch.testing.assert_close(first[0], expected)
 
 
+@torch.no_grad()
+def test_it_is_traced():
+    model, x = dla.create_model("dla46_c", num_classes=2, in_chans=IMAGES).eval(), torch.randn(1, 7, 64, 64)
+    assert torch.equal(torch.fx.symbolic_trace(model)(x), model(x))
+
+
 def test_one_image_in_a_list_is_one_image():
     torch.manual_seed(0)
     alone = dla.create_model("dla46_c", in_chans=4).state_dict()

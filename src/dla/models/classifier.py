@@ -170,8 +170,8 @@ class DLA(Classifier):
         """The map of the stem; of several images the sum of their stems' maps."""
         if self.beside is None:
             return self._run(self.stem, x)
-        images = zip((self.stem, *self.beside), x.split(self.image_channels, 1), strict=True)
-        first, *others = [self._run(stem, image) for stem, image in images]
+        images = x.split(self.image_channels, 1)
+        first, *others = [self._run(stem, images[i]) for i, stem in enumerate((self.stem, *self.beside))]
         return sum(others, first)
 
     def _run(self, module: nn.Module, x: Tensor) -> Tensor:
