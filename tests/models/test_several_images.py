@@ -28,6 +28,7 @@ def test_the_first_map_is_the_sum_of_those_of_all_images(name):
     torch.testing.assert_close(first[0], expected)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @torch.no_grad()
 def test_it_is_traced():
     model, x = dla.create_model("dla46_c", num_classes=2, in_chans=IMAGES).eval(), torch.randn(1, 7, 64, 64)
