@@ -58,6 +58,12 @@ def network_names(model: nn.Module) -> dict[str, str]:
     return official.base_names(model) | official.decoder_names(model) | centernet.decoder_names(model)
 
 
+def further_stems(model: nn.Module) -> list[str]:
+    """Names of what a network of ours for several images holds for all but the first; none for other networks."""
+    several = len(getattr(official.body(model), "image_channels", ())) > 1
+    return [key for key in model.state_dict() if several and re.match(r"(backbone\.body\.|body\.)?beside\.", key)]
+
+
 def _authors_names(keys: Collection[str]) -> tuple[str, dict[str, str]]:
     """Whose layout these keys are in, and the authors' key for each; none for our own layout."""
     if mmdet3d.is_mmdet3d(keys):

@@ -1,7 +1,6 @@
 """Weights from a file, the hub or a state dict into a model: strictly, so that nothing stays untrained unnoticed."""
 
 import os
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from dla.weights.biases import biases_before_norms, without_biases
 from dla.weights.centernet import expect_images
 from dla.weights.heads import head_name, new_heads
 from dla.weights.image_channels import for_channels, of_other_channels
-from dla.weights.layouts import Layout, find_layout
+from dla.weights.layouts import Layout, find_layout, further_stems
 from dla.weights.official import check_upsampling
 from dla.weights.report import LoadReport, WeightsError, shortened
 from dla.weights.source import WRAPPERS, read_source, split_weights
@@ -72,7 +71,9 @@ def load_weights(
     means = biases_before_norms(state, layout, given)
     colors = of_other_channels(state, layout.keys, given)
     report = _report(state, layout, new_head)
-    report = replace(report, subtracted=tuple(means), adapted=tuple(colors), beside=beside)
+    stems = further_stems(model)
+    new_stems = () if report.mapped.keys() & {*stems} else tuple(stems)
+    report = replace(report, stems=new_stems, subtracted=tuple(means), adapted=tuple(colors), beside=beside)
     values = without_biases(_converted(model, layout, given), means)
     values |= {key: for_channels(values[key], state[layout.keys[key]]) for key in colors}
     expect_images(given, layout.keys)
@@ -91,11 +92,9 @@ def _report(state: Mapping[str, Tensor], layout: Layout, new_head: bool | Collec
     untouched = [key for key in state if not key.startswith(layout.part)]
     nodes = [key for key in state if key in layout.nodes]
     mapped = {ours: key for key, ours in layout.keys.items() if ours in state and ours not in head}
-    stems = [key for key in state if re.search(r"(^|\.)beside\.\d+\.", key)]
-    stems = stems if mapped.keys().isdisjoint(stems) else []
     replaced = [key for key, name in given.items() if name in new]
     ignored = dict.fromkeys([*replaced, *layout.unused, *_uncounted(state, layout)])
-    return LoadReport(layout.name, mapped, tuple(ignored), tuple(head), tuple(untouched), tuple(nodes), tuple(stems))
+    return LoadReport(layout.name, mapped, tuple(ignored), tuple(head), tuple(untouched), tuple(nodes))
 
 
 def _uncounted(state: Mapping[str, Tensor], layout: Layout) -> list[str]:
