@@ -18,6 +18,7 @@ from torchvision.utils import draw_bounding_boxes, make_grid, save_image
 
 import dla
 
+COLORS = ("red", "lime", "cyan", "yellow", "magenta", "orange", "white")
 FASTEST = 16  # pixels that a shape moves along an axis from one image to the next
 Tracked = tuple[Tensor, Tensor, Tensor]
 """Boxes (n, 4), their classes (n,), and the numbers of the objects that they are of (n,)."""
@@ -155,16 +156,12 @@ def drawn(image: Tensor, answer: Tracked) -> Tensor:
     """The image, twice as large, with its boxes, whose colours are those of the numbers."""
     boxes, _, numbers = answer
     large = interpolate(image[None], scale_factor=2)[0]
-    colors = [
-        ("red", "lime", "cyan", "yellow", "magenta", "orange", "white")[number % 7] for number in numbers.tolist()
-    ]
-    return (
-        draw_bounding_boxes(large, 2 * boxes, [str(n) for n in numbers.tolist()], colors, width=2) if colors else large
-    )
+    colors = [COLORS[number % len(COLORS)] for number in numbers.tolist()]
+    return draw_bounding_boxes(large, 2 * boxes, colors=colors, width=2) if colors else large
 
 
 def main(path: str = "clip.png", steps: int = 600) -> None:
-    """Train, follow the shapes of 30 new clips, and draw the first images of one."""
+    """Train, follow the shapes of 30 new clips, and draw the first images of the first three."""
     torch.manual_seed(0)
     model = train(steps)
     clips = [clip(12) for _ in range(30)]
@@ -173,10 +170,9 @@ def main(path: str = "clip.png", steps: int = 600) -> None:
         objects, hits, changed = (sum(parts) for parts in zip(*map(changes, clips, answers), strict=True))
         how = "with" if backwards else "without"
         print(f"{hits} of {objects} shapes found; {how} their ways back, their numbers changed {changed} times")
-    print(f"{path} shows a clip")
-    most = max(range(len(clips)), key=lambda i: len(clips[i][0][1]))
-    frames = [drawn(scene[0], answer) for scene, answer in zip(clips[most][:6], answers[most][:6], strict=True)]
-    save_image(make_grid(frames, 3), path)
+    print(f"{path} shows three clips, one below the other")
+    shown = [pair for i in range(3) for pair in zip(clips[i][:5], answers[i][:5], strict=True)]
+    save_image(make_grid([drawn(scene[0], answer) for scene, answer in shown], 5), path)
 
 
 if __name__ == "__main__":
