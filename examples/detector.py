@@ -9,6 +9,7 @@ the image does, and an image without any has `torch.zeros(0, 4)`.
 """
 
 import sys
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -102,12 +103,21 @@ def found(maps: dict[str, Tensor], least: float = 0.3, most: int = 100) -> tuple
 
 def train(steps: int, batch: int = 16) -> torch.nn.Module:
     """A detector after so many steps, each on new scenes."""
-    model = dla.create_model("dla46_c_centernet", heads=HEADS, head_channels=64, decoder="plain").train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    model = dla.create_model("dla46_c_centernet", heads=HEADS, head_channels=64, decoder="plain")
+
+    def of_new_scenes() -> Tensor:
+        scenes = [scene() for _ in range(batch)]
+        return loss(model(torch.stack([image for image, *_ in scenes])), scenes)
+
+    return descended(model, of_new_scenes, steps)
+
+
+def descended(model: torch.nn.Module, loss: Callable[[], Tensor], steps: int) -> torch.nn.Module:
+    """The model after so many steps, for each of which `loss` is asked once."""
+    optimizer = torch.optim.AdamW(model.train().parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
     for step in range(steps):
-        scenes = [scene() for _ in range(batch)]
-        value = loss(model(torch.stack([image for image, *_ in scenes])), scenes)
+        value = loss()
         optimizer.zero_grad()
         value.backward()
         optimizer.step()

@@ -10,7 +10,7 @@ nearest object there is the same one. Targets and boxes are those of the example
 import sys
 
 import torch
-from detector import CLASSES, HEADS, STRIDE, Scene, found, heatmap, loss, radius, with_shapes
+from detector import CLASSES, HEADS, STRIDE, Scene, descended, found, heatmap, loss, radius, with_shapes
 from torch import Tensor
 from torch.nn.functional import interpolate, l1_loss
 from torchvision.ops import box_iou
@@ -76,26 +76,20 @@ def tracking_loss(maps: dict[str, Tensor], pairs: list[list[Scene]]) -> Tensor:
 
 def train(steps: int, batch: int = 16) -> torch.nn.Module:
     """A tracker after so many steps, each on new pairs of images; a tenth of them are a clip's first image, twice."""
-    heads = HEADS | {"tracking": 2}
     options = {"head_channels": 64, "decoder": "plain", "in_chans": (3, 3, 1)}
-    model = dla.create_model("dla46_c_centernet", heads=heads, **options).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
-    for step in range(steps):
+    model = dla.create_model("dla46_c_centernet", heads=HEADS | {"tracking": 2}, **options)
+
+    def of_new_pairs() -> Tensor:
         pairs = [2 * clip(1) if torch.rand(()) < 0.1 else clip(2) for _ in range(batch)]
         known = [as_if_found(boxes[:0] if before is image else boxes) for (before, boxes, _), (image, *_) in pairs]
-        inputs = [
-            torch.cat([now[0], was[0], seen(boxes, was[0])]) for (was, now), boxes in zip(pairs, known, strict=True)
+        stacks = [
+            torch.cat([now[0], before[0], seen(boxes, before[0])])
+            for (before, now), boxes in zip(pairs, known, strict=True)
         ]
-        maps = model(torch.stack(inputs))
-        value = loss(maps, [now for _, now in pairs]) + tracking_loss(maps, pairs)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        schedule.step()
-        if step % 25 == 24:
-            print(f"step {step + 1} of {steps}: loss {value.item():.2f}", flush=True)
-    return model.eval()
+        maps = model(torch.stack(stacks))
+        return loss(maps, [now for _, now in pairs]) + tracking_loss(maps, pairs)
+
+    return descended(model, of_new_pairs, steps)
 
 
 def same(boxes: Tensor, classes: Tensor, ways: Tensor, known: Tracked, fresh: int) -> Tensor:
