@@ -47,6 +47,11 @@ def test_a_dense_predictor_at_an_odd_size(engine):
     assert_same(disturbed("dla46_cup", num_classes=3), (1, 3, 33, 47), engine)
 
 
+@pytest.mark.parametrize("engine", RUNTIMES)
+def test_several_images(engine):
+    assert_same(disturbed("dla46_c", num_classes=5, in_chans=(3, 3, 1)), (1, 7, 65, 47), engine)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", RUNTIMES)
 def test_another_backbone(engine):

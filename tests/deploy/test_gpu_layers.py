@@ -55,6 +55,10 @@ def test_networks_of_other_options(options):
     assert changed_by(network("dla34", **options)) < 1e-5
 
 
+def test_several_images():
+    assert changed_by(network("dla34", in_chans=(3, 3, 1)), (2, 7, 49, 35)) < 1e-5
+
+
 @pytest.mark.parametrize("structure", ["plain", "skip", "iterative", "tree", "reentrant", "merged"])
 def test_other_structures(structure):
     assert changed_by(network("dla46_c", structure=structure)) < 1e-5
