@@ -132,23 +132,26 @@ def follow(model: torch.nn.Module, images: list[Tensor], *, backwards: bool = Tr
 
 
 def changes(scenes: list[Scene], answers: list[Tracked]) -> tuple[int, int, int]:
-    """How many shapes there were in all images, how many were found, and how often a shape's number changed."""
+    """How many shapes there were in all images, how many were found, and how often a shape's number changed.
+
+    Of several right boxes of a shape the surest counts.
+    """
     objects = hits = changed = 0
     last: dict[int, int] = {}
     for (_, boxes, classes), (ours, kinds, numbers) in zip(scenes, answers, strict=True):
         right = (box_iou(boxes, ours) > 0.5) & (classes[:, None] == kinds)
         objects += len(boxes)
-        for shape, column in right.nonzero().tolist():
-            number = int(numbers[column])
+        for shape in right.any(1).nonzero().flatten().tolist():
+            number = int(numbers[right[shape].int().argmax()])
             changed += last.get(shape, number) != number
             last[shape] = number
-        hits += int(right.any(1).sum())
+            hits += 1
     return objects, hits, changed
 
 
 def drawn(image: Tensor, answer: Tracked) -> Tensor:
-    """The image, twice as large, with its boxes, whose colours are those of the numbers."""
-    boxes, _, numbers = answer
+    """The image, twice as large, with its boxes, the surest on top; their colours are those of the numbers."""
+    boxes, _, numbers = (part.flip(0) for part in answer)
     large = interpolate(image[None], scale_factor=2)[0]
     colors = [COLORS[number % len(COLORS)] for number in numbers.tolist()]
     return draw_bounding_boxes(large, 2 * boxes, colors=colors, width=2) if colors else large
