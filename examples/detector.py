@@ -47,6 +47,11 @@ def with_shapes(image: Tensor, boxes: Tensor, classes: Tensor, colors: Tensor) -
     return image
 
 
+def centers_and_sizes(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Of boxes (n, 4), each (n, 2)."""
+    return (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+
+
 def radius(sizes: Tensor) -> Tensor:
     """How far boxes of sizes (n, 2) may move along both axes and keep `OVERLAP`.
 
@@ -79,8 +84,7 @@ def loss(maps: dict[str, Tensor], scenes: list[Scene]) -> Tensor:
     """Equation 4, per object, or whole without any: the heatmap's, and at peaks the distances of sizes and offsets."""
     total, objects = torch.zeros(()), sum(len(boxes) for _, boxes, _ in scenes)
     for i, (_, boxes, classes) in enumerate(scenes):
-        corners = boxes / STRIDE
-        centers, sizes = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
+        centers, sizes = centers_and_sizes(boxes / STRIDE)
         pixels = centers.long()
         columns, rows = pixels.T
         total = total + focal_loss(maps["hm"][i], heatmap(pixels, radius(sizes), classes, maps["hm"][i]))

@@ -10,7 +10,19 @@ nearest object there is the same one. Targets and boxes are those of the example
 import sys
 
 import torch
-from detector import CLASSES, HEADS, STRIDE, Scene, descended, found, heatmap, loss, radius, with_shapes
+from detector import (
+    CLASSES,
+    HEADS,
+    STRIDE,
+    Scene,
+    centers_and_sizes,
+    descended,
+    found,
+    heatmap,
+    loss,
+    radius,
+    with_shapes,
+)
 from torch import Tensor
 from torch.nn.functional import interpolate, l1_loss
 from torchvision.ops import box_iou
@@ -39,27 +51,22 @@ def clip(length: int, height: int = 96, width: int = 128) -> list[Scene]:
     return scenes
 
 
-def centers(boxes: Tensor) -> Tensor:
-    """Of boxes (n, 4), in pixels (n, 2)."""
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
-
-
 def seen(boxes: Tensor, image: Tensor) -> Tensor:
     """The heatmap (1, h, w) of what was found in the image before, of all classes together."""
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    return heatmap(centers(boxes).long(), radius(sizes), torch.zeros(len(boxes), dtype=torch.long), image[:1])
+    centers, sizes = centers_and_sizes(boxes)
+    return heatmap(centers.long(), radius(sizes), torch.zeros(len(boxes), dtype=torch.long), image[:1])
 
 
 def as_if_found(boxes: Tensor) -> Tensor:
     """Boxes as a tracker may have found them: some are missing, the others a little beside (Section 4.1)."""
     kept = boxes[torch.rand(len(boxes)) > 0.3]
-    moves = 0.05 * (kept[:, 2:] - kept[:, :2]) * torch.randn(len(kept), 2)
+    moves = 0.05 * centers_and_sizes(kept)[1] * torch.randn(len(kept), 2)
     return kept + moves.repeat(1, 2)
 
 
 def way_back(maps: dict[str, Tensor], boxes: Tensor) -> Tensor:
     """What the head says at the centre of each box (n, 2), in pixels of the image, of one image's maps."""
-    columns, rows = (centers(boxes) / STRIDE).long().T
+    columns, rows = (centers_and_sizes(boxes)[0] / STRIDE).long().T
     height, width = maps["tracking"].shape[1:]
     return STRIDE * maps["tracking"][:, rows.clamp(0, height - 1), columns.clamp(0, width - 1)].T
 
@@ -69,7 +76,8 @@ def tracking_loss(maps: dict[str, Tensor], pairs: list[list[Scene]]) -> Tensor:
     total, objects = torch.zeros(()), 0
     for i, ((_, before, _), (_, now, _)) in enumerate(pairs):
         ways = way_back({name: batch[i] for name, batch in maps.items()}, now)
-        total = total + l1_loss(ways, centers(before) - centers(now), reduction="sum") / STRIDE
+        moves = centers_and_sizes(before)[0] - centers_and_sizes(now)[0]
+        total = total + l1_loss(ways, moves, reduction="sum") / STRIDE
         objects += len(now)
     return total / max(objects, 1)
 
@@ -98,8 +106,9 @@ def same(boxes: Tensor, classes: Tensor, ways: Tensor, known: Tracked, fresh: in
     The boxes choose in their order, the surest first; an object further away than a box is wide is none of it.
     """
     theirs, kinds, numbers = known
-    apart = torch.cdist(centers(boxes) + ways, centers(theirs))
-    apart[(classes[:, None] != kinds) | (apart > (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt()[:, None])] = torch.inf
+    centers, sizes = centers_and_sizes(boxes)
+    apart = torch.cdist(centers + ways, centers_and_sizes(theirs)[0])
+    apart[(classes[:, None] != kinds) | (apart > sizes.prod(1).sqrt()[:, None])] = torch.inf
     chosen = []
     for row in range(len(boxes)):
         nearest = int(apart[row].argmin()) if apart[row].isfinite().any() else None

@@ -60,8 +60,10 @@ def network_names(model: nn.Module) -> dict[str, str]:
 
 def further_stems(model: nn.Module) -> list[str]:
     """Names of what a network of ours for several images holds for all but the first; none for other networks."""
-    several = len(getattr(official.body(model), "image_channels", ())) > 1
-    return [key for key in model.state_dict() if several and re.match(r"(backbone\.body\.|body\.)?beside\.", key)]
+    if len(getattr(official.body(model), "image_channels", ())) < 2:
+        return []
+    state = model.state_dict()
+    return [key for key in state if key.startswith(f"{_trunk_prefix(state)}beside.")]
 
 
 def _authors_names(keys: Collection[str]) -> tuple[str, dict[str, str]]:
