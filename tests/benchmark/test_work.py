@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -32,6 +32,14 @@ def operations(call: Callable[[], Any]) -> int:
     return mode.count
 
 
+def kept(step: Callable[[], Any]) -> list[Tensor]:
+    """What a training step keeps for its backward pass."""
+    found: list[Tensor] = []
+    with saved_tensors_hooks(lambda x: found.append(x) or x, lambda x: x):
+        step()
+    return found
+
+
 def test_a_step_computes_again_what_its_row_says():
     job = Job(TRAINING, **SMALL, recompute=(None, 0, 256))
     plain, cheapest, most = map(operations, work._training(job).calls)
@@ -42,14 +50,25 @@ def test_a_step_computes_again_what_its_row_says():
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=str)
 def test_training_is_in_the_precision_and_layout_of_the_job(precision, layout):
-    kept: list[Tensor] = []
     job = Job(TRAINING, **SMALL, precision=precision, channels_last=layout == torch.channels_last)
     (step,) = work._training(job).calls
-    with saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
-        step()
-    maps = [x for x in kept if x.shape == (1, 16, 32, 48)]
+    maps = [x for x in kept(step) if x.shape == (1, 16, 32, 48)]
     assert {x.dtype for x in maps} == {getattr(torch, precision)}
     assert all(x.is_contiguous(memory_format=layout) for x in maps)
+
+
+def test_training_memory_is_of_the_size_of_the_images():
+    jobs = (Job(TRAINING, "timm/test_resnet", size=size) for size in ((64, 96), (128, 96)))
+    small, large = (work._training(job).facts["memory"][0] for job in jobs)
+    assert 1.7 < large / small < 2.1
+
+
+def test_a_step_trains():
+    (step,) = work._training(Job(TRAINING, **SMALL)).calls
+    weights = {x: x.clone() for x in kept(step) if isinstance(x, nn.Parameter)}
+    step()
+    assert weights
+    assert not any(torch.equal(weight, before) for weight, before in weights.items())
 
 
 @pytest.mark.parametrize("engine", [PLAIN, "eager"])
