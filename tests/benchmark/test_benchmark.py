@@ -384,6 +384,7 @@ def test_a_folder_that_cannot_be_made(tmp_path, capsys):
         (["timm/resnet10t=plain,tensorflow"], "unknown engine 'tensorflow'; choose of plain"),
         (["--size", "64x64x3"], "'64x64x3' is not HEIGHTxWIDTH"),
         (["--size", "64x"], "'' is not a positive whole number"),
+        (["--seconds", "inf"], "'inf' is not a positive number"),
     ],
 )
 def test_arguments_that_are_not_understood(arguments, message, capsys):

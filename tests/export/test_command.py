@@ -225,9 +225,27 @@ def test_a_mean_that_nobody_gave_is_told(tmp_path, capsys):
     assert printed.out.startswith(f"writing {tmp_path / 'x.pt2'} and running it")
 
 
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [("dla46_c", "classification"), ("resnet18+ida", "segmentation"), ("dla46_c_centernet", "detection")],
+)
+def test_what_a_network_is_for_is_known_by_its_name(name, task):
+    assert load_source(name).task == task
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [("squeezenet1_1", "classification"), ("lraspp_mobilenet_v3_large", "segmentation")]
+)
+def test_what_a_network_of_torchvision_is_for_is_known_too(name, task, tmp_path):
+    torch.save(dla.create_model(f"torchvision/{name}").state_dict(), tmp_path / "theirs.pth")
+    assert load_source(f"torchvision/{name}", str(tmp_path / "theirs.pth")).task == task
+
+
 def test_a_classifier_of_timm_is_exported_as_one(tmp_path):
     torch.save(timm.create_model("test_resnet", num_classes=3).state_dict(), tmp_path / "theirs.pth")
-    assert load_source("timm/test_resnet", str(tmp_path / "theirs.pth")).task == "classification"
+    found = load_source("timm/test_resnet", str(tmp_path / "theirs.pth"))
+    assert found.task == "classification"
+    assert found.mean == found.std == (0.5, 0.5, 0.5)  # its own, and not ImageNet's
 
 
 def test_weights_of_other_channels_than_3(tmp_path, capsys):

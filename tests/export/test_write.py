@@ -116,9 +116,16 @@ def test_a_network_that_cannot_be_copied(tmp_path):
         export(model, tmp_path / "model.onnx", format="onnx", shape=SHAPE)
 
 
-def test_images_that_the_network_itself_does_not_take(tmp_path):
-    with pytest.raises(DeployError, match=r"network itself fails on images of \(1, 4, 9, 8\) \(Given groups=1.* give"):
-        export(nn.Conv2d(3, 3, 1), tmp_path / "model.onnx", format="onnx", shape=(1, 4, 9, 8))
+@pytest.mark.parametrize(
+    ("model", "error", "remedy"),
+    [
+        (nn.Conv2d(3, 3, 1), "Given groups=1", "a shape of its channels"),
+        (nn.Linear(9, 3), "mat1 and mat2", "a --size that it takes, without --dynamic"),
+    ],
+)
+def test_images_that_the_network_itself_does_not_take(model, error, remedy, tmp_path):
+    with pytest.raises(DeployError, match=rf"itself fails on images of \(1, 4, 9, 8\) \({error}.*: give {remedy}$"):
+        export(model, tmp_path / "model.onnx", format="onnx", shape=(1, 4, 9, 8))
 
 
 class Even(nn.Conv2d):

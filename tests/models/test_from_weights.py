@@ -66,6 +66,16 @@ def test_a_half_trained_network_is_refused(tmp_path):
         dla.load_model("dla46_cup", tmp_path / "classifier.pth")
 
 
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [(lambda x: x.numpy(), "is a ndarray and no tensor"), (lambda x: x.flatten(1), r"\(16, 147\) instead of")],
+)
+def test_a_first_layer_that_is_no_convolution_is_named(spoil, said):
+    state = dla.create_model("dla46_c").state_dict()
+    with pytest.raises(WeightsError, match=rf"stem.0.0.weight {said}"):
+        dla.load_model("dla46_c", {**state, "stem.0.0.weight": spoil(state["stem.0.0.weight"])})
+
+
 def test_a_file_of_something_else_is_named():
     with pytest.raises(WeightsError, match="the model has none of these names"):
         dla.load_model("dla46_c", {"encoder.weight": torch.zeros(2, 2)})

@@ -181,6 +181,23 @@ def test_a_run_that_diverges_ends_in_one_line_and_keeps_nothing(tmp_path, capsys
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+def test_so_does_a_run_without_validation(tmp_path, capsys):
+    options = ["--model.lr=1e30", "--model.schedule=constant", "--trainer.limit_val_batches=0"]
+    assert fit(tmp_path, *options, epochs=3) == 1
+    assert "the loss is nan at the end of epoch 1, training has diverged" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_an_average_of_weights_is_measured_and_used(tmp_path):
+    average = '{"class_path": "EMAWeightAveraging", "init_args": {"decay": 0.5}}'
+    assert fit(tmp_path, f"--trainer.callbacks+={average}") == 0
+    assert main(["validate", f"--config={tmp_path}/config.yaml", "--ckpt_path=last"]) == 0  # and no word of warning
+    used, kept = load_predictor(str(tmp_path / "checkpoints" / "last.ckpt")).model.stem[0][0].weight, last(tmp_path)
+    averaged, trained = (kept[part]["model.stem.0.0.weight"] for part in ("state_dict", "current_model_state"))
+    assert torch.equal(used, averaged)
+    assert not torch.equal(averaged, trained)
+
+
 def test_a_run_without_validation_says_that_nothing_was_measured(tmp_path, capsys):
     assert fit(tmp_path, "--trainer.limit_val_batches=0") == 0
     assert "nothing was measured: validation is switched off" in capsys.readouterr().out

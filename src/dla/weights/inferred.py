@@ -53,7 +53,7 @@ def _detectors(heads: Mapping[str, list[Tensor]], given: Mapping[str, Any]) -> d
 
 def _channels(layout: Layout, given: Mapping[str, Any]) -> dict[str, Any]:
     kernels = {key: value for key, value in given.items() if isinstance(value, Tensor) and value.ndim == 4}
-    stem = next((kernels[key] for key, ours in layout.keys.items() if ours.endswith("stem.0.0.weight")), None)
+    stem = next((kernels[key] for key in kernels if layout.keys.get(key, "").endswith("stem.0.0.weight")), None)
     if stem is None:
         return {}
     further = images_of(kernels)
