@@ -130,16 +130,16 @@ def follow(model: torch.nn.Module, images: list[Tensor], *, backwards: bool = Tr
 
     Unless it looks `backwards`, objects are sought where they are now, and not where the head says that they were.
     """
-    before, fresh, answers = images[0], 0, list[Tracked]()
+    fresh, answers = 0, list[Tracked]()
     known: Tracked = (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
-    for image in images:
+    for before, image in zip(images[:1] + images[:-1], images, strict=True):  # the first is before itself
         output = model(torch.cat([image, before, seen(known[0], image)])[None])
         maps = {name: batch[0] for name, batch in output.items()}
         boxes, classes, _ = found(maps)
         ways = way_back(maps, boxes) if backwards else torch.zeros(len(boxes), 2)
         numbers = same(boxes, classes, ways, known, fresh)
         fresh = max([fresh, *(numbers + 1).tolist()])
-        before, known = image, (boxes, classes, numbers)
+        known = boxes, classes, numbers
         answers.append(known)
     return answers
 
