@@ -2,7 +2,8 @@
 
 "Tracking Objects as Points" (Zhou et al., 2020): the network sees an image, the one before it, and a heatmap of what
 was found there, and a head more than a detector's says for each centre where that object was (Section 4). Then the
-nearest object there is the same one. Targets and boxes are those of the example beside this one, a detector.
+nearest object there is the same one. Targets and boxes are those of the example beside this one, a detector. With data
+of your own, `clip` is what changes, and `tracking_loss` gets the boxes of objects that are in both images, no others.
 
     python examples/tracker.py clip.png
 """
@@ -72,12 +73,15 @@ def way_back(maps: dict[str, Tensor], boxes: Tensor) -> Tensor:
 
 
 def tracking_loss(maps: dict[str, Tensor], pairs: list[list[Scene]]) -> Tensor:
-    """How far the ways back are from the true ones, in pixels of the map, per object."""
+    """How far the ways back are from the true ones, in pixels of the map, per object.
+
+    Box i of both images is the same object's: one that is in one image alone has no way, and is left out of them here.
+    """
     total, objects = torch.zeros(()), 0
     for i, ((_, before, _), (_, now, _)) in enumerate(pairs):
         ways = way_back({name: batch[i] for name, batch in maps.items()}, now)
-        moves = centers_and_sizes(before)[0] - centers_and_sizes(now)[0]
-        total = total + l1_loss(ways, moves, reduction="sum") / STRIDE
+        (there, _), (here, _) = map(centers_and_sizes, torch.stack([before, now]))  # fails where one is missing
+        total = total + l1_loss(ways, there - here, reduction="sum") / STRIDE
         objects += len(now)
     return total / max(objects, 1)
 
@@ -126,16 +130,16 @@ def follow(model: torch.nn.Module, images: list[Tensor], *, backwards: bool = Tr
 
     Unless it looks `backwards`, objects are sought where they are now, and not where the head says that they were.
     """
-    before, fresh, answers = images[0], 0, list[Tracked]()
+    fresh, answers = 0, list[Tracked]()
     known: Tracked = (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
-    for image in images:
+    for before, image in zip(images[:1] + images[:-1], images, strict=True):  # the first is before itself
         output = model(torch.cat([image, before, seen(known[0], image)])[None])
         maps = {name: batch[0] for name, batch in output.items()}
         boxes, classes, _ = found(maps)
         ways = way_back(maps, boxes) if backwards else torch.zeros(len(boxes), 2)
         numbers = same(boxes, classes, ways, known, fresh)
         fresh = max([fresh, *(numbers + 1).tolist()])
-        before, known = image, (boxes, classes, numbers)
+        known = boxes, classes, numbers
         answers.append(known)
     return answers
 

@@ -13,14 +13,13 @@ from functools import partial
 from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import adapt_input_conv, build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from dla.models import DLA, VARIANTS, build
 from dla.weights import load_weights
 
 SUFFIX = "_agg"
-FIRST_CONVS = ("stem.0.0.weight", "base_layer.0.weight")  # ours, and timm's and the authors'
 
 default_cfgs = generate_default_cfgs(
     {
@@ -44,14 +43,13 @@ default_cfgs = generate_default_cfgs(
 
 
 def to_ours(state: Mapping[str, Tensor], model: DLA) -> Mapping[str, Tensor]:
-    """Weights in any layout that `dla.load_weights` knows, as those of a classifier; its head of other classes stays.
+    """Weights in any layout that `dla.load_weights` knows, as those of a classifier.
+
+    Its head of other classes stays as it is, and so do the stems of its further images.
 
     Raises:
         WeightsError: they are not the weights of this network.
     """
-    first = next((key for key in FIRST_CONVS if key in state), None)
-    if first is not None and state[first].shape[1] != model.in_chans:
-        state = {**state, first: adapt_input_conv(model.in_chans, state[first])}
     biases = [state[key] for key in ("head.fc.bias", "fc.bias") if key in state]
     load_weights(model, state, new_head=model.num_classes not in (0, *map(len, biases)))
     # Loaded already, because timm would load weights for other classes without telling which are missing.

@@ -54,6 +54,13 @@ def test_convolutions(layer, multiplied):
     assert macs(model, (8, 10)) == 8 * 10 * 12 + multiplied
 
 
+@pytest.mark.parametrize("name", ["dla46_c", "dla46_cida", "dla46_c_centernet"])
+def test_several_images_have_a_stem_each(name):
+    with torch.device("meta"):
+        one, three = (dla.create_model(name, in_chans=in_chans).eval() for in_chans in (3, (3, 3, 1)))
+        assert macs(three, (32, 40)) - macs(one, (32, 40)) == 32 * 40 * 16 * (3 + 1) * 7 * 7
+
+
 def test_attention_is_counted_where_pytorch_has_one_operation_for_it():
     model = VisionTransformer(image_size=32, patch_size=16, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32).eval()
     assert macs(model, (32, 32)) == macs(copy.deepcopy(model).to("meta"), (32, 32))

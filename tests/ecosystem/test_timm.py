@@ -244,6 +244,16 @@ def test_other_classes_and_channels_take_the_rest_of_the_weights(theirs):
     assert gray(x).shape == (1, 3)
 
 
+@torch.no_grad()
+def test_a_network_of_several_images_takes_the_weights_of_one(theirs):
+    own, path = theirs
+    options = {"in_chans": (3, 1), "num_classes": 7, "pretrained_cfg_overlay": {"file": str(path)}}
+    both = timm.create_model("dla60x_c_agg", True, **options).eval()
+    both.beside[0][0][1].weight.zero_()  # what is left of the second image then is nothing
+    x = torch.randn(1, 4, 64, 64)
+    torch.testing.assert_close(both(x), own(x[:, :3]), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("name", "options"), [("dla46_c_agg", {}), ("dla60x_c_agg", {"norm_layer": "groupnorm"})])
 def test_weights_of_another_network_are_refused_whatever_the_classes(theirs, name, options):
     with pytest.raises(WeightsError):

@@ -12,6 +12,7 @@ from disturbed import disturb
 from torch import nn
 from unexpected import Branched, InPlace
 
+import dla
 from dla.deploy import DeployError
 from dla.deploy.outputs import difference
 from dla.deploy.runtimes import RUNTIMES, module_of
@@ -126,6 +127,13 @@ def test_a_network_that_cannot_be_copied(tmp_path):
 def test_images_that_the_network_itself_does_not_take(model, error, remedy, tmp_path):
     with pytest.raises(DeployError, match=rf"itself fails on images of \(1, 4, 9, 8\) \({error}.*: give {remedy}$"):
         export(model, tmp_path / "model.onnx", format="onnx", shape=(1, 4, 9, 8))
+
+
+@pytest.mark.parametrize("in_chans", [3, (3, 3, 1)])
+def test_images_of_other_channels(tmp_path, in_chans):
+    model = dla.create_model("dla46_c", num_classes=2, in_chans=in_chans)
+    with pytest.raises(DeployError, match=r"fails on images of \(1, 4, 33, 33\) .*: give a shape of its channels$"):
+        export(model, tmp_path / "model.onnx", format="onnx", shape=(1, 4, 33, 33))
 
 
 class Even(nn.Conv2d):

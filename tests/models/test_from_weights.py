@@ -38,6 +38,13 @@ def test_what_was_saved_comes_back(name, options, layout, tmp_path):
     same(model(x), theirs(x))
 
 
+def test_more_than_ten_images_keep_their_order():
+    in_chans = (*[3] * 10, 1, 2)
+    state = dla.create_model("dla46_c", num_classes=2, in_chans=in_chans).state_dict()
+    model, _ = dla.load_model("dla46_c", dict(sorted(state.items())))  # so has a .safetensors file its names
+    assert model.image_channels == in_chans
+
+
 @torch.no_grad()
 def test_weights_of_timm_with_other_classes():
     theirs = timm.create_model("resnet10t", num_classes=5).eval()

@@ -66,6 +66,27 @@ def test_ways_back_are_in_pixels_of_the_image_and_without_loss_where_they_are_ri
     assert example.tracking_loss({"tracking": torch.zeros(3, 2, 24, 32)}, still) == 0
 
 
+@pytest.mark.parametrize(("before", "now"), [(1, 3), (3, 1), (0, 1)])
+def test_an_object_that_comes_or_goes_has_no_way_back(example, before, now):
+    at = boxes((20, 20), (40, 20), (80, 80))
+    pair = [(torch.zeros(3, 96, 128), at[:count], torch.zeros(count, dtype=torch.long)) for count in (before, now)]
+    with pytest.raises(RuntimeError, match="stack expects each tensor to be equal size"):
+        example.tracking_loss({"tracking": torch.zeros(1, 2, 24, 32)}, [pair])
+
+
+def test_each_image_is_seen_beside_the_one_before_it_and_the_first_beside_itself(example):
+    seen = []
+
+    def model(x):
+        seen.append([int(x[0, 0, 0, 0]), int(x[0, 3, 0, 0])])
+        return {name: torch.full((1, 2, 24, 32), -9.0) for name in ("hm", "wh", "reg", "tracking")}
+
+    for length in (0, 1, 3):
+        answers = example.follow(model, [torch.full((3, 96, 128), float(time)) for time in range(length)])
+        assert [len(boxes) for boxes, *_ in answers] == [0] * length
+    assert seen == [[0, 0], [0, 0], [1, 0], [2, 1]]
+
+
 def test_what_was_seen_is_a_map_of_the_images_size(example):
     heat = example.seen(boxes((20, 20), (100, 70)), torch.zeros(3, 96, 128))
     assert heat.shape == (1, 96, 128)

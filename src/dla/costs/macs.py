@@ -15,14 +15,16 @@ def parameters(module: nn.Module) -> int:
 def macs(module: nn.Module, size: tuple[int, int] = (224, 224)) -> int:
     """Multiply-accumulates over one image of this height and width; on PyTorch's meta device nothing is computed.
 
-    Counted are convolutions, also transposed and deformable ones, linear layers, attention and other products of
-    matrices.
+    Of a network of several images it is one of each. Counted are convolutions, also transposed and deformable ones,
+    linear layers, attention and other products of matrices.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)).weight
-    image = torch.zeros(1, first.shape[1], *size, dtype=first.dtype, device=first.device)
+    several = (getattr(part, "image_channels", ()) for part in module.modules())
+    channels = sum(next(filter(None, several), first.shape[1:2]))  # the first layer may see one of several images
+    image = torch.zeros(1, channels, *size, dtype=first.dtype, device=first.device)
     # In PyTorch's own fast path attention is one operation, which is not counted and cannot run on the meta device.
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -63,7 +63,8 @@ def sample(model: nn.Module, shape: Shape) -> Sample:
 
 
 def _helps(error: Exception) -> str:
-    if "channels, but got" in str(error):  # so says torch's convolution, of which the first one is meant mostly
+    # So says torch's convolution, of which the first one is meant mostly, and so what parts the channels into images.
+    if any(said in str(error) for said in ("channels, but got", "split_sizes")):
         return "a shape of its channels"
     return "a --size that it takes, without --dynamic"
 

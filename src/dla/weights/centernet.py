@@ -46,7 +46,8 @@ def stem_names(network: nn.Module) -> dict[str, str]:
 def images_of(kernels: Mapping[str, Tensor]) -> list[int]:
     """Channels of the further images, in their order, of which there are kernels among weights of any layout."""
     theirs = [key for layer in (BEFORE, FOUND) for key in kernels if key.endswith(f"{layer}.0.weight")]
-    ours = sorted(key for key in kernels if re.search(r"(^|\.)beside\.\d+\.0\.0\.weight$", key))
+    ours = [key for key in kernels if re.search(r"(^|\.)beside\.\d+\.0\.0\.weight$", key)]
+    ours.sort(key=lambda key: (len(key), key))  # by number: 10 behind 9
     return [kernels[key].shape[1] for key in (*theirs, *ours)]
 
 
