@@ -170,11 +170,11 @@ def drawn(image: Tensor, answer: Tracked) -> Tensor:
     return draw_bounding_boxes(large, 2 * boxes, colors=colors, width=2) if colors else large
 
 
-def main(path: str = "clip.png", steps: int = 600) -> None:
-    """Train, follow the shapes of 30 new clips, and draw the first images of the first three."""
+def main(path: str = "clip.png", steps: int = 600, count: int = 30) -> None:
+    """Train, follow the shapes of so many new clips, and draw the first images of the first three."""
     torch.manual_seed(0)
     model = train(steps)
-    clips = [clip(12) for _ in range(30)]
+    clips = [clip(12) for _ in range(count)]
     for backwards in (False, True):
         answers = [follow(model, [image for image, *_ in scenes], backwards=backwards) for scenes in clips]
         objects, hits, changed = (sum(parts) for parts in zip(*map(changes, clips, answers), strict=True))

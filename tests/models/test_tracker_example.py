@@ -103,6 +103,6 @@ def test_changes_of_numbers_are_counted_over_images_in_which_a_shape_is_not_foun
 
 
 def test_a_few_steps_and_a_picture(example, tmp_path, capsys):
-    example.main(str(tmp_path / "clip.png"), steps=2)
+    example.main(str(tmp_path / "clip.png"), steps=2, count=3)
     assert (tmp_path / "clip.png").stat().st_size > 1000
     assert "with their ways back, their numbers changed" in capsys.readouterr().out
