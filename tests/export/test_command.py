@@ -264,6 +264,19 @@ def test_a_tracker_takes_its_three_images(tmp_path, capsys):
     assert "images of (1, 7, 64, 64): differs by at most" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("reads", [["--int8", "--calibration", "."], ["--test", "."]], ids=["ranges", "accuracy"])
+@pytest.mark.parametrize("in_chans", [1, (3, 3)])
+def test_pictures_are_not_given_to_a_network_of_other_channels(in_chans, reads, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64)).save("photo.png")
+    torch.save(dla.create_model("dla46_c", num_classes=2, in_chans=in_chans).state_dict(), "other.pth")
+    options = ["--weights", "other.pth", "--format", "onnx", "--output", "x.onnx"]
+    assert main(["dla46_c", *options, *reads]) == 2
+    printed = capsys.readouterr()
+    assert f"RGB pictures, and the network takes images of {1 if in_chans == 1 else 6} channels: call" in printed.err
+    assert "writing" not in printed.out
+
+
 def test_weights_that_do_not_fit_write_nothing(tmp_path, capsys):
     detector(tmp_path / "ctdet.pth")
     options = ["--weights", str(tmp_path / "ctdet.pth"), "--format", "onnx", "--output", str(tmp_path / "x.onnx")]

@@ -81,6 +81,7 @@ def _export(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     _say_mean(arguments, predictor)
+    channels = _channels(predictor, pictures=arguments.int8 or bool(arguments.test))
     size = tuple(arguments.size) if arguments.size else _size(predictor)
     predictor = _of_size(predictor, size)
     facts = metadata(arguments.model, predictor, size)
@@ -89,7 +90,7 @@ def _export(arguments: argparse.Namespace) -> int:
         predictor.model,
         arguments.output,
         format=arguments.format,
-        shape=(1, getattr(body(predictor.model), "in_chans", len(predictor.mean)), *size),
+        shape=(1, channels, *size),
         dynamic=arguments.dynamic,
         metadata=facts,
         calibration=Calibration(predictor, arguments.calibration, size) if arguments.int8 else None,
@@ -113,6 +114,17 @@ def _say_mean(arguments: argparse.Namespace, predictor: Predictor) -> None:
             f"mean {list(predictor.mean)} and std {list(predictor.std)}; give --mean and --std where it was otherwise",
             file=sys.stderr,
         )
+
+
+def _channels(predictor: Predictor, *, pictures: bool) -> int:
+    """Channels of the network's images; where pictures are to go through it, it has to take theirs."""
+    channels: int = getattr(body(predictor.model), "in_chans", len(predictor.mean))
+    if pictures and channels != len(predictor.mean):
+        raise ValueError(
+            f"--int8 and --test read RGB pictures, and the network takes images of {channels} channels: call "
+            "dla.export.export in Python, whose calibration and measure take any images"
+        )
+    return channels
 
 
 def _accuracies(predictor: Predictor, source: str, size: tuple[int, int], void: int) -> Callable[[Run], None]:
