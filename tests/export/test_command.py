@@ -308,3 +308,18 @@ def test_a_folder_of_the_hubs_form(tmp_path):
     HubModel("dla46_cup", num_classes=2, cfg=FACTS).save_pretrained(tmp_path / "cracks")
     source = load_source(str(tmp_path / "cracks"))
     assert (source.task, source.classes, source.mean) == ("segmentation", ("a", "b"), (0.5, 0.5, 0.5))
+
+
+def test_a_folder_of_the_hubs_form_need_not_say_what_the_network_is_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    HubModel("dla46_c", num_classes=3).save_pretrained("bare")
+    HubModel("dla46_c_centernet", heads={"hm": 2, "wh": 2}, cfg=FACTS).save_pretrained("detector")
+    for name, task, classes in (("./bare", "classification", ()), ("detector", "detection", ("a", "b"))):
+        found = load_source(name)
+        assert (found.task, found.classes) == (task, classes)
+    assert main(["detector", "--format", "torch-export", "--output", "x.pt2", "--size", "64", "64"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert main(["bare", "--format", "torch-export", "--output", "x.pt2", "--size", "64", "64"]) == 0
+    said = capsys.readouterr().err
+    assert "bare does not say how its images were normalised" in said
+    assert "random" not in said

@@ -18,7 +18,6 @@ from dla.export.pictures import Calibration
 from dla.export.source import load_source, metadata
 from dla.export.val_set import val_set
 from dla.export.write import FORMATS, export
-from dla.models import list_models
 from dla.predict import Predictor
 from dla.weights.hub import is_hub_name
 from dla.weights.official import body
@@ -73,13 +72,6 @@ def _export(arguments: argparse.Namespace) -> int:
     predictor = load_source(arguments.model, arguments.weights)
     mean, std = arguments.mean or predictor.mean, arguments.std or predictor.std
     predictor = replace(predictor, mean=tuple(mean), std=tuple(std))
-    if not predictor.classes and not arguments.weights:
-        told = [name for name in list_models(pretrained=True) if name.startswith(f"{arguments.model}.")]
-        better = " or ".join([*told, "a checkpoint"])
-        print(
-            f"warning: {arguments.model} names a network alone, so its weights are random: give {better}",
-            file=sys.stderr,
-        )
     _say_mean(arguments, predictor)
     channels = _channels(predictor, pictures=arguments.int8 or bool(arguments.test))
     size = tuple(arguments.size) if arguments.size else _size(predictor)
@@ -106,11 +98,14 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _say_mean(arguments: argparse.Namespace, predictor: Predictor) -> None:
-    """Of a file of another program mean and std are a guess, which would mislead whoever reads what is written."""
-    told = (arguments.mean and arguments.std) or getattr(predictor.model, "pretrained_cfg", None)
-    if arguments.weights and not told and not is_hub_name(arguments.weights):
+    """Where nobody said what mean and std are, they are a guess, which would mislead whoever reads what is written."""
+    cfg = getattr(predictor.model, "pretrained_cfg", None) or {}
+    told = (arguments.mean and arguments.std) or {"mean", "std"} <= cfg.keys()
+    ours = is_hub_name(arguments.weights or "")  # the authors', in timm's copies
+    source = arguments.weights or arguments.model
+    if not told and not ours and (arguments.weights or Path(source).is_dir() or is_hub_name(source)):
         print(
-            f"warning: {arguments.weights} does not say how its images were normalised: {arguments.output.name} gets "
+            f"warning: {source} does not say how its images were normalised: {arguments.output.name} gets "
             f"mean {list(predictor.mean)} and std {list(predictor.std)}; give --mean and --std where it was otherwise",
             file=sys.stderr,
         )

@@ -12,6 +12,7 @@ from dla.models.centernet import CenterNet
 from dla.models.peers import Torchvision
 from dla.names import meant
 from dla.predict import Predictor, load_predictor
+from dla.predict.load import described, load_hub
 from dla.weights import packaged
 from dla.weights.hub import imagenet_cfg, is_hub_name
 
@@ -36,16 +37,33 @@ def load_source(name: str, weights: str | None = None) -> Predictor:
         return _bare(model)
     named = name in dla.list_models() or ("+" in name and not name.endswith(".ckpt"))
     if named and name not in packaged() and not Path(name).exists():
+        _warn_of_random(name)
         return _bare(dla.create_model(name).eval())
     _check_name(name)
+    if name not in packaged() and ((Path(name) / "config.json").is_file() or is_hub_name(name)):
+        return _of_hub(name)
     return load_predictor(name)
 
 
+def _warn_of_random(name: str) -> None:
+    told = [pretrained for pretrained in dla.list_models(pretrained=True) if pretrained.startswith(f"{name}.")]
+    better = " or ".join([*told, "a checkpoint"])
+    print(f"warning: {name} names a network alone, so its weights are random: give {better}", file=sys.stderr)
+
+
+def _of_hub(name: str) -> Predictor:
+    """What `HubModel` saved, which need not say what `dla predict` would have to know, and may detect."""
+    model = load_hub(name)
+    if isinstance(model, CenterNet) or "classes" not in model.pretrained_cfg:
+        return _bare(model)
+    return described(model, model.pretrained_cfg, "cpu", source=name)
+
+
 def _bare(model: nn.Module) -> Predictor:
-    """A network of which nothing is known, with ImageNet's mean and deviation."""
+    """A network of which little is known, with ImageNet's mean and deviation unless it says otherwise."""
     cfg = getattr(model, "pretrained_cfg", None) or {}
-    cfg = imagenet_cfg() | {key: cfg[key] for key in ("mean", "std") if key in cfg}
-    return Predictor(model, _task(model), (), (), tuple(cfg["mean"]), tuple(cfg["std"]))
+    mean, std = (tuple(cfg.get(key) or imagenet_cfg()[key]) for key in ("mean", "std"))
+    return Predictor(model, _task(model), tuple(cfg.get("classes", ())), (), mean, std)
 
 
 def _task(model: nn.Module) -> str:

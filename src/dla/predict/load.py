@@ -32,33 +32,41 @@ def load_predictor(name_or_path: str | Path, device: torch.device | str = "cpu")
     name, path = str(name_or_path), Path(name_or_path)
     if name in list_models(pretrained=True):
         model: Any = create_model(name, pretrained=True)
-        return _predictor(model, model.pretrained_cfg, device, source=f"the model {name}")
+        return described(model, model.pretrained_cfg, device, source=f"the model {name}")
     if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):  # of a folder, to say what is in it
-        return _predictor(*load_trained(path), device, source=name)
+        return described(*load_trained(path), device, source=name)
     if path.is_dir() or is_hub_name(name):
-        return _from_hub(name, device)
+        model = load_hub(name)
+        return described(model, model.pretrained_cfg, device, source=name)
     raise ValueError(
         f"{name} is neither a checkpoint file, nor a folder of dla.hub, nor a model with packaged weights: check the "
         f"path, or use one of {', '.join(list_models(pretrained=True))}"
     )
 
 
-def _from_hub(name: str, device: torch.device | str) -> Predictor:
-    """What `HubModel` has saved in a folder, or in a repository of the hub."""
+def load_hub(name: str) -> Any:
+    """The network that `HubModel` has saved in a folder, or in a repository of the hub; `pretrained_cfg` has its facts.
+
+    Raises:
+        WeightsError: a repository cannot be reached, or the weights do not fit the network.
+    """
     from dla.hub import HubModel
 
     repository, revision = name, ""
     if not Path(name).is_dir():
         download(name)  # which says what to do where it is out of reach; the next line then finds it in the cache
         repository, _, revision = name.removeprefix(PREFIX).partition("@")
-    model: Any = HubModel.from_pretrained(repository, revision=revision or None).network
-    return _predictor(model, model.pretrained_cfg, device, source=name)
+    return HubModel.from_pretrained(repository, revision=revision or None).network
 
 
-def _predictor(
+def described(
     model: nn.Module, description: Mapping[str, Any], device: torch.device | str, *, source: str
 ) -> Predictor:
-    """Check what is said about the model, and put both together."""
+    """A network and what is said about it, in one, once both are found to agree.
+
+    Raises:
+        CheckpointError: what is needed is missing, or contradicts itself; the message names `source`.
+    """
     task = description.get("task", "classification" if isinstance(model, Classifier) else "segmentation")
     try:
         classes = tuple(str(name) for name in description["classes"])
