@@ -28,3 +28,10 @@ def save_truths(path: Path, truths: Sequence[np.ndarray]) -> Path:
         cell[0, number] = {"Segmentation": np.ones(drawn.shape, np.uint16), "Boundaries": drawn.astype(np.uint8)}
     savemat(path, {"groundTruth": cell})
     return path
+
+
+def save_annotators(folder: Path, truths: Sequence[np.ndarray]) -> Path:
+    """Boundary maps (h, w) as PNGs in a folder of their own, which is made."""
+    for number, drawn in enumerate(truths):
+        save_image(folder / f"{number}.png", drawn.astype(np.uint8) * 255)
+    return folder

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import save_annotators, save_image
 from PIL import Image
 from rich.console import Console
 from run_files import read_rows
@@ -114,6 +115,18 @@ def test_a_stopped_run_goes_on(benchmark, counted, monkeypatch):
     counted.clear()
     assert evaluate_folders(*benchmark, FEW).ods == expected.ods
     assert counted == ["c"]
+
+
+def test_annotators_may_have_a_png_each(benchmark, counted):
+    expected = evaluate_folders(*benchmark, FEW)
+    truths, output = benchmark.truths.with_name("people"), benchmark.output.with_name("again")
+    for name, path in list_truths(benchmark.truths).items():
+        save_annotators(truths / name, read_truth(path))
+    assert evaluate_folders(benchmark.predictions, truths, output, FEW).ods == expected.ods
+    counted.clear()
+    save_image(truths / "a" / "1.png", np.eye(30, 41, dtype=np.uint8))
+    evaluate_folders(benchmark.predictions, truths, output, FEW)
+    assert counted == ["a"]  # anew, and the others are kept
 
 
 def test_changed_files_and_settings_are_measured_anew(benchmark, counted):

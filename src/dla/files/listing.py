@@ -72,6 +72,12 @@ def list_by_stem(folder: str | Path, suffixes: Collection[str]) -> dict[str, Pat
     return dict(sorted(found.items()))
 
 
+def list_folders(folder: str | Path, suffixes: Collection[str]) -> dict[str, Path]:
+    """The folders in a folder that hold files which end in one of `suffixes`, by name as `composed` gives it."""
+    inside = (path for path in sorted(Path(folder).iterdir()) if path.is_dir() and not is_hidden(path, folder))
+    return {composed(path.name): path for path in inside if any(_files(path, suffixes, deep=False))}
+
+
 def composed(name: str) -> str:
     """A name with its letters composed: in one from macOS an umlaut is often two characters, and looks the same."""
     return unicodedata.normalize("NFC", name)

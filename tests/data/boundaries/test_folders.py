@@ -1,9 +1,12 @@
 """Boundary sets of one's own: images beside truths, .mat or PNG, paired by stem, all or those of a list."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from image_files import save_annotators
 from PIL import Image
 from scipy.io import loadmat
 
@@ -29,6 +32,27 @@ def test_pairs_by_stem_whatever_the_format(own_boundaries: Path) -> None:
     for number, suffix in enumerate(("png", "png", "mat", "mat")):
         assert np.array_equal(dataset[number].truths, drawn(own_boundaries / "truths" / f"{number}.{suffix}"))
         assert dataset[number].image.shape == (3, 30, 40)
+
+
+def in_folders(root: Path) -> None:
+    """Each truth in a folder of its name instead, with a PNG of each annotator."""
+    for path in sorted((root / "truths").iterdir()):
+        save_annotators(root / "people" / path.stem, drawn(path))
+    shutil.rmtree(root / "truths")
+    (root / "people").rename(root / "truths")
+
+
+def test_annotators_may_have_a_png_each(own_boundaries: Path) -> None:
+    expected = [truths for _, truths in map(read(own_boundaries).__getitem__, range(4))]
+    in_folders(own_boundaries)
+    found = [truths for _, truths in map(read(own_boundaries).__getitem__, range(4))]
+    assert [len(truths) for truths in found] == [1, 1, 4, 5]
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    shutil.rmtree(own_boundaries / "truths" / "2")
+    with pytest.raises(
+        FileNotFoundError, match=r"images/2.JPG has no truth: .* a folder 2 with a PNG of each annotator;"
+    ):
+        read(own_boundaries)
 
 
 def test_a_list_says_which_and_in_which_order(own_boundaries: Path) -> None:
@@ -59,7 +83,9 @@ def test_what_is_missing_is_named(own_boundaries: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no list .*train.txt: expected a file with the name of one"):
         read(own_boundaries, "train.txt")
     (own_boundaries / "truths" / "2.mat").unlink()
-    with pytest.raises(FileNotFoundError, match=r"images/2.JPG has no truth: expected .*truths/2.mat or .png; add it"):
+    with pytest.raises(
+        FileNotFoundError, match=r"images/2.JPG has no truth: expected .*truths/2.mat or .png, or, .* add it"
+    ):
         read(own_boundaries)
     (own_boundaries / "val.txt").write_text("0\n3\n")
     assert len(read(own_boundaries, "val.txt")) == 2

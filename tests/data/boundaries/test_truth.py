@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from image_files import save_truths
+from image_files import save_annotators, save_truths
 from PIL import Image
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
@@ -86,6 +86,24 @@ def test_a_folder_is_listed_by_stem(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "d.png").mkdir()
     assert list_truths(tmp_path) == {"a": tmp_path / "a.png", "b": tmp_path / "b.mat", "c": tmp_path / "c.PNG"}
+
+
+def test_a_folder_has_a_png_of_each_annotator(tmp_path):
+    maps = {name: [drawn(seed) for seed in range(count)] for name, count in (("b", 1), ("a.1", 3))}
+    for name in maps:
+        save_annotators(tmp_path / name, maps[name])
+    (tmp_path / "b" / "._0.png").write_bytes(b"of macOS")
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / ".thumbnails" / "a.png").touch()
+    (tmp_path / "notes").mkdir()
+    assert list_truths(tmp_path) == {"a.1": tmp_path / "a.1", "b": tmp_path / "b"}
+    for name in maps:
+        np.testing.assert_array_equal(read_truth(tmp_path / name), np.stack(maps[name]))
+    save_annotators(tmp_path / "c", [drawn(0), drawn(0, (9, 7))])
+    with pytest.raises(ValueError, match=r"c holds maps of the shapes \[\(7, 9\), \(9, 7\)\]; .*PNGs of one image"):
+        read_truth(tmp_path / "c")
+    with pytest.raises(FileNotFoundError, match=r"no \.png file in .*notes"):
+        read_truth(tmp_path / "notes")
 
 
 def test_folders_that_cannot_be_paired_are_named(tmp_path):

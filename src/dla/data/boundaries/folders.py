@@ -16,7 +16,8 @@ from dla.images import RGB
 class BoundaryFolders:
     """Images and truths paired by stem; items are annotated images, in the order of the stems or of the list.
 
-        images/NAME.jpg, or another format    truths/NAME.mat as in BSDS500, or NAME.png, where not 0 is boundary
+        images/NAME.jpg, or another format    truths/NAME.mat as in BSDS500, or NAME.png, where not 0 is boundary;
+                                              or in all of them a folder NAME with a PNG of each annotator
 
     Args:
         images: Folder of the images.
@@ -43,7 +44,8 @@ class BoundaryFolders:
                 )
             if stem not in drawn:
                 raise FileNotFoundError(
-                    f"{pictures[stem]} has no truth: expected {Path(truths, stem)}.mat or .png; "
+                    f"{pictures[stem]} has no truth: expected {Path(truths, stem)}.mat or .png, or, for all "
+                    f"images alike, a folder {stem} with a PNG of each annotator; "
                     "add it, remove the image, or list the images to read"
                 )
         self.files = [(pictures[stem], drawn[stem]) for stem in stems]

@@ -1,4 +1,4 @@
-"""What people drew: boundary maps of several annotators, from BSDS `.mat` files or PNG images."""
+"""What people drew: boundary maps of several annotators, from BSDS `.mat` files, PNG images or folders of these."""
 
 from pathlib import Path
 
@@ -6,11 +6,12 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from dla.files.listing import list_by_stem
+from dla.files.listing import list_by_stem, list_folders
 
-SUFFIXES = (".mat", ".png")
+PNG = (".png",)
+SUFFIXES = (".mat", *PNG)
 MOST = 0.5  # lines never cover more of an image
-BSDS = "expected groundTruth{k}.Boundaries, one map per annotator, as in BSDS500"
+BSDS = "groundTruth{k}.Boundaries, one map per annotator, as in BSDS500"
 
 
 def read_truth(path: str | Path) -> Bool[np.ndarray, "annotators h w"]:
@@ -18,35 +19,48 @@ def read_truth(path: str | Path) -> Bool[np.ndarray, "annotators h w"]:
 
     A `.mat` file is read in the layout of BSDS500: a cell `groundTruth` with one structure per annotator, whose field
     `Boundaries` is the map. A PNG is one annotator; what is not zero, in a palette not black, is boundary, whatever a
-    transparency layer says.
+    transparency layer says. A folder has a PNG of each annotator.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or no PNG in the folder.
         ValueError: it is neither, or damaged, or its annotators' maps differ in size, or a PNG is mostly boundary or
             black on transparent; the message names the file.
         ModuleNotFoundError: a `.mat` file without scipy, which the extra [train] installs.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no ground truth {path}: check the path")
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    if path.is_file() and path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} is no ground truth: expected a BSDS .mat file or a PNG")
-    maps = _read_mat(path) if suffix == ".mat" else [_read_png(path)]
+    of_matlab = path.is_file() and path.suffix.lower() not in PNG
+    maps = _read_mat(path) if of_matlab else [_read_png(file) for file in files_of(path)]
     shapes = sorted({drawn.shape for drawn in maps})
     if len(shapes) != 1 or len(shapes[0]) != 2 or 0 in shapes[0]:
-        raise ValueError(f"{path} holds maps of the shapes {shapes}; expected one size (height, width): {BSDS}")
+        layout = BSDS if of_matlab else "PNGs of one image, one for each annotator"
+        raise ValueError(f"{path} holds maps of the shapes {shapes}; expected one size (height, width): {layout}")
     return np.stack(maps)
 
 
+def files_of(truth: Path) -> list[Path]:
+    """The file itself, or the PNGs of a folder, in the order of their names."""
+    return [*list_by_stem(truth, PNG).values()] if truth.is_dir() else [truth]
+
+
 def list_truths(folder: str | Path) -> dict[str, Path]:
-    """The ground truth files of a folder, not of the folders in it, by stem and in the order of the stems.
+    """The ground truth of a folder by stem and in the order of the stems: its files, or if there are none its folders.
+
+    A folder in it is the truth of the image of its name where it has a PNG of each annotator.
 
     Raises:
-        FileNotFoundError: there is no such folder, or none of its files ends in `.mat` or `.png`.
-        ValueError: two of them have one stem.
+        FileNotFoundError: there is no such folder, or nothing of it is a truth.
+        ValueError: two files have one stem.
     """
-    return list_by_stem(folder, SUFFIXES)
+    try:
+        return list_by_stem(folder, SUFFIXES)
+    except FileNotFoundError:
+        if Path(folder).is_dir() and (of_several := list_folders(folder, PNG)):
+            return of_several
+        raise
 
 
 def _read_mat(path: Path) -> list[Bool[np.ndarray, "..."]]:
@@ -58,7 +72,7 @@ def _read_mat(path: Path) -> list[Bool[np.ndarray, "..."]]:
     except NotImplementedError as error:  # HDF5, which scipy does not read
         raise ValueError(f"{path} is a MATLAB 7.3 file: save it again with the option -v7") from error
     except Exception as error:  # a damaged file can fail in any way
-        raise ValueError(f"{path} cannot be read as ground truth ({error!r}): {BSDS}") from error
+        raise ValueError(f"{path} cannot be read as ground truth ({error!r}): expected {BSDS}") from error
 
 
 def _unwrap(value: np.ndarray) -> np.ndarray:

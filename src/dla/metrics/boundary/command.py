@@ -27,7 +27,8 @@ from dla.metrics.boundary.counts import MAX_DIST
 EXAMPLES = """
 what is read, paired by the name before the suffix; predictions without ground truth are left out:
   PREDICTIONS/NAME.png   8-bit grey, 255 standing for 1; or NAME.npy or NAME.mat, one array (h, w) in [0, 1]
-  GROUND_TRUTH/NAME.mat  as in BSDS500, groundTruth{k}.Boundaries; or NAME.png, where not zero is boundary
+  GROUND_TRUTH/NAME.mat  as in BSDS500, groundTruth{k}.Boundaries; or NAME.png, where not zero is boundary; or, if
+                         there is no file, folders NAME with such a PNG of each annotator
 
 what is written:
   DIR/results.json  ods, ois, ap, r50; where the best threshold lies; the counts of each image at each threshold

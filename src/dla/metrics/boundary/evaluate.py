@@ -12,7 +12,7 @@ from jaxtyping import Int
 from rich.console import Console
 from rich.progress import track
 
-from dla.data.boundaries.truth import list_truths, read_truth
+from dla.data.boundaries.truth import files_of, list_truths, read_truth
 from dla.files import make_folder, write_text
 from dla.files.listing import composed, list_by_stem
 from dla.metrics.boundary.counts import MAX_DIST, count_matches, spread_thresholds
@@ -185,8 +185,9 @@ def count_task(task: Task) -> Int[np.ndarray, "k 4"]:
 
 def _origin(task: Task) -> dict[str, Any]:
     """What the counts of an image depend on."""
-    contents = {"prediction": task.prediction, "truth": task.truth}
-    return {**asdict(task.protocol), **{part: sha256(path.read_bytes()).hexdigest() for part, path in contents.items()}}
+    contents = {"prediction": [task.prediction], "truth": files_of(task.truth)}
+    read = {part: b"".join(path.read_bytes() for path in paths) for part, paths in contents.items()}
+    return {**asdict(task.protocol), **{part: sha256(content).hexdigest() for part, content in read.items()}}
 
 
 def _read_finished(path: Path, origin: dict[str, Any]) -> Int[np.ndarray, "k 4"] | None:
