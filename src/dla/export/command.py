@@ -19,7 +19,7 @@ from dla.export.source import load_source, metadata
 from dla.export.val_set import val_set
 from dla.export.write import FORMATS, export
 from dla.predict import Predictor
-from dla.weights.hub import is_hub_name
+from dla.weights.hub import is_hub_name, is_saved
 from dla.weights.official import body
 
 SIZES = {"classification": (224, 224), "segmentation": (512, 512), "boundaries": (512, 512), "detection": (512, 512)}
@@ -103,7 +103,7 @@ def _say_mean(arguments: argparse.Namespace, predictor: Predictor) -> None:
     told = (arguments.mean and arguments.std) or {"mean", "std"} <= cfg.keys()
     ours = is_hub_name(arguments.weights or "")  # the authors', in timm's copies
     source = arguments.weights or arguments.model
-    if not told and not ours and (arguments.weights or Path(source).is_dir() or is_hub_name(source)):
+    if not told and not ours and (arguments.weights or is_saved(source)):
         print(
             f"warning: {source} does not say how its images were normalised: {arguments.output.name} gets "
             f"mean {list(predictor.mean)} and std {list(predictor.std)}; give --mean and --std where it was otherwise",

@@ -14,7 +14,7 @@ from dla.names import meant
 from dla.predict import Predictor, load_predictor
 from dla.predict.load import described, load_hub
 from dla.weights import packaged
-from dla.weights.hub import imagenet_cfg, is_hub_name
+from dla.weights.hub import imagenet_cfg, is_hub_name, is_saved
 
 
 def load_source(name: str, weights: str | None = None) -> Predictor:
@@ -40,7 +40,7 @@ def load_source(name: str, weights: str | None = None) -> Predictor:
         _warn_of_random(name)
         return _bare(dla.create_model(name).eval())
     _check_name(name)
-    if name not in packaged() and ((Path(name) / "config.json").is_file() or is_hub_name(name)):
+    if is_saved(name) and name not in packaged():
         return _of_hub(name)
     return load_predictor(name)
 

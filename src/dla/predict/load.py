@@ -13,7 +13,7 @@ from dla.models.from_run import load_trained
 from dla.models.heads import Classifier
 from dla.predict.predictor import TASKS, Predictor
 from dla.weights.checkpoint import CheckpointError
-from dla.weights.hub import PREFIX, download, is_hub_name
+from dla.weights.hub import PREFIX, download, is_saved
 
 
 def load_predictor(name_or_path: str | Path, device: torch.device | str = "cpu") -> Predictor:
@@ -33,11 +33,11 @@ def load_predictor(name_or_path: str | Path, device: torch.device | str = "cpu")
     if name in list_models(pretrained=True):
         model: Any = create_model(name, pretrained=True)
         return described(model, model.pretrained_cfg, device, source=f"the model {name}")
-    if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):  # of a folder, to say what is in it
-        return described(*load_trained(path), device, source=name)
-    if path.is_dir() or is_hub_name(name):
+    if is_saved(name):
         model = load_hub(name)
         return described(model, model.pretrained_cfg, device, source=name)
+    if path.exists():  # also of a folder, to say what is in it
+        return described(*load_trained(path), device, source=name)
     raise ValueError(
         f"{name} is neither a checkpoint file, nor a folder of dla.hub, nor a model with packaged weights: check the "
         f"path, or use one of {', '.join(list_models(pretrained=True))}"

@@ -18,6 +18,11 @@ def is_hub_name(source: str) -> bool:
     return _like_hub_name(source) and not Path(source).parent.is_dir()
 
 
+def is_saved(source: str) -> bool:
+    """Whether this is what `dla.hub.HubModel` saves: a folder with a config.json, or a repository by its name."""
+    return (Path(source) / "config.json").is_file() or is_hub_name(source)
+
+
 def _like_hub_name(source: str) -> bool:
     named = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?", source)
     return named is not None and not source.endswith(FILES)
