@@ -61,6 +61,13 @@ def test_several_images_have_a_stem_each(name):
         assert macs(three, (32, 40)) - macs(one, (32, 40)) == 32 * 40 * 16 * (3 + 1) * 7 * 7
 
 
+def test_a_layer_before_a_network_of_ours_says_how_many_channels_images_have():
+    with torch.device("meta"):
+        network = dla.create_model("dla46_c").eval()
+        before = nn.Conv2d(4, 3, 1)
+        assert macs(nn.Sequential(before, network), (32, 40)) == 32 * 40 * 4 * 3 + macs(network, (32, 40))
+
+
 def test_attention_is_counted_where_pytorch_has_one_operation_for_it():
     model = VisionTransformer(image_size=32, patch_size=16, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32).eval()
     assert macs(model, (32, 32)) == macs(copy.deepcopy(model).to("meta"), (32, 32))

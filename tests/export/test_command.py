@@ -265,15 +265,17 @@ def test_a_tracker_takes_its_three_images(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("reads", [["--int8", "--calibration", "."], ["--test", "."]], ids=["ranges", "accuracy"])
-@pytest.mark.parametrize("in_chans", [1, (3, 3)])
-def test_pictures_are_not_given_to_a_network_of_other_channels(in_chans, reads, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("in_chans", "channels"), [(1, 1), ((3, 3), 6)])
+def test_pictures_are_not_given_to_a_network_of_other_channels(
+    in_chans, channels, reads, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 64)).save("photo.png")
     torch.save(dla.create_model("dla46_c", num_classes=2, in_chans=in_chans).state_dict(), "other.pth")
     options = ["--weights", "other.pth", "--format", "onnx", "--output", "x.onnx"]
     assert main(["dla46_c", *options, *reads]) == 2
     printed = capsys.readouterr()
-    assert f"RGB pictures, and the network takes images of {1 if in_chans == 1 else 6} channels: call" in printed.err
+    assert f"RGB pictures, and the network takes images of {channels} channels: call" in printed.err
     assert "writing" not in printed.out
 
 

@@ -30,13 +30,10 @@ def read_truth(path: str | Path) -> Bool[np.ndarray, "annotators h w"]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no ground truth {path}: check the path")
-    if path.is_file() and path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path} is no ground truth: expected a BSDS .mat file or a PNG")
-    of_matlab = path.is_file() and path.suffix.lower() not in PNG
-    maps = _read_mat(path) if of_matlab else [_read_png(file) for file in files_of(path)]
+    maps = [drawn for file in files_of(path) for drawn in _read(file)]
     shapes = sorted({drawn.shape for drawn in maps})
     if len(shapes) != 1 or len(shapes[0]) != 2 or 0 in shapes[0]:
-        layout = BSDS if of_matlab else "PNGs of one image, one for each annotator"
+        layout = "PNGs of one image, one for each annotator" if path.is_dir() else BSDS
         raise ValueError(f"{path} holds maps of the shapes {shapes}; expected one size (height, width): {layout}")
     return np.stack(maps)
 
@@ -61,6 +58,13 @@ def list_truths(folder: str | Path) -> dict[str, Path]:
         if Path(folder).is_dir() and (of_several := list_folders(folder, PNG)):
             return of_several
         raise
+
+
+def _read(file: Path) -> list[Bool[np.ndarray, "..."]]:
+    suffix = file.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{file} is no ground truth: expected a BSDS .mat file or a PNG")
+    return [_read_png(file)] if suffix in PNG else _read_mat(file)
 
 
 def _read_mat(path: Path) -> list[Bool[np.ndarray, "..."]]:
