@@ -54,7 +54,10 @@ def window_rows(image, index, y, left, inputs, used, images, height, width, step
     `index`, of the images, and `y` are numbers or extend to (positions, inputs). Inputs not `used` are zeros too.
     """
     column = left[:, None] * step + inputs[None, :]
-    inside = (index < images) & (y >= 0) & (y < height) & used[None, :]
+    # Compared as blocks, since Triton 3.9's interpreter takes no comparison of numbers for a mask; what a GPU runs is
+    # the same.
+    of, row = tl.broadcast_to(index, column.shape), tl.broadcast_to(y, column.shape)
+    inside = (of < images) & (row >= 0) & (row < height) & used[None, :]
     inside = inside & (column >= 0) & (column < width * step)
     source = image + (index.to(tl.int64) * height + y) * width * step + column
     return tl.load(source, mask=inside, other=0.0)
