@@ -12,6 +12,7 @@ import timm
 from fine_grained_sets import make_cub
 from hub_cache import add_to_cache, take_from_cache_alone
 from image_files import random_image, save_image, save_truths
+from outline_files import box, save_outlines
 
 import dla
 from dla.cli import main
@@ -65,6 +66,13 @@ def make_data(root: Path, classes: int) -> None:
             save_image(root / f"{split}annot" / f"{number}.png", rng.integers(0, classes, (36, 48), dtype=np.uint8))
 
 
+def make_outlines(root: Path) -> None:
+    """Twenty images with an outline, as Label Studio exports them."""
+    leaf = {"category_id": 1, "segmentation": [box(3, 4, 20, 9)]}
+    images = [(f"images/{number}.png", [leaf]) for number in range(20)]
+    save_outlines(root / "result.json", images, categories=["leaf"], folder=root)
+
+
 def make_boundaries(images: Path, truths: Path, names: list[str]) -> None:
     """Images and, as BSDS500 has them, what two annotators drew."""
     rng = np.random.default_rng(0)
@@ -104,6 +112,7 @@ def pages_folder(tmp_path_factory):
     data = root / "data"
     make_data(data / "camvid", 12)
     make_data(data / "cracks", 2)
+    make_outlines(data / "leaves")
     make_classes(data / "fruit", "train", classes=2, count=4)
     make_classes(data / "fruit", "val", classes=2, count=1)
     make_classes(data / "imagenet", "train", classes=2, count=4)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dla.data.classification.modules import CIFARData, DigitsData, ImageFolderData
     from dla.data.classification.shards import ShardsData
     from dla.data.segmentation.base import SegmentationData
+    from dla.data.segmentation.coco import Coco
+    from dla.data.segmentation.coco_data import CocoData
     from dla.data.segmentation.modules import CamVidData, CityscapesData, FolderData, ScenesData
 
 __all__ = [
@@ -45,6 +47,8 @@ __all__ = [
     "CamVidData",
     "Cityscapes",
     "CityscapesData",
+    "Coco",
+    "CocoData",
     "DigitsData",
     "Draw",
     "FolderData",
@@ -74,9 +78,11 @@ MODULES = {
     "classification.modules": ("CIFARData", "DigitsData", "ImageFolderData"),
     "classification.shards": ("ShardsData",),
     "segmentation.base": ("SegmentationData",),
+    "segmentation.coco": ("Coco",),
+    "segmentation.coco_data": ("CocoData",),
     "segmentation.modules": ("CamVidData", "CityscapesData", "FolderData", "ScenesData"),
 }
-"""The data modules by the file that holds them: imported when first asked for, so that sets work without lightning."""
+"""What needs lightning or pycocotools, by the file that holds it: imported when first asked for."""
 
 
 def __getattr__(name: str) -> object:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_pixels
 from dla.data.segmentation.indices import Indices, Value, Void, are_colors
-from dla.data.segmentation.pairing import held_out, pairs
+from dla.data.segmentation.pairing import expect_own_place, held_out, pairs
 from dla.images import RGB
+from dla.names import repeated
 
 
 class PairedFolders:
@@ -52,14 +53,10 @@ class PairedFolders:
         suffix: str = "",
         hold_out: bool = False,
     ) -> None:
-        if "{split}" not in images and (split == "test" or not hold_out):
-            raise ValueError(
-                f"images is {images}, the same for all splits: put {{split}} into it, which stands for train, val and "
-                "test, or give hold_out to train and to validate"
-            )
+        held = hold_out and split != "test"
+        expect_own_place("images", images, held)
         self.classes, self.indices = tuple(classes), Indices(classes, void, values)
         self.colors = class_colors(len(classes), colors, values)
-        held = hold_out and split != "test"
         source = "train" if held else split
         shown, drawn = (Path(root, place.replace("{split}", source)) for place in (images, annotations))
         _expect_folders(split, shown, drawn)
@@ -86,6 +83,17 @@ def _expect_folders(split: Split, images: Path, annotations: Path) -> None:
                 f"no folder {folder}: the {split} split is read from {images.name}/ and {annotations.name}/; give the "
                 f"folder that holds both as root{hint if split == 'val' else ''}"
             )
+
+
+def distinct(classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes, none of which may stand twice.
+
+    Raises:
+        ValueError: one does.
+    """
+    if twice := repeated(classes):
+        raise ValueError(f"classes names {twice[0]} more than once; expected a name of its own for each index")
+    return tuple(classes)
 
 
 def class_colors(count: int, colors: Sequence[RGB] | None, values: Sequence[Value] | None = None) -> tuple[RGB, ...]:

@@ -6,12 +6,11 @@ from dla.data.sample import SegmentationSet, Split
 from dla.data.segmentation.base import SegmentationData
 from dla.data.segmentation.camvid import CamVid
 from dla.data.segmentation.cityscapes import Cityscapes
-from dla.data.segmentation.folders import PairedFolders, class_colors
+from dla.data.segmentation.folders import PairedFolders, class_colors, distinct
 from dla.data.segmentation.indices import Void
 from dla.data.segmentation.scene_base import SceneData
 from dla.data.segmentation.scenes import Scenes
 from dla.images import RGB
-from dla.names import repeated
 
 
 class ScenesData(SceneData):
@@ -102,9 +101,7 @@ class FolderData(StoredData):
         **settings: Any,
     ) -> None:
         super().__init__(root, **settings)
-        if twice := repeated(classes):
-            raise ValueError(f"classes names {twice[0]} more than once; expected a name of its own for each index")
-        self.classes = tuple(classes)
+        self.classes = distinct(classes)
         self.colors = class_colors(len(classes), colors, values)
         self.layout: dict[str, Any] = {
             "void": void,

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sized
 from pathlib import Path
+from typing import TypeVar
 
 from dla.data.sample import HELD_OUT, Split
 from dla.files.listing import PICTURES, composed, list_by_stem, list_images
 
 Pair = tuple[Path, Path]
 """An image and its annotation."""
+
+Shown = TypeVar("Shown")  # an image, and what is known of it
 
 ANNOTATIONS = (".png", ".tif", ".tiff")
 """What annotations end in: formats that keep every number."""
@@ -65,7 +68,20 @@ def _check_format(pictures: Mapping[str, Path], annotations: Path, suffix: str) 
             )
 
 
-def held_out(train: list[Pair], split: Split) -> list[Pair]:
+def expect_own_place(option: str, place: str, held: bool) -> None:
+    """Refuse a place that is the same for all splits, unless val is held out of it.
+
+    Raises:
+        ValueError: it is.
+    """
+    if "{split}" not in place and not held:
+        raise ValueError(
+            f"{option} is {place}, the same for all splits: put {{split}} into it, which stands for train, val and "
+            "test, or give hold_out to train and to validate"
+        )
+
+
+def held_out(train: list[Shown], split: Split) -> list[Shown]:
     """Those of the images of train that are in one of the two splits: the 10th, the 20th and so on validate.
 
     Raises:
@@ -73,4 +89,4 @@ def held_out(train: list[Pair], split: Split) -> list[Pair]:
     """
     if len(train) < HELD_OUT:
         raise ValueError(f"{len(train)} images, of which every {HELD_OUT}th would be held out to validate: give more")
-    return [pair for number, pair in enumerate(train, 1) if (number % HELD_OUT == 0) == (split == "val")]
+    return [image for number, image in enumerate(train, 1) if (number % HELD_OUT == 0) == (split == "val")]

@@ -1,0 +1,125 @@
+"""Reads a file of labels in COCO's form: its pictures, and the outlines that were drawn on them, in JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dla.names import repeated
+
+FIELDS = {
+    "images": ("id", "file_name", "height", "width"),
+    "categories": ("id", "name"),
+    "annotations": ("id", "image_id", "category_id", "segmentation"),
+}
+"""The lists of a file, and what each entry must have."""
+
+AGAIN = "export the labels again, as COCO with outlines (polygons or masks)"
+TRIANGLE = 6  # coordinates
+
+
+class Shape(NamedTuple):
+    """What was drawn around a thing.
+
+    Attributes:
+        number: the annotation's own, to name it.
+        category: its name.
+        outline: polygons, each as x, y, x, y, ... in pixels, or a run-length code.
+        crowd: it is around many things that nobody told apart.
+    """
+
+    number: int
+    category: str
+    outline: Any
+    crowd: bool
+
+
+class Picture(NamedTuple):
+    """A picture's name, its size, and what was drawn on it."""
+
+    name: str
+    height: int
+    width: int
+    shapes: list[Shape]
+
+
+class CocoFile(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        categories: names in the order of their numbers, but for those that are only there to group others.
+        pictures: by name.
+    """
+
+    categories: tuple[str, ...]
+    pictures: list[Picture]
+
+
+def read_coco(path: Path) -> CocoFile:
+    """Read the whole file and check it, outlines included.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON or of another form, a picture stands in it twice, or an annotation belongs to none or
+            has no outline.
+    """
+    entries = {part: _entries(path, part, found) for part, found in _parts(path).items()}
+    for field in ("id", "file_name"):
+        if twice := repeated(str(image[field]) for image in entries["images"]):
+            raise ValueError(f"{path} has two images of {field} {twice[0]}: expected each picture once; {AGAIN}")
+    categories = sorted(entries["categories"], key=lambda category: category["id"])
+    names = {category["id"]: str(category["name"]) for category in categories}
+    shapes: dict[Any, list[Shape]] = {image["id"]: [] for image in entries["images"]}
+    for entry in entries["annotations"]:
+        _check_shape(path, entry, {"image_id": shapes, "category_id": names})
+        crowd = bool(entry.get("iscrowd", 0))
+        shape = Shape(entry["id"], names[entry["category_id"]], entry["segmentation"], crowd)
+        shapes[entry["image_id"]].append(shape)
+    pictures = [
+        Picture(str(image["file_name"]).replace("\\", "/"), image["height"], image["width"], shapes[image["id"]])
+        for image in sorted(entries["images"], key=lambda image: str(image["file_name"]))
+    ]
+    return CocoFile(_classes(categories, {shape.category for of in shapes.values() for shape in of}), pictures)
+
+
+def _parts(path: Path) -> dict[str, list[Any]]:
+    """The three lists."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}: name the file of the labels within root, as --data.annotations")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error}): {AGAIN}") from error
+    parts = {part: content.get(part) if isinstance(content, dict) else None for part in FIELDS}
+    if lacking := [part for part, found in parts.items() if not isinstance(found, list)]:
+        raise ValueError(f"{path} has no list of {lacking[0]}, as files in COCO's form have: {AGAIN}")
+    return {part: list(found or ()) for part, found in parts.items()}
+
+
+def _entries(path: Path, part: str, entries: Sequence[Any]) -> list[dict[str, Any]]:
+    for place, entry in enumerate(entries):
+        held = entry if isinstance(entry, dict) else {}
+        if lacking := [field for field in FIELDS[part] if held.get(field) is None]:
+            name = held.get("id", f"number {place}")
+            raise ValueError(f"{path}: {name} of its {part} has no {lacking[0]}: {AGAIN}")
+    return list(entries)
+
+
+def _check_shape(path: Path, entry: Mapping[str, Any], listed: Mapping[str, Mapping[Any, Any]]) -> None:
+    what = f"annotation {entry['id']} of {path}"
+    for field, known in listed.items():
+        if entry[field] not in known:
+            raise ValueError(f"{what} is of {field} {entry[field]}, which the file does not list: {AGAIN}")
+    outline = entry["segmentation"]
+    if not outline:
+        raise ValueError(f"{what} has a box alone, no outline: draw one, or remove it; boxes are no segmentation")
+    polygons = outline if isinstance(outline, list) else []
+    if any(not isinstance(p, list) or len(p) < TRIANGLE or len(p) % 2 for p in polygons):
+        raise ValueError(f"{what} has a polygon of fewer than three points, or half a point: draw it anew or remove it")
+
+
+def _classes(categories: Sequence[Mapping[str, Any]], drawn: set[str]) -> tuple[str, ...]:
+    """Without those that group others, as the first one of Roboflow's, which bears the project's name."""
+    groups = {category.get("supercategory") for category in categories} - drawn
+    names = [str(category["name"]) for category in categories]
+    return tuple(dict.fromkeys(name for name in names if name not in groups))
