@@ -20,7 +20,7 @@ from torch._subclasses import FakeTensorMode
 from dla.benchmark import work
 from dla.benchmark.command import _jobs, main
 from dla.benchmark.costs import Costs
-from dla.benchmark.job import INFERENCE, PEAK, TRAINING, Job, Row
+from dla.benchmark.job import INFERENCE, PEAK, TRAINING, Job, Row, rows_of
 from dla.benchmark.options import parser
 from dla.benchmark.peak import peak
 from dla.benchmark.picture import draw
@@ -284,6 +284,13 @@ def test_a_folder_that_cannot_be_written_to_is_found_before(tmp_path, capsys):
     found = capsys.readouterr()
     assert "results.csv: it is a folder; remove it or choose another name" in found.err
     assert not found.out
+
+
+def test_a_row_is_called_by_its_engine_or_by_what_training_keeps():
+    training = Job(TRAINING, "dla34", recompute=(None, 64))
+    jobs = [Job(INFERENCE, "dla34", "ncnn"), training, training._replace(compiled=True)]
+    expected = ["ncnn", "all kept", "recomputing, macs=64", "compiled, all kept", "compiled, recomputing, macs=64"]
+    assert [row.how for row in rows_of(jobs)] == expected
 
 
 def test_a_way_to_train_is_measured_once():
