@@ -94,11 +94,14 @@ def test_small_things_lie_on_large_ones(tmp_path: Path, turned: bool) -> None:
     assert np.array_equal(first(tmp_path), expected)
 
 
-def test_a_crowd_is_void_below_all_else(tmp_path: Path) -> None:
-    save(tmp_path, [drawn(1, box(2, 2, 30, 30)), drawn(2, box(10, 10, 20, 20), iscrowd=1)])
-    assert np.array_equal(first(tmp_path), filled(1, 2, 2, 30, 30))
-    save(tmp_path, [drawn(1, box(12, 12, 14, 14)), drawn(2, box(10, 10, 20, 20), iscrowd=1)])
-    assert np.array_equal(first(tmp_path), filled(1, 12, 12, 14, 14, on=filled(255, 10, 10, 20, 20)))
+def test_what_cvat_painted_with_its_brush_is_marked_as_a_crowd_and_counts(tmp_path: Path) -> None:
+    painted = filled(1, 10, 10, 20, 20)
+    code = {"size": [HEIGHT, WIDTH], "counts": column_runs(painted)}
+    stain = {"category_id": 2, "segmentation": code, "iscrowd": 1}
+    save(tmp_path, [drawn(1, box(2, 2, 30, 30)), stain, drawn(1, box(12, 12, 14, 14))])
+    assert np.array_equal(
+        first(tmp_path), filled(1, 12, 12, 14, 14, on=filled(2, 10, 10, 20, 20, on=filled(1, 2, 2, 30, 30)))
+    )
 
 
 def test_the_background_has_the_first_index_or_that_of_its_category_or_is_void(tmp_path: Path) -> None:

@@ -25,13 +25,11 @@ class Shape(NamedTuple):
         number: the annotation's own, to name it.
         category: its name.
         outline: polygons, each as x, y, x, y, ... in pixels, or a run-length code.
-        crowd: it is around many things that nobody told apart.
     """
 
     number: int
     category: str
     outline: Any
-    crowd: bool
 
 
 class Picture(NamedTuple):
@@ -72,9 +70,7 @@ def read_coco(path: Path) -> CocoFile:
     shapes: dict[Any, list[Shape]] = {image["id"]: [] for image in entries["images"]}
     for entry in entries["annotations"]:
         _check_shape(path, entry, {"image_id": shapes, "category_id": names})
-        crowd = bool(entry.get("iscrowd", 0))
-        shape = Shape(entry["id"], names[entry["category_id"]], entry["segmentation"], crowd)
-        shapes[entry["image_id"]].append(shape)
+        shapes[entry["image_id"]].append(Shape(entry["id"], names[entry["category_id"]], entry["segmentation"]))
     pictures = [
         Picture(str(image["file_name"]).replace("\\", "/"), image["height"], image["width"], shapes[image["id"]])
         for image in sorted(entries["images"], key=lambda image: str(image["file_name"]))

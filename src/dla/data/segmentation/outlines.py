@@ -9,12 +9,11 @@ from jaxtyping import UInt8
 from pycocotools.mask import area, decode, frPyObjects, merge
 from torch import Tensor
 
-from dla.data.sample import IGNORE_INDEX
 from dla.data.segmentation.coco_file import AGAIN, Picture, Shape
 
 
 def filled(picture: Picture, indices: Mapping[str, int], rest: int) -> UInt8[Tensor, "h w"]:
-    """The mask of a picture. Small things lie on large ones, and a crowd, which is void, lies below all else.
+    """The mask of a picture. Small things lie on large ones; a crowd (`iscrowd`) counts as what it is a crowd of.
 
     Args:
         picture: with its shapes; those of no index count as not drawn.
@@ -25,10 +24,10 @@ def filled(picture: Picture, indices: Mapping[str, int], rest: int) -> UInt8[Ten
         ValueError: an outline cannot be filled, and its annotation is named.
     """
     codes = [(shape, _code(shape, picture)) for shape in picture.shapes if shape.category in indices]
-    codes.sort(key=lambda drawn: (not drawn[0].crowd, -int(area(drawn[1]))))
+    codes.sort(key=lambda drawn: -int(area(drawn[1])))
     mask = np.full((picture.height, picture.width), rest, np.uint8)
     for shape, code in codes:
-        mask[decode(code) > 0] = IGNORE_INDEX if shape.crowd else indices[shape.category]
+        mask[decode(code) > 0] = indices[shape.category]
     return torch.from_numpy(mask)
 
 
