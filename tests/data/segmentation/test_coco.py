@@ -234,6 +234,10 @@ WRONG: list[tuple[Change, str]] = [
     (lambda c: c["images"][1].update(id=0), r"train.json has two images of id 0: expected each picture once"),
     (lambda c: c["images"][1].update(file_name="00.png"), r"has two images of file_name 00.png"),
     (
+        lambda c: c["categories"].append({"id": 1, "name": "rust"}),
+        "has two categories of id 1: expected an id of its own",
+    ),
+    (
         lambda c: c["annotations"][0].update(image_id=8),
         r"annotation 0 of \S+train.json is of image_id 8, which the file",
     ),

@@ -58,14 +58,18 @@ def read_coco(path: Path) -> CocoFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON or of another form, a picture stands in it twice, or an annotation belongs to none or
-            has no outline.
+        ValueError: it is no JSON or of another form, a picture stands in it twice, two categories have one id, or an
+            annotation belongs to none or has no outline.
     """
     entries = {part: _entries(path, part, found) for part, found in _parts(path).items()}
     for field in ("id", "file_name"):
         if twice := repeated(str(image[field]) for image in entries["images"]):
             raise ValueError(f"{path} has two images of {field} {twice[0]}: expected each picture once; {AGAIN}")
     categories = sorted(entries["categories"], key=lambda category: category["id"])
+    if twice := repeated(str(number) for number, _ in {(each["id"], str(each["name"])) for each in categories}):
+        raise ValueError(
+            f"{path} has two categories of id {twice[0]}: expected an id of its own for each name; {AGAIN}"
+        )
     names = {category["id"]: str(category["name"]) for category in categories}
     shapes: dict[Any, list[Shape]] = {image["id"]: [] for image in entries["images"]}
     for entry in entries["annotations"]:
