@@ -139,6 +139,13 @@ def test_categories_stand_in_the_order_of_their_numbers_without_those_that_group
     assert CocoData(str(tmp_path), **SPLITS).classes == ("background", "damage", "crack", "stain")
 
 
+def test_a_category_that_groups_itself_alone_is_a_class_where_train_has_none_of_it(tmp_path: Path) -> None:
+    content = save(tmp_path, [drawn(2, box(2, 2, 30, 30))])
+    content["categories"] = [category | {"supercategory": category["name"]} for category in content["categories"]]
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    assert CocoData(str(tmp_path), **SPLITS).classes == ("background", "crack", "stain")
+
+
 def test_another_split_has_no_category_that_train_does_not_name(tmp_path: Path) -> None:
     save(tmp_path, [drawn(1, box(2, 2, 30, 30))])
     save(

@@ -120,6 +120,7 @@ def _check_shape(path: Path, entry: Mapping[str, Any], listed: Mapping[str, Mapp
 
 def _classes(categories: Sequence[Mapping[str, Any]], drawn: set[str]) -> tuple[str, ...]:
     """Without those that group others, as the first one of Roboflow's, which bears the project's name."""
-    groups = {category.get("supercategory") for category in categories} - drawn
+    inner = [category for category in categories if category.get("supercategory") != category["name"]]
+    groups = {category.get("supercategory") for category in inner} - drawn
     names = [str(category["name"]) for category in categories]
     return tuple(dict.fromkeys(name for name in names if name not in groups))
