@@ -278,7 +278,11 @@ CODE = {"size": [HEIGHT, WIDTH], "counts": [3, HEIGHT * WIDTH]}
     ("outline", "message"),
     [
         ([[1, 1, "x", 5, 4, 3]], "could not convert string to float"),
-        (CODE, "Invalid RLE"),
+        ([[1, 1, None, 5, 4, 3]], "a coordinate is no number"),
+        ([[1, 1, float("nan"), 5, 4, 3]], "a coordinate is no number"),
+        (CODE, f"its runs have {HEIGHT * WIDTH + 3} pixels, the picture {HEIGHT * WIDTH}"),
+        (CODE | {"counts": []}, "its runs have 0 pixels"),
+        (CODE | {"counts": [3, 4]}, "its runs have 7 pixels"),
         (CODE | {"counts": 99 * "z"}, "Invalid RLE"),
         (CODE | {"size": [WIDTH, HEIGHT]}, r"it is for a picture of \[48, 36\], height and width, not of \[36, 48\]"),
         ({"counts": [1]}, "'size'"),

@@ -1,6 +1,6 @@
 """Fills what was drawn around things, by pycocotools, as COCO's own tools do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,12 +36,25 @@ def _code(shape: Shape, picture: Picture) -> Any:
     size, outline = [picture.height, picture.width], shape.outline
     try:
         if isinstance(outline, list):
+            _expect_numbers(outline)
             return merge(frPyObjects(outline, *size))
         if list(outline["size"]) != size:
             raise ValueError(f"it is for a picture of {outline['size']}, height and width, not of {size}")
-        code = outline if isinstance(outline["counts"], str) else frPyObjects(outline, *size)
+        code = outline if isinstance(outline["counts"], str) else _compressed(outline)
         decode(code)  # which tells of a broken one
     except (KeyError, TypeError, ValueError) as error:
         what = f"the outline of annotation {shape.number}, on {picture.name},"
         raise ValueError(f"{what} cannot be filled ({error}): {AGAIN}") from error
     return code
+
+
+def _expect_numbers(polygons: Sequence[Sequence[Any]]) -> None:
+    if not np.isfinite(np.concatenate(polygons).astype(float)).all():  # which pycocotools takes for infinitely long
+        raise ValueError("a coordinate is no number")
+
+
+def _compressed(code: Mapping[str, Any]) -> Any:
+    (height, width), covered = code["size"], sum(code["counts"])
+    if covered != height * width:  # pycocotools would leave the rest of the picture to chance
+        raise ValueError(f"its runs have {covered} pixels, the picture {height * width}")
+    return frPyObjects(code, height, width)
