@@ -1,6 +1,7 @@
 """Labels in COCO's form: outlines are filled as they were drawn, and what is wrong with a file is named."""
 
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,15 @@ def test_paths_of_windows_and_a_byte_order_mark(tmp_path: Path) -> None:
     save_image(tmp_path / "images" / "wet" / "ä.png", random_image(0, HEIGHT, WIDTH))
     content["images"][0]["file_name"] = "wet\\ä.png"
     (tmp_path / "train.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8-sig")
+    assert np.array_equal(first(tmp_path), filled(1, 2, 2, 30, 30))
+
+
+@pytest.mark.parametrize(("written", "named"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_from_macos_whose_umlauts_are_two_characters(tmp_path: Path, written: str, named: str) -> None:
+    content = save(tmp_path, [drawn(1, box(2, 2, 30, 30))])
+    save_image(tmp_path / "images" / unicodedata.normalize(written, "ä.png"), random_image(0, HEIGHT, WIDTH))
+    content["images"][0]["file_name"] = unicodedata.normalize(named, "ä.png")
+    (tmp_path / "train.json").write_text(json.dumps(content))
     assert np.array_equal(first(tmp_path), filled(1, 2, 2, 30, 30))
 
 

@@ -1,5 +1,6 @@
 """Sets whose labels are outlines in files of COCO's form, as programs for labelling export them."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,9 +96,9 @@ def outline_colors(classes: Sequence[str], background: str | None) -> tuple[RGB,
 
 def _image_files(folder: Path, labels: Path, pictures: Sequence[Picture]) -> list[Path]:
     """The pictures' files; where they are named by paths of another machine, those of the last part of the name."""
-    files = [folder / picture.name for picture in pictures]
+    files = [_written(folder, picture.name) for picture in pictures]
     missing = [file for file in files if not file.is_file()]
-    bare = {folder / file.name: None for file in files}
+    bare = {_written(folder, file.name): None for file in files}
     if missing and len(bare) == len(files) and all(file.is_file() for file in bare):
         return list(bare)
     if missing:
@@ -106,6 +107,12 @@ def _image_files(folder: Path, labels: Path, pictures: Sequence[Picture]) -> lis
             "name their folder within root, as --data.images"
         )
     return files
+
+
+def _written(folder: Path, name: str) -> Path:
+    """The file of a name, in which an umlaut may be one character here and two there, as macOS writes it."""
+    forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    return next((folder / form for form in forms if (folder / form).is_file()), folder / name)
 
 
 def _expect_classes(labels: Path, pictures: Sequence[Picture], classes: Sequence[str]) -> None:
