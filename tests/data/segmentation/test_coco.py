@@ -308,6 +308,11 @@ def test_an_outline_that_cannot_be_filled_is_named(tmp_path: Path, outline: Any,
 
 def test_no_file_no_json_and_another_size(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no file \S+train.json: name the file of the labels within root"):
+        first(tmp_path, classes=["crack"])
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"no file \S+train.json, whose categories are the classes: .* or the classes, as --data.c",
+    ):
         CocoData(str(tmp_path), **SPLITS)
     (tmp_path / "train.json").write_text("{")
     with pytest.raises(ValueError, match=r"train.json cannot be read as JSON \(.*\): export the labels again, as COCO"):

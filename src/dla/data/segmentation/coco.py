@@ -72,8 +72,19 @@ class Coco:
 
 
 def coco_categories(root: str | Path, annotations: str) -> tuple[str, ...]:
-    """What the labels of train name, in the order of the numbers."""
-    return read_coco(Path(root, annotations.replace("{split}", "train"))).categories
+    """What the labels of train name, in the order of the numbers.
+
+    Raises:
+        FileNotFoundError: they are not there.
+        ValueError: they are of another form.
+    """
+    labels = Path(root, annotations.replace("{split}", "train"))
+    if not labels.is_file():
+        raise FileNotFoundError(
+            f"no file {labels}, whose categories are the classes: name the file of the labels within root, as "
+            "--data.annotations, or the classes, as --data.classes"
+        )
+    return read_coco(labels).categories
 
 
 def with_background(names: Sequence[str], background: str | None) -> tuple[str, ...]:
