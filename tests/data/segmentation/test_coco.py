@@ -248,6 +248,13 @@ WRONG: list[tuple[Change, str]] = [
     (lambda c: c["images"][1].update(height=None), "train.json: 1 of its images has no height" + AGAIN),
     (lambda c: c["images"][1].pop("id"), r"train.json: number 1 of its images has no id"),
     (lambda c: c["categories"].append("crack"), r"train.json: number 2 of its categories has no id"),
+    (lambda c: c["images"].clear(), "train.json has no images" + AGAIN),
+    (
+        lambda c: c["images"][1].update(height=36.0),
+        "has 01.png with the width 48 and the height 36.0: expected numbers",
+    ),
+    (lambda c: c["images"][1].update(width="48"), "has 01.png with the width '48' and the height 36: expected numbers"),
+    (lambda c: c["images"][1].update(width=0), "has 01.png with the width 0 and the height 36: expected numbers"),
     (lambda c: c["images"][1].update(id=0), r"train.json has two images of id 0: expected each picture once"),
     (lambda c: c["images"][1].update(file_name="00.png"), r"has two images of file_name 00.png"),
     (

@@ -58,13 +58,11 @@ def read_coco(path: Path) -> CocoFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON or of another form, a picture stands in it twice, two categories have one id, or an
-            annotation belongs to none or has no outline.
+        ValueError: it is no JSON or of another form, there is no picture, one stands in it twice or has no size, two
+            categories have one id, or an annotation belongs to none or has no outline.
     """
     entries = {part: _entries(path, part, found) for part, found in _parts(path).items()}
-    for field in ("id", "file_name"):
-        if twice := repeated(str(image[field]) for image in entries["images"]):
-            raise ValueError(f"{path} has two images of {field} {twice[0]}: expected each picture once; {AGAIN}")
+    _check_images(path, entries["images"])
     categories = sorted(entries["categories"], key=lambda category: category["id"])
     if twice := repeated(str(number) for number, _ in {(each["id"], str(each["name"])) for each in categories}):
         raise ValueError(
@@ -103,6 +101,21 @@ def _entries(path: Path, part: str, entries: Sequence[Any]) -> list[dict[str, An
             name = held.get("id", f"number {place}")
             raise ValueError(f"{path}: {name} of its {part} has no {lacking[0]}: {AGAIN}")
     return list(entries)
+
+
+def _check_images(path: Path, images: Sequence[Mapping[str, Any]]) -> None:
+    if not images:
+        raise ValueError(f"{path} has no images: {AGAIN}")
+    for field in ("id", "file_name"):
+        if twice := repeated(str(image[field]) for image in images):
+            raise ValueError(f"{path} has two images of {field} {twice[0]}: expected each picture once; {AGAIN}")
+    for image in images:
+        size = image["width"], image["height"]
+        if not all(isinstance(side, int) and side > 0 for side in size):
+            raise ValueError(
+                f"{path} has {image['file_name']} with the width {size[0]!r} and the height {size[1]!r}: expected "
+                f"numbers of pixels, without a decimal point or quotes; {AGAIN}"
+            )
 
 
 def _check_shape(path: Path, entry: Mapping[str, Any], listed: Mapping[str, Mapping[Any, Any]]) -> None:
