@@ -262,15 +262,21 @@ WRONG: list[tuple[Change, str]] = [
         "has two categories of id 1: expected an id of its own",
     ),
     (
-        lambda c: c["annotations"][0].update(image_id=8),
-        r"annotation 0 of \S+train.json is of image_id 8, which the file",
+        lambda c: c["annotations"][0].update(image_id="1"),
+        r"annotation 0 of \S+train.json is of image_id '1', which the file",
     ),
     (lambda c: c["annotations"][0].update(category_id=8), r"annotation 0 of \S+train.json is of category_id 8, which"),
-    (lambda c: shape(c, []), r"annotation 1 of \S+train.json has a box alone, no outline: draw one, or remove it"),
+    (
+        lambda c: shape(c, []),
+        r"train.json has boxes alone, no outlines: annotation 1 on 01.png, and 0 others; draw outlines, or",
+    ),
     (lambda c: c["annotations"][1].pop("segmentation"), "1 of its annotations has no segmentation" + AGAIN),
-    (lambda c: shape(c, [[1, 1, 5, 5]]), "has a polygon of fewer than three points"),
-    (lambda c: shape(c, [[1, 1, 5, 5, 4, 3, 2]]), "or half a point"),
-    (lambda c: shape(c, [1, 1, 5, 5, 4, 3]), "has a polygon of fewer than three points"),
+    (
+        lambda c: shape(c, [[1, 1, 5, 5]]),
+        r"annotation 1 of \S+train.json, on 01.png, has a polygon that is not x, y, x, y",
+    ),
+    (lambda c: shape(c, [[1, 1, 5, 5, 4, 3, 2]]), "of three or more points: draw it anew or remove it"),
+    (lambda c: shape(c, [1, 1, 5, 5, 4, 3]), "has a polygon that is not x, y"),
     (lambda c: c["images"][1].update(file_name="no.png"), r"no file \S+no.png, which \S+train.json names; 1 of 2 are"),
 ]
 

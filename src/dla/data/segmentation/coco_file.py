@@ -70,8 +70,10 @@ def read_coco(path: Path) -> CocoFile:
         )
     names = {category["id"]: str(category["name"]) for category in categories}
     shapes: dict[Any, list[Shape]] = {image["id"]: [] for image in entries["images"]}
+    shown = {image["id"]: str(image["file_name"]) for image in entries["images"]}
+    _check_ids(path, entries["annotations"], {"image_id": shown, "category_id": names})
+    _check_outlines(path, entries["annotations"], shown)
     for entry in entries["annotations"]:
-        _check_shape(path, entry, {"image_id": shapes, "category_id": names})
         shapes[entry["image_id"]].append(Shape(entry["id"], names[entry["category_id"]], entry["segmentation"]))
     pictures = [
         Picture(str(image["file_name"]).replace("\\", "/"), image["height"], image["width"], shapes[image["id"]])
@@ -118,17 +120,28 @@ def _check_images(path: Path, images: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def _check_shape(path: Path, entry: Mapping[str, Any], listed: Mapping[str, Mapping[Any, Any]]) -> None:
-    what = f"annotation {entry['id']} of {path}"
-    for field, known in listed.items():
-        if entry[field] not in known:
-            raise ValueError(f"{what} is of {field} {entry[field]}, which the file does not list: {AGAIN}")
-    outline = entry["segmentation"]
-    if not outline:
-        raise ValueError(f"{what} has a box alone, no outline: draw one, or remove it; boxes are no segmentation")
-    polygons = outline if isinstance(outline, list) else []
-    if any(not isinstance(p, list) or len(p) < TRIANGLE or len(p) % 2 for p in polygons):
-        raise ValueError(f"{what} has a polygon of fewer than three points, or half a point: draw it anew or remove it")
+def _check_ids(path: Path, entries: Sequence[Mapping[str, Any]], listed: Mapping[str, Mapping[Any, str]]) -> None:
+    for entry in entries:
+        for field, known in listed.items():
+            if entry[field] not in known:
+                what = f"annotation {entry['id']} of {path} is of {field} {entry[field]!r}"
+                raise ValueError(f"{what}, which the file does not list: {AGAIN}")
+
+
+def _check_outlines(path: Path, entries: Sequence[Mapping[str, Any]], shown: Mapping[Any, str]) -> None:
+    if boxes := [entry for entry in entries if not entry["segmentation"]]:
+        first = f"annotation {boxes[0]['id']} on {shown[boxes[0]['image_id']]}"
+        raise ValueError(
+            f"{path} has boxes alone, no outlines: {first}, and {len(boxes) - 1} others; draw outlines, or remove the "
+            "boxes, which are no segmentation"
+        )
+    for entry in entries:
+        polygons = entry["segmentation"] if isinstance(entry["segmentation"], list) else []
+        if any(not isinstance(p, list) or len(p) < TRIANGLE or len(p) % 2 for p in polygons):
+            raise ValueError(
+                f"annotation {entry['id']} of {path}, on {shown[entry['image_id']]}, has a polygon that is not x, y, "
+                "x, y, ... of three or more points: draw it anew or remove it"
+            )
 
 
 def _classes(categories: Sequence[Mapping[str, Any]], drawn: set[str]) -> tuple[str, ...]:
