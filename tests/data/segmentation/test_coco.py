@@ -122,6 +122,11 @@ def test_classes_that_are_named_count_alone(tmp_path: Path) -> None:
     save(tmp_path, [drawn(1, box(12, 12, 14, 14)), drawn(2, box(10, 10, 20, 20)), drawn(1, box(0, 0, 9, 9), iscrowd=1)])
     assert CocoData(str(tmp_path), **SPLITS, classes=["stain"]).classes == ("background", "stain")
     assert np.array_equal(first(tmp_path, classes=["stain"]), filled(1, 10, 10, 20, 20))  # uncut by the crack
+    assert first(tmp_path, classes=["stain", "background"]).max() == 1
+    with pytest.raises(ValueError, match=r"train.json has no category Stain, only crack, stain: write it as there"):
+        first(tmp_path, classes=["Stain"])
+    save(tmp_path, [drawn(1, box(2, 2, 30, 30))], split="val", categories=["crack"])
+    assert len(CocoData(str(tmp_path), **SPLITS, classes=["crack", "stain"]).read("val")) == 1
     with pytest.raises(ValueError, match="classes names stain more than once"):
         CocoData(str(tmp_path), **SPLITS, classes=["stain", "stain"])
 

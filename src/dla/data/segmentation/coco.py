@@ -29,8 +29,9 @@ class Coco:
 
     Raises:
         FileNotFoundError: the file of the labels or an image is missing.
-        ValueError: the file is of another form, two splits would have the same images, or a category is no class; on
-            reading an item: a broken file, an outline that cannot be filled, or unequal sizes.
+        ValueError: the file is of another form, two splits would have the same images, a category is no class, or train
+            has no category of a class; on reading an item: a broken file, an outline that cannot be filled, or unequal
+            sizes.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class Coco:
         self.colors = outline_colors(self.classes, background)
         self.indices = {name: index for index, name in enumerate(self.classes)}
         self.rest = IGNORE_INDEX if background is None else self.indices[background]
-        pictures = read_coco(labels).pictures
+        categories, pictures = read_coco(labels)
         if not leave_out:
             _expect_classes(labels, pictures, self.classes)
+        elif source == "train":  # other splits may be without some
+            _expect_categories(labels, categories, [name for name in classes if name != background])
         self.pictures = held_out(pictures, split) if held else pictures
         self.files = [(file, labels) for file in _image_files(folder, labels, self.pictures)]
 
@@ -124,6 +127,14 @@ def _written(folder: Path, name: str) -> Path:
     """The file of a name, in which an umlaut may be one character here and two there, as macOS writes it."""
     forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
     return next((folder / form for form in forms if (folder / form).is_file()), folder / name)
+
+
+def _expect_categories(labels: Path, categories: Sequence[str], classes: Sequence[str]) -> None:
+    if unknown := [name for name in classes if name not in categories]:
+        raise ValueError(
+            f"{labels} has no category {unknown[0]}, only {', '.join(categories)}: write it as there "
+            "(--data.classes), or leave it out"
+        )
 
 
 def _expect_classes(labels: Path, pictures: Sequence[Picture], classes: Sequence[str]) -> None:
