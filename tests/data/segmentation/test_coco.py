@@ -145,6 +145,12 @@ def test_categories_stand_in_the_order_of_their_numbers_without_those_that_group
     assert CocoData(str(tmp_path), **SPLITS).classes == ("background", "damage", "crack", "stain")
 
 
+def test_two_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
+    save(tmp_path, [drawn(1, box(2, 2, 9, 9)), drawn(3, box(12, 12, 30, 30))], categories=["crack", "stain", "crack"])
+    assert CocoData(str(tmp_path), **SPLITS).classes == ("background", "crack", "stain")
+    assert np.array_equal(first(tmp_path), filled(1, 12, 12, 30, 30, on=filled(1, 2, 2, 9, 9)))
+
+
 def test_a_category_that_groups_itself_alone_is_a_class_where_train_has_none_of_it(tmp_path: Path) -> None:
     content = save(tmp_path, [drawn(2, box(2, 2, 30, 30))])
     content["categories"] = [category | {"supercategory": category["name"]} for category in content["categories"]]
