@@ -151,6 +151,14 @@ def test_two_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
     assert np.array_equal(first(tmp_path), filled(1, 12, 12, 30, 30, on=filled(1, 2, 2, 9, 9)))
 
 
+def test_a_category_whose_name_is_a_number(tmp_path: Path) -> None:
+    content = save(tmp_path, [drawn(2, box(2, 2, 30, 30))])
+    content["categories"][1]["name"] = 7
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    assert CocoData(str(tmp_path), **SPLITS).classes == ("background", "crack", "7")
+    assert np.array_equal(first(tmp_path), filled(2, 2, 2, 30, 30))
+
+
 def test_a_category_that_groups_itself_alone_is_a_class_where_train_has_none_of_it(tmp_path: Path) -> None:
     content = save(tmp_path, [drawn(2, box(2, 2, 30, 30))])
     content["categories"] = [category | {"supercategory": category["name"]} for category in content["categories"]]
@@ -190,6 +198,12 @@ def test_every_tenth_of_one_file_validates(tmp_path: Path) -> None:
     assert widths == {"train": [n for n in range(1, 24) if n % 10], "val": [10, 20]}
     with pytest.raises(ValueError, match=r"annotations is labels.json, the same for all splits: put \{split\} into it"):
         data.setup("test")
+
+
+def test_val_is_held_out_of_train_where_each_split_has_a_place(tmp_path: Path) -> None:
+    save(tmp_path, *[[drawn(1, box(0, 0, number + 1, 1))] for number in range(10)])
+    held = CocoData(str(tmp_path), **SPLITS, hold_out=True).read("val")
+    assert [int(sample.mask.sum()) for sample in map(held.__getitem__, range(len(held)))] == [10]
 
 
 def test_an_image_on_which_nothing_is_drawn_is_background(tmp_path: Path) -> None:
