@@ -1,6 +1,7 @@
 """Labels in COCO's form: outlines are filled as they were drawn, and what is wrong with a file is named."""
 
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,11 +95,14 @@ def test_small_things_lie_on_large_ones(tmp_path: Path, turned: bool) -> None:
     assert np.array_equal(first(tmp_path), expected)
 
 
-def test_a_crowd_is_void_below_all_else(tmp_path: Path) -> None:
-    save(tmp_path, [drawn(1, box(2, 2, 30, 30)), drawn(2, box(10, 10, 20, 20), iscrowd=1)])
-    assert np.array_equal(first(tmp_path), filled(1, 2, 2, 30, 30))
-    save(tmp_path, [drawn(1, box(12, 12, 14, 14)), drawn(2, box(10, 10, 20, 20), iscrowd=1)])
-    assert np.array_equal(first(tmp_path), filled(1, 12, 12, 14, 14, on=filled(255, 10, 10, 20, 20)))
+def test_what_cvat_painted_with_its_brush_is_marked_as_a_crowd_and_counts(tmp_path: Path) -> None:
+    painted = filled(1, 10, 10, 20, 20)
+    code = {"size": [HEIGHT, WIDTH], "counts": column_runs(painted)}
+    stain = {"category_id": 2, "segmentation": code, "iscrowd": 1}
+    save(tmp_path, [drawn(1, box(2, 2, 30, 30)), stain, drawn(1, box(12, 12, 14, 14))])
+    assert np.array_equal(
+        first(tmp_path), filled(1, 12, 12, 14, 14, on=filled(2, 10, 10, 20, 20, on=filled(1, 2, 2, 30, 30)))
+    )
 
 
 def test_the_background_has_the_first_index_or_that_of_its_category_or_is_void(tmp_path: Path) -> None:
@@ -118,6 +122,11 @@ def test_classes_that_are_named_count_alone(tmp_path: Path) -> None:
     save(tmp_path, [drawn(1, box(12, 12, 14, 14)), drawn(2, box(10, 10, 20, 20)), drawn(1, box(0, 0, 9, 9), iscrowd=1)])
     assert CocoData(str(tmp_path), **SPLITS, classes=["stain"]).classes == ("background", "stain")
     assert np.array_equal(first(tmp_path, classes=["stain"]), filled(1, 10, 10, 20, 20))  # uncut by the crack
+    assert first(tmp_path, classes=["stain", "background"]).max() == 1
+    with pytest.raises(ValueError, match=r"train.json has no category Stain, only crack, stain: write it as there"):
+        first(tmp_path, classes=["Stain"])
+    save(tmp_path, [drawn(1, box(2, 2, 30, 30))], split="val", categories=["crack"])
+    assert len(CocoData(str(tmp_path), **SPLITS, classes=["crack", "stain"]).read("val")) == 1
     with pytest.raises(ValueError, match="classes names stain more than once"):
         CocoData(str(tmp_path), **SPLITS, classes=["stain", "stain"])
 
@@ -134,6 +143,27 @@ def test_categories_stand_in_the_order_of_their_numbers_without_those_that_group
     content["annotations"].append(content["annotations"][0] | {"category_id": 0})
     (tmp_path / "train.json").write_text(json.dumps(content))
     assert CocoData(str(tmp_path), **SPLITS).classes == ("background", "damage", "crack", "stain")
+
+
+def test_two_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
+    save(tmp_path, [drawn(1, box(2, 2, 9, 9)), drawn(3, box(12, 12, 30, 30))], categories=["crack", "stain", "crack"])
+    assert CocoData(str(tmp_path), **SPLITS).classes == ("background", "crack", "stain")
+    assert np.array_equal(first(tmp_path), filled(1, 12, 12, 30, 30, on=filled(1, 2, 2, 9, 9)))
+
+
+def test_a_category_whose_name_is_a_number(tmp_path: Path) -> None:
+    content = save(tmp_path, [drawn(2, box(2, 2, 30, 30))])
+    content["categories"][1]["name"] = 7
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    assert CocoData(str(tmp_path), **SPLITS).classes == ("background", "crack", "7")
+    assert np.array_equal(first(tmp_path), filled(2, 2, 2, 30, 30))
+
+
+def test_a_category_that_groups_itself_alone_is_a_class_where_train_has_none_of_it(tmp_path: Path) -> None:
+    content = save(tmp_path, [drawn(2, box(2, 2, 30, 30))])
+    content["categories"] = [category | {"supercategory": category["name"]} for category in content["categories"]]
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    assert CocoData(str(tmp_path), **SPLITS).classes == ("background", "crack", "stain")
 
 
 def test_another_split_has_no_category_that_train_does_not_name(tmp_path: Path) -> None:
@@ -170,6 +200,12 @@ def test_every_tenth_of_one_file_validates(tmp_path: Path) -> None:
         data.setup("test")
 
 
+def test_val_is_held_out_of_train_where_each_split_has_a_place(tmp_path: Path) -> None:
+    save(tmp_path, *[[drawn(1, box(0, 0, number + 1, 1))] for number in range(10)])
+    held = CocoData(str(tmp_path), **SPLITS, hold_out=True).read("val")
+    assert [int(sample.mask.sum()) for sample in map(held.__getitem__, range(len(held)))] == [10]
+
+
 def test_an_image_on_which_nothing_is_drawn_is_background(tmp_path: Path) -> None:
     save(tmp_path, [], [drawn(1, box(2, 2, 30, 30))])
     assert not first(tmp_path).any()
@@ -180,6 +216,15 @@ def test_paths_of_windows_and_a_byte_order_mark(tmp_path: Path) -> None:
     save_image(tmp_path / "images" / "wet" / "ä.png", random_image(0, HEIGHT, WIDTH))
     content["images"][0]["file_name"] = "wet\\ä.png"
     (tmp_path / "train.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8-sig")
+    assert np.array_equal(first(tmp_path), filled(1, 2, 2, 30, 30))
+
+
+@pytest.mark.parametrize(("written", "named"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_from_macos_whose_umlauts_are_two_characters(tmp_path: Path, written: str, named: str) -> None:
+    content = save(tmp_path, [drawn(1, box(2, 2, 30, 30))])
+    save_image(tmp_path / "images" / unicodedata.normalize(written, "ä.png"), random_image(0, HEIGHT, WIDTH))
+    content["images"][0]["file_name"] = unicodedata.normalize(named, "ä.png")
+    (tmp_path / "train.json").write_text(json.dumps(content))
     assert np.array_equal(first(tmp_path), filled(1, 2, 2, 30, 30))
 
 
@@ -228,18 +273,35 @@ WRONG: list[tuple[Change, str]] = [
     (lambda c: c["images"][1].update(height=None), "train.json: 1 of its images has no height" + AGAIN),
     (lambda c: c["images"][1].pop("id"), r"train.json: number 1 of its images has no id"),
     (lambda c: c["categories"].append("crack"), r"train.json: number 2 of its categories has no id"),
+    (lambda c: c["images"].clear(), "train.json has no images" + AGAIN),
+    (
+        lambda c: c["images"][1].update(height=36.0),
+        "has 01.png with the width 48 and the height 36.0: expected numbers",
+    ),
+    (lambda c: c["images"][1].update(width="48"), "has 01.png with the width '48' and the height 36: expected numbers"),
+    (lambda c: c["images"][1].update(width=0), "has 01.png with the width 0 and the height 36: expected numbers"),
     (lambda c: c["images"][1].update(id=0), r"train.json has two images of id 0: expected each picture once"),
     (lambda c: c["images"][1].update(file_name="00.png"), r"has two images of file_name 00.png"),
     (
-        lambda c: c["annotations"][0].update(image_id=8),
-        r"annotation 0 of \S+train.json is of image_id 8, which the file",
+        lambda c: c["categories"].append({"id": 1, "name": "rust"}),
+        "has two categories of id 1: expected an id of its own",
+    ),
+    (
+        lambda c: c["annotations"][0].update(image_id="1"),
+        r"annotation 0 of \S+train.json is of image_id '1', which the file",
     ),
     (lambda c: c["annotations"][0].update(category_id=8), r"annotation 0 of \S+train.json is of category_id 8, which"),
-    (lambda c: shape(c, []), r"annotation 1 of \S+train.json has a box alone, no outline: draw one, or remove it"),
+    (
+        lambda c: shape(c, []),
+        r"train.json has boxes alone, no outlines: annotation 1 on 01.png, and 0 others; draw outlines, or",
+    ),
     (lambda c: c["annotations"][1].pop("segmentation"), "1 of its annotations has no segmentation" + AGAIN),
-    (lambda c: shape(c, [[1, 1, 5, 5]]), "has a polygon of fewer than three points"),
-    (lambda c: shape(c, [[1, 1, 5, 5, 4, 3, 2]]), "or half a point"),
-    (lambda c: shape(c, [1, 1, 5, 5, 4, 3]), "has a polygon of fewer than three points"),
+    (
+        lambda c: shape(c, [[1, 1, 5, 5]]),
+        r"annotation 1 of \S+train.json, on 01.png, has a polygon that is not x, y, x, y",
+    ),
+    (lambda c: shape(c, [[1, 1, 5, 5, 4, 3, 2]]), "of three or more points: draw it anew or remove it"),
+    (lambda c: shape(c, [1, 1, 5, 5, 4, 3]), "has a polygon that is not x, y"),
     (lambda c: c["images"][1].update(file_name="no.png"), r"no file \S+no.png, which \S+train.json names; 1 of 2 are"),
 ]
 
@@ -264,7 +326,11 @@ CODE = {"size": [HEIGHT, WIDTH], "counts": [3, HEIGHT * WIDTH]}
     ("outline", "message"),
     [
         ([[1, 1, "x", 5, 4, 3]], "could not convert string to float"),
-        (CODE, "Invalid RLE"),
+        ([[1, 1, None, 5, 4, 3]], "a coordinate is no number"),
+        ([[1, 1, float("nan"), 5, 4, 3]], "a coordinate is no number"),
+        (CODE, f"its runs have {HEIGHT * WIDTH + 3} pixels, the picture {HEIGHT * WIDTH}"),
+        (CODE | {"counts": []}, "its runs have 0 pixels"),
+        (CODE | {"counts": [3, 4]}, "its runs have 7 pixels"),
         (CODE | {"counts": 99 * "z"}, "Invalid RLE"),
         (CODE | {"size": [WIDTH, HEIGHT]}, r"it is for a picture of \[48, 36\], height and width, not of \[36, 48\]"),
         ({"counts": [1]}, "'size'"),
@@ -280,6 +346,11 @@ def test_an_outline_that_cannot_be_filled_is_named(tmp_path: Path, outline: Any,
 
 def test_no_file_no_json_and_another_size(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no file \S+train.json: name the file of the labels within root"):
+        first(tmp_path, classes=["crack"])
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"no file \S+train.json, whose categories are the classes: .* or the classes, as --data.c",
+    ):
         CocoData(str(tmp_path), **SPLITS)
     (tmp_path / "train.json").write_text("{")
     with pytest.raises(ValueError, match=r"train.json cannot be read as JSON \(.*\): export the labels again, as COCO"):

@@ -1,5 +1,6 @@
 """Sets whose labels are outlines in files of COCO's form, as programs for labelling export them."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,8 +29,9 @@ class Coco:
 
     Raises:
         FileNotFoundError: the file of the labels or an image is missing.
-        ValueError: the file is of another form, two splits would have the same images, or a category is no class; on
-            reading an item: a broken file, an outline that cannot be filled, or unequal sizes.
+        ValueError: the file is of another form, two splits would have the same images, a category is no class, or train
+            has no category of a class; on reading an item: a broken file, an outline that cannot be filled, or unequal
+            sizes.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class Coco:
         self.colors = outline_colors(self.classes, background)
         self.indices = {name: index for index, name in enumerate(self.classes)}
         self.rest = IGNORE_INDEX if background is None else self.indices[background]
-        pictures = read_coco(labels).pictures
+        categories, pictures = read_coco(labels)
         if not leave_out:
             _expect_classes(labels, pictures, self.classes)
+        elif source == "train":  # other splits may be without some
+            _expect_categories(labels, categories, [name for name in classes if name != background])
         self.pictures = held_out(pictures, split) if held else pictures
         self.files = [(file, labels) for file in _image_files(folder, labels, self.pictures)]
 
@@ -71,8 +75,19 @@ class Coco:
 
 
 def coco_categories(root: str | Path, annotations: str) -> tuple[str, ...]:
-    """What the labels of train name, in the order of the numbers."""
-    return read_coco(Path(root, annotations.replace("{split}", "train"))).categories
+    """What the labels of train name, in the order of the numbers.
+
+    Raises:
+        FileNotFoundError: they are not there.
+        ValueError: they are of another form.
+    """
+    labels = Path(root, annotations.replace("{split}", "train"))
+    if not labels.is_file():
+        raise FileNotFoundError(
+            f"no file {labels}, whose categories are the classes: name the file of the labels within root, as "
+            "--data.annotations, or the classes, as --data.classes"
+        )
+    return read_coco(labels).categories
 
 
 def with_background(names: Sequence[str], background: str | None) -> tuple[str, ...]:
@@ -95,9 +110,9 @@ def outline_colors(classes: Sequence[str], background: str | None) -> tuple[RGB,
 
 def _image_files(folder: Path, labels: Path, pictures: Sequence[Picture]) -> list[Path]:
     """The pictures' files; where they are named by paths of another machine, those of the last part of the name."""
-    files = [folder / picture.name for picture in pictures]
+    files = [_written(folder, picture.name) for picture in pictures]
     missing = [file for file in files if not file.is_file()]
-    bare = {folder / file.name: None for file in files}
+    bare = {_written(folder, file.name): None for file in files}
     if missing and len(bare) == len(files) and all(file.is_file() for file in bare):
         return list(bare)
     if missing:
@@ -106,6 +121,20 @@ def _image_files(folder: Path, labels: Path, pictures: Sequence[Picture]) -> lis
             "name their folder within root, as --data.images"
         )
     return files
+
+
+def _written(folder: Path, name: str) -> Path:
+    """The file of a name, in which an umlaut may be one character here and two there, as macOS writes it."""
+    forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    return next((folder / form for form in forms if (folder / form).is_file()), folder / name)
+
+
+def _expect_categories(labels: Path, categories: Sequence[str], classes: Sequence[str]) -> None:
+    if unknown := [name for name in classes if name not in categories]:
+        raise ValueError(
+            f"{labels} has no category {unknown[0]}, only {', '.join(categories)}: write it as there "
+            "(--data.classes), or leave it out"
+        )
 
 
 def _expect_classes(labels: Path, pictures: Sequence[Picture], classes: Sequence[str]) -> None:

@@ -25,13 +25,11 @@ class Shape(NamedTuple):
         number: the annotation's own, to name it.
         category: its name.
         outline: polygons, each as x, y, x, y, ... in pixels, or a run-length code.
-        crowd: it is around many things that nobody told apart.
     """
 
     number: int
     category: str
     outline: Any
-    crowd: bool
 
 
 class Picture(NamedTuple):
@@ -60,21 +58,23 @@ def read_coco(path: Path) -> CocoFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON or of another form, a picture stands in it twice, or an annotation belongs to none or
-            has no outline.
+        ValueError: it is no JSON or of another form, there is no picture, one stands in it twice or has no size, two
+            categories have one id, or an annotation belongs to none or has no outline.
     """
     entries = {part: _entries(path, part, found) for part, found in _parts(path).items()}
-    for field in ("id", "file_name"):
-        if twice := repeated(str(image[field]) for image in entries["images"]):
-            raise ValueError(f"{path} has two images of {field} {twice[0]}: expected each picture once; {AGAIN}")
+    _check_images(path, entries["images"])
     categories = sorted(entries["categories"], key=lambda category: category["id"])
+    if twice := repeated(str(number) for number, _ in {(each["id"], str(each["name"])) for each in categories}):
+        raise ValueError(
+            f"{path} has two categories of id {twice[0]}: expected an id of its own for each name; {AGAIN}"
+        )
     names = {category["id"]: str(category["name"]) for category in categories}
     shapes: dict[Any, list[Shape]] = {image["id"]: [] for image in entries["images"]}
+    shown = {image["id"]: str(image["file_name"]) for image in entries["images"]}
+    _check_ids(path, entries["annotations"], {"image_id": shown, "category_id": names})
+    _check_outlines(path, entries["annotations"], shown)
     for entry in entries["annotations"]:
-        _check_shape(path, entry, {"image_id": shapes, "category_id": names})
-        crowd = bool(entry.get("iscrowd", 0))
-        shape = Shape(entry["id"], names[entry["category_id"]], entry["segmentation"], crowd)
-        shapes[entry["image_id"]].append(shape)
+        shapes[entry["image_id"]].append(Shape(entry["id"], names[entry["category_id"]], entry["segmentation"]))
     pictures = [
         Picture(str(image["file_name"]).replace("\\", "/"), image["height"], image["width"], shapes[image["id"]])
         for image in sorted(entries["images"], key=lambda image: str(image["file_name"]))
@@ -105,21 +105,48 @@ def _entries(path: Path, part: str, entries: Sequence[Any]) -> list[dict[str, An
     return list(entries)
 
 
-def _check_shape(path: Path, entry: Mapping[str, Any], listed: Mapping[str, Mapping[Any, Any]]) -> None:
-    what = f"annotation {entry['id']} of {path}"
-    for field, known in listed.items():
-        if entry[field] not in known:
-            raise ValueError(f"{what} is of {field} {entry[field]}, which the file does not list: {AGAIN}")
-    outline = entry["segmentation"]
-    if not outline:
-        raise ValueError(f"{what} has a box alone, no outline: draw one, or remove it; boxes are no segmentation")
-    polygons = outline if isinstance(outline, list) else []
-    if any(not isinstance(p, list) or len(p) < TRIANGLE or len(p) % 2 for p in polygons):
-        raise ValueError(f"{what} has a polygon of fewer than three points, or half a point: draw it anew or remove it")
+def _check_images(path: Path, images: Sequence[Mapping[str, Any]]) -> None:
+    if not images:
+        raise ValueError(f"{path} has no images: {AGAIN}")
+    for field in ("id", "file_name"):
+        if twice := repeated(str(image[field]) for image in images):
+            raise ValueError(f"{path} has two images of {field} {twice[0]}: expected each picture once; {AGAIN}")
+    for image in images:
+        size = image["width"], image["height"]
+        if not all(isinstance(side, int) and side > 0 for side in size):
+            raise ValueError(
+                f"{path} has {image['file_name']} with the width {size[0]!r} and the height {size[1]!r}: expected "
+                f"numbers of pixels, without a decimal point or quotes; {AGAIN}"
+            )
+
+
+def _check_ids(path: Path, entries: Sequence[Mapping[str, Any]], listed: Mapping[str, Mapping[Any, str]]) -> None:
+    for entry in entries:
+        for field, known in listed.items():
+            if entry[field] not in known:
+                what = f"annotation {entry['id']} of {path} is of {field} {entry[field]!r}"
+                raise ValueError(f"{what}, which the file does not list: {AGAIN}")
+
+
+def _check_outlines(path: Path, entries: Sequence[Mapping[str, Any]], shown: Mapping[Any, str]) -> None:
+    if boxes := [entry for entry in entries if not entry["segmentation"]]:
+        first = f"annotation {boxes[0]['id']} on {shown[boxes[0]['image_id']]}"
+        raise ValueError(
+            f"{path} has boxes alone, no outlines: {first}, and {len(boxes) - 1} others; draw outlines, or remove the "
+            "boxes, which are no segmentation"
+        )
+    for entry in entries:
+        polygons = entry["segmentation"] if isinstance(entry["segmentation"], list) else []
+        if any(not isinstance(p, list) or len(p) < TRIANGLE or len(p) % 2 for p in polygons):
+            raise ValueError(
+                f"annotation {entry['id']} of {path}, on {shown[entry['image_id']]}, has a polygon that is not x, y, "
+                "x, y, ... of three or more points: draw it anew or remove it"
+            )
 
 
 def _classes(categories: Sequence[Mapping[str, Any]], drawn: set[str]) -> tuple[str, ...]:
     """Without those that group others, as the first one of Roboflow's, which bears the project's name."""
-    groups = {category.get("supercategory") for category in categories} - drawn
+    inner = [category for category in categories if category.get("supercategory") != category["name"]]
+    groups = {category.get("supercategory") for category in inner} - drawn
     names = [str(category["name"]) for category in categories]
     return tuple(dict.fromkeys(name for name in names if name not in groups))

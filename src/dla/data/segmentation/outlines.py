@@ -1,6 +1,6 @@
 """Fills what was drawn around things, by pycocotools, as COCO's own tools do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,11 @@ from jaxtyping import UInt8
 from pycocotools.mask import area, decode, frPyObjects, merge
 from torch import Tensor
 
-from dla.data.sample import IGNORE_INDEX
 from dla.data.segmentation.coco_file import AGAIN, Picture, Shape
 
 
 def filled(picture: Picture, indices: Mapping[str, int], rest: int) -> UInt8[Tensor, "h w"]:
-    """The mask of a picture. Small things lie on large ones, and a crowd, which is void, lies below all else.
+    """The mask of a picture. Small things lie on large ones; a crowd (`iscrowd`) counts as what it is a crowd of.
 
     Args:
         picture: with its shapes; those of no index count as not drawn.
@@ -25,10 +24,10 @@ def filled(picture: Picture, indices: Mapping[str, int], rest: int) -> UInt8[Ten
         ValueError: an outline cannot be filled, and its annotation is named.
     """
     codes = [(shape, _code(shape, picture)) for shape in picture.shapes if shape.category in indices]
-    codes.sort(key=lambda drawn: (not drawn[0].crowd, -int(area(drawn[1]))))
+    codes.sort(key=lambda drawn: -int(area(drawn[1])))
     mask = np.full((picture.height, picture.width), rest, np.uint8)
     for shape, code in codes:
-        mask[decode(code) > 0] = IGNORE_INDEX if shape.crowd else indices[shape.category]
+        mask[decode(code) > 0] = indices[shape.category]
     return torch.from_numpy(mask)
 
 
@@ -37,12 +36,25 @@ def _code(shape: Shape, picture: Picture) -> Any:
     size, outline = [picture.height, picture.width], shape.outline
     try:
         if isinstance(outline, list):
+            _expect_numbers(outline)
             return merge(frPyObjects(outline, *size))
         if list(outline["size"]) != size:
             raise ValueError(f"it is for a picture of {outline['size']}, height and width, not of {size}")
-        code = outline if isinstance(outline["counts"], str) else frPyObjects(outline, *size)
+        code = outline if isinstance(outline["counts"], str) else _compressed(outline)
         decode(code)  # which tells of a broken one
     except (KeyError, TypeError, ValueError) as error:
         what = f"the outline of annotation {shape.number}, on {picture.name},"
         raise ValueError(f"{what} cannot be filled ({error}): {AGAIN}") from error
     return code
+
+
+def _expect_numbers(polygons: Sequence[Sequence[Any]]) -> None:
+    if not np.isfinite(np.concatenate(polygons).astype(float)).all():  # which pycocotools takes for infinitely long
+        raise ValueError("a coordinate is no number")
+
+
+def _compressed(code: Mapping[str, Any]) -> Any:
+    (height, width), covered = code["size"], sum(code["counts"])
+    if covered != height * width:  # pycocotools would leave the rest of the picture to chance
+        raise ValueError(f"its runs have {covered} pixels, the picture {height * width}")
+    return frPyObjects(code, height, width)
