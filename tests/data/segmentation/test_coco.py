@@ -328,6 +328,7 @@ CODE = {"size": [HEIGHT, WIDTH], "counts": [3, HEIGHT * WIDTH]}
         ([[1, 1, "x", 5, 4, 3]], "could not convert string to float"),
         ([[1, 1, None, 5, 4, 3]], "a coordinate is no number"),
         ([[1, 1, float("nan"), 5, 4, 3]], "a coordinate is no number"),
+        ([[1, 1, 1e12, 5, 4, 3]], "a coordinate is no number"),
         (CODE, f"its runs have {HEIGHT * WIDTH + 3} pixels, the picture {HEIGHT * WIDTH}"),
         (CODE | {"counts": []}, "its runs have 0 pixels"),
         (CODE | {"counts": [3, 4]}, "its runs have 7 pixels"),

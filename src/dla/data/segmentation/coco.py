@@ -1,6 +1,5 @@
 """Sets whose labels are outlines in files of COCO's form, as programs for labelling export them."""
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sampl
 from dla.data.segmentation.coco_file import Picture, read_coco
 from dla.data.segmentation.folders import spread_colors
 from dla.data.segmentation.outlines import filled
-from dla.data.segmentation.pairing import expect_own_place, held_out
+from dla.data.segmentation.pairing import expect_own_place, held_out, named_files
 from dla.images import RGB
 
 
@@ -60,7 +59,8 @@ class Coco:
         elif source == "train":  # other splits may be without some
             _expect_categories(labels, categories, [name for name in classes if name != background])
         self.pictures = held_out(pictures, split) if held else pictures
-        self.files = [(file, labels) for file in _image_files(folder, labels, self.pictures)]
+        files = named_files(folder, [picture.name for picture in self.pictures], labels)
+        self.files = [(file, labels) for file in files]
 
     def __len__(self) -> int:
         """The number of images."""
@@ -106,27 +106,6 @@ def outline_colors(classes: Sequence[str], background: str | None) -> tuple[RGB,
     """Evenly spread hues, and black for the background."""
     colors = spread_colors(len(classes))
     return tuple((0, 0, 0) if name == background else colors[index] for index, name in enumerate(classes))
-
-
-def _image_files(folder: Path, labels: Path, pictures: Sequence[Picture]) -> list[Path]:
-    """The pictures' files; where they are named by paths of another machine, those of the last part of the name."""
-    files = [_written(folder, picture.name) for picture in pictures]
-    missing = [file for file in files if not file.is_file()]
-    bare = {_written(folder, file.name): None for file in files}
-    if missing and len(bare) == len(files) and all(file.is_file() for file in bare):
-        return list(bare)
-    if missing:
-        raise FileNotFoundError(
-            f"no file {missing[0]}, which {labels} names; {len(missing)} of {len(files)} are missing: add them, or "
-            "name their folder within root, as --data.images"
-        )
-    return files
-
-
-def _written(folder: Path, name: str) -> Path:
-    """The file of a name, in which an umlaut may be one character here and two there, as macOS writes it."""
-    forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
-    return next((folder / form for form in forms if (folder / form).is_file()), folder / name)
 
 
 def _expect_categories(labels: Path, categories: Sequence[str], classes: Sequence[str]) -> None:

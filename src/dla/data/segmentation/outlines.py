@@ -9,7 +9,10 @@ from jaxtyping import UInt8
 from pycocotools.mask import area, decode, frPyObjects, merge
 from torch import Tensor
 
-from dla.data.segmentation.coco_file import AGAIN, Picture, Shape
+from dla.data.segmentation.coco_checks import AGAIN
+from dla.data.segmentation.coco_file import Picture, Shape
+
+FAR = 1e6  # beyond that pycocotools takes memory for lines of any length
 
 
 def filled(picture: Picture, indices: Mapping[str, int], rest: int) -> UInt8[Tensor, "h w"]:
@@ -49,8 +52,9 @@ def _code(shape: Shape, picture: Picture) -> Any:
 
 
 def _expect_numbers(polygons: Sequence[Sequence[Any]]) -> None:
-    if not np.isfinite(np.concatenate(polygons).astype(float)).all():  # which pycocotools takes for infinitely long
-        raise ValueError("a coordinate is no number")
+    coordinates = np.concatenate(polygons).astype(float)
+    if not (abs(coordinates) < FAR).all():  # NaN is not either
+        raise ValueError("a coordinate is no number of pixels")
 
 
 def _compressed(code: Mapping[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """Images and their annotations, found by their names, and those of them that validate."""
 
-from collections.abc import Mapping, Sized
+import unicodedata
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,3 +91,28 @@ def held_out(train: list[Shown], split: Split) -> list[Shown]:
     if len(train) < HELD_OUT:
         raise ValueError(f"{len(train)} images, of which every {HELD_OUT}th would be held out to validate: give more")
     return [image for number, image in enumerate(train, 1) if (number % HELD_OUT == 0) == (split == "val")]
+
+
+def named_files(folder: Path, names: Sequence[str], labels: Path) -> list[Path]:
+    """The files that labels name; where these are paths of another machine, those of their last parts.
+
+    Raises:
+        FileNotFoundError: one is missing.
+    """
+    files = [_written(folder, name) for name in names]
+    bare = {_written(folder, file.name): None for file in files}
+    missing = [file for file in files if not file.is_file()]
+    if missing and len(bare) == len(files) and all(file.is_file() for file in bare):
+        return list(bare)
+    if missing:
+        raise FileNotFoundError(
+            f"no file {missing[0]}, which {labels} names; {len(missing)} of {len(files)} are missing: add them, or "
+            "name their folder within root, as --data.images"
+        )
+    return files
+
+
+def _written(folder: Path, name: str) -> Path:
+    """The file of a name, in which an umlaut may be one character here and two there, as macOS writes it."""
+    forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    return next((folder / form for form in forms if (folder / form).is_file()), folder / name)
