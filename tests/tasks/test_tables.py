@@ -9,6 +9,7 @@ from rich.console import Console
 
 from dla.tasks.class_showcase import ClassShowcase
 from dla.tasks.segmentation_showcase import SegmentationShowcase
+from dla.tasks.showcase import listed
 
 QUIET = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_model_summary": False}
 NAMES = ("wall [red]", "[/] crack")
@@ -36,3 +37,9 @@ def test_of_classification():
     text = printed(ClassShowcase().table(trainer, values, "val"))
     assert "wall [red], 4 images" in text
     assert "[/] crack, 2 images" in text
+
+
+def test_classes_are_named_before_training_the_first_of_many():
+    assert listed(["wall", "crack"]) == "2 classes: wall, crack"
+    assert listed("abcdefghijkl").endswith("j, k, l")
+    assert listed([*"abcdefghijklmn"]) == "14 classes: a, b, c, d, e, f, g, h, i, j, k, l and 2 others"

@@ -1,5 +1,6 @@
 """What a run shows: what it is about to do, a table of what was measured, and a picture of some predictions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from dla.data.base import SetData
 from dla.files import atomic_write
 from dla.tasks.facts import slow_precision
 from dla.tasks.say import say
+
+NAMED = 12  # classes of a set before training
 
 
 class Showcase(Callback):
@@ -40,6 +43,7 @@ class Showcase(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, SetData):
             say(trainer, ", ".join(map(data.holds, data.sets)))
+            say(trainer, listed(data.classes))
         say(
             trainer,
             f"{pl_module.network}, {parameters(pl_module) / 1e6:.1f} M parameters, "
@@ -106,3 +110,9 @@ class Showcase(Callback):
         with atomic_write(path) as partial:
             picture.save(partial)
         say(trainer, f"some validation images and what the network makes of them: {path}")
+
+
+def listed(classes: Sequence[str]) -> str:
+    """How many classes there are, and the names of the first ones."""
+    others = f" and {len(classes) - NAMED} others" if len(classes) > NAMED else ""
+    return f"{len(classes)} classes: {', '.join(classes[:NAMED])}{others}"

@@ -369,7 +369,9 @@ def test_more_classes_than_8_bits_hold(tmp_path: Path) -> None:
     assert first(tmp_path, background=None).min() == 0
 
 
-def test_dla_fit_trains_on_outlines_and_dla_predict_finds_the_classes(tmp_path: Path) -> None:
+def test_dla_fit_trains_on_outlines_and_dla_predict_finds_the_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save(tmp_path, *[[drawn(number % 2 + 1, box(2, 2, 30, 30))] for number in range(10)])
     (tmp_path / "train.json").rename(tmp_path / "labels.json")
     data = ["--data=CocoData", f"--data.root={tmp_path}", *(f"--data.{key}={value}" for key, value in ONE.items())]
@@ -377,6 +379,7 @@ def test_dla_fit_trains_on_outlines_and_dla_predict_finds_the_classes(tmp_path: 
     trainer = ["max_epochs=1", "limit_train_batches=1", f"default_root_dir={tmp_path / 'run'}", "accelerator=cpu"]
     data += ["--data.crop=32", "--data.workers=0", "--data.batch_size=2"]
     assert main(["fit", *model, *data, *(f"--trainer.{option}" for option in trainer)]) == 0
+    assert "\n3 classes: background, crack, stain\n" in capsys.readouterr().out
     best = str(tmp_path / "run" / "checkpoints" / "best.ckpt")
     assert (
         main(["predict", str(tmp_path / "images" / "00.png"), "--model", best, "--output", str(tmp_path / "out")]) == 0
