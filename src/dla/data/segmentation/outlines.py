@@ -1,6 +1,7 @@
 """Fills what was drawn around things, by pycocotools, as COCO's own tools do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,29 +27,37 @@ def filled(picture: Picture, indices: Mapping[str, int], rest: int) -> UInt8[Ten
     Raises:
         ValueError: an outline cannot be filled, and its annotation is named.
     """
-    codes = [(shape, _code(shape, picture)) for shape in picture.shapes if shape.category in indices]
+    codes = []
+    for shape in picture.shapes:
+        if shape.category in indices:
+            with _named(shape, picture):
+                codes.append((shape, _code(shape.outline, [picture.height, picture.width])))
     codes.sort(key=lambda drawn: -int(area(drawn[1])))
     mask = np.full((picture.height, picture.width), rest, np.uint8)
     for shape, code in codes:
-        mask[decode(code) > 0] = indices[shape.category]
+        with _named(shape, picture):
+            mask[decode(code) > 0] = indices[shape.category]
     return torch.from_numpy(mask)
 
 
-def _code(shape: Shape, picture: Picture) -> Any:
-    """The run-length code of what an outline covers."""
-    size, outline = [picture.height, picture.width], shape.outline
+@contextmanager
+def _named(shape: Shape, picture: Picture) -> Iterator[None]:
+    """An error in the block is one of this shape."""
     try:
-        if isinstance(outline, list):
-            _expect_numbers(outline)
-            return merge(frPyObjects(outline, *size))
-        if list(outline["size"]) != size:
-            raise ValueError(f"it is for a picture of {outline['size']}, height and width, not of {size}")
-        code = outline if isinstance(outline["counts"], str) else _compressed(outline)
-        decode(code)  # which tells of a broken one
+        yield
     except (KeyError, TypeError, ValueError) as error:
         what = f"the outline of annotation {shape.number}, on {picture.name},"
         raise ValueError(f"{what} cannot be filled ({error}): {AGAIN}") from error
-    return code
+
+
+def _code(outline: Any, size: list[int]) -> Any:
+    """The run-length code of what an outline covers in a picture of this height and width."""
+    if isinstance(outline, list):
+        _expect_numbers(outline)
+        return merge(frPyObjects(outline, *size))
+    if list(outline["size"]) != size:
+        raise ValueError(f"it is for a picture of {outline['size']}, height and width, not of {size}")
+    return outline if isinstance(outline["counts"], str) else _compressed(outline)
 
 
 def _expect_numbers(polygons: Sequence[Sequence[Any]]) -> None:

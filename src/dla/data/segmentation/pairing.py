@@ -100,19 +100,19 @@ def named_files(folder: Path, names: Sequence[str], labels: Path) -> list[Path]:
         FileNotFoundError: one is missing.
     """
     files = [_written(folder, name) for name in names]
-    bare = {_written(folder, file.name): None for file in files}
     missing = [file for file in files if not file.is_file()]
-    if missing and len(bare) == len(files) and all(file.is_file() for file in bare):
+    if not missing:
+        return files
+    bare = {_written(folder, file.name): None for file in files}
+    if len(bare) == len(files) and all(file.is_file() for file in bare):
         return list(bare)
-    if missing:
-        raise FileNotFoundError(
-            f"no file {missing[0]}, which {labels} names; {len(missing)} of {len(files)} are missing: add them, or "
-            "name their folder within root, as --data.images"
-        )
-    return files
+    raise FileNotFoundError(
+        f"no file {missing[0]}, which {labels} names; {len(missing)} of {len(files)} are missing: add them, or name "
+        "their folder within root, as --data.images"
+    )
 
 
 def _written(folder: Path, name: str) -> Path:
     """The file of a name, in which an umlaut may be one character here and two there, as macOS writes it."""
-    forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    forms = name, composed(name), unicodedata.normalize("NFD", name)
     return next((folder / form for form in forms if (folder / form).is_file()), folder / name)
