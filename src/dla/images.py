@@ -28,6 +28,9 @@ TURNS = {
 }
 """What makes a picture upright, by its EXIF orientation; 1 is upright."""
 
+TIFF = (".tif", ".tiff")
+SAMPLES = 277  # the tag in which a TIFF says how many bands it has
+
 DARK = 1 << 12
 """A 16-bit image all below this was not made to fill 16 bits."""
 
@@ -47,21 +50,27 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
         content: What is in it, where it is part of an archive; `path` then says where, for errors alone.
 
     Raises:
-        ImageError: the file is missing, damaged or no picture, holds floating-point values, or is so large that Pillow
-            takes it for an attack (about 180 million pixels).
+        ImageError: the file is missing, damaged or no picture, holds floating-point values or more bands, or is so
+            large that Pillow takes it for an attack (about 180 million pixels).
     """
     try:
         # Opened here: of a file that it opens itself Pillow maps the pixels into memory, which scrambles turned TIFFs.
         with BytesIO(content) if content is not None else Path(path).open("rb") as file, Image.open(file) as image:
+            _expect_colours(image, path)
             upright = _upright(image)
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:  # whose text names an object in memory where there is no file
+        tiff = ", or train on its bands by --data.bands" if Path(path).suffix.lower() in TIFF else ""
         raise ImageError(
-            f"{path} cannot be read as an image (it is none that Pillow knows); unpack or download it again"
+            f"{path} cannot be read as an image (it is none that Pillow knows); unpack or download it again{tiff}"
         ) from error
     except Exception as error:  # on damaged data Pillow's decoders fail in any way, not with OSError alone
         raise ImageError(f"{path} cannot be read as an image ({error}); unpack or download it again") from error
     if upright.mode == "F":
-        raise ImageError(f"{path} holds floating-point numbers of unknown range; convert it to 8 bits")
+        raise ImageError(
+            f"{path} holds floating-point numbers of unknown range; convert it to 8 bits, or say it by --data.bands"
+        )
     return _as_rgb(upright, Path(path).parent)
 
 
@@ -69,9 +78,17 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
 def _warn_dark(folder: Path) -> None:
     warnings.warn(
         f"a 16-bit image in {folder} has no value above {DARK - 1}, as those of 12-bit cameras: the upper 8 bits are "
-        f"taken, so that at most {DARK >> 8} levels of grey are left; multiply such images until they reach 65535",
+        f"taken, so that at most {DARK >> 8} levels of grey are left; multiply such images until they reach 65535, or "
+        "train with --data.bands",
         stacklevel=4,
     )
+
+
+def _expect_colours(image: Image.Image, path: str | Path) -> None:
+    """Refuse a TIFF of more bands than grey or colours and transparency, over which Pillow passes."""
+    bands: int = getattr(image, "tag_v2", {}).get(SAMPLES, 1)
+    if bands > 4 or (bands > 2 and len(image.getbands()) == 1):
+        raise ImageError(f"{path} has {bands} bands, of which a picture in colour has 3: train on them by --data.bands")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -5,7 +5,7 @@ import pytest
 import dla
 from dla.compare.costs import costs, matched, matched_width
 from dla.compare.study import read_study
-from dla.costs import training_memory
+from dla.costs import macs, training_memory
 from dla.tasks import ClassificationTask
 
 
@@ -17,6 +17,15 @@ def test_costs_are_those_of_the_real_network(study):
     assert counted.memory == training_memory(
         lambda: dla.create_model("dla34", num_classes=10, width=0.125, stem_stride=2), (16, 16)
     )
+
+
+def test_images_have_the_channels_that_options_say(content, write):
+    content["model"]["init_args"]["options"]["in_chans"] = [3, 2]
+    of_bands = read_study(write(content))
+    counted = costs(of_bands.rows[1], of_bands)
+    model = dla.create_model("dla34", num_classes=10, width=0.125, stem_stride=2, in_chans=(3, 2)).eval()
+    assert counted.macs == macs(model, (16, 16))
+    assert counted.memory > 0
 
 
 def test_widths_are_found(study):

@@ -144,3 +144,9 @@ def test_before_torch_2_10_it_says_that_it_counts_too_much(monkeypatch, options,
         warnings.simplefilter("always")
         training_memory(lambda: dla.create_model("dla46_c", width=0.25, **options), (32, 32), 2)
     assert any("torch 2.9.1 counts too much" in str(warning.message) for warning in found) == warned
+
+
+def test_images_of_other_channels():
+    """Their own bytes are none of the network's."""
+    three, five = (training_memory(lambda n=n: nn.Conv2d(n, 16, 1), SIDES, 4, in_chans=n) for n in (3, 5))
+    assert three == five > 0

@@ -15,6 +15,7 @@ def training_memory(
     batch: int = 8,
     *,
     recompute: int | None = None,
+    in_chans: int = 3,
 ) -> float:
     """Bytes an image that a training step needs: the larger of two counts.
 
@@ -24,11 +25,12 @@ def training_memory(
     computed again are freed: the figure of what recomputes is too high there, of which a warning tells.
 
     Args:
-        make_model: makes the network, which takes images (b, 3, h, w) and gives one tensor.
+        make_model: makes the network, which takes images (b, in_chans, h, w) and gives one tensor.
         size: height and width of the images.
         batch: over which the figure is averaged.
         recompute: the step runs within `dla.recomputing(macs=recompute)`; None leaves it to the network, of which ours
             recompute unless `set_memory_efficient(False)` says otherwise.
+        in_chans: channels of the images.
 
     Raises:
         TypeError: `make_model` is no function.
@@ -52,7 +54,7 @@ def training_memory(
     with FakeTensorMode(allow_non_fake_inputs=True):
         for module in model.modules():  # one by one, since what is shared would be met twice
             module.to_empty(device="cpu", recurse=False)
-        images = torch.randn(batch, 3, *size)
+        images = torch.randn(batch, in_chans, *size)
         tracker = MemTracker()
         tracker.track_external(model, images)
         with tracker:

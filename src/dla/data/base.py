@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from dla.data.loading import Cached, Item, batches_done, collate, fitting
 from dla.data.sample import Split
 from dla.data.sampling import SeededSampler, global_seed
-from dla.data.transforms import Triple
+from dla.data.transforms import PerChannel
 
 Set = TypeVar("Set")
 NOT_RESUMABLE = ".*resuming from a checkpoint that ended before the epoch ended.*"  # Lightning's, of any loader
@@ -38,8 +38,8 @@ class SetData(LightningDataModule, Generic[Set]):
 
     tasks: ClassVar[tuple[str, ...]]  # the kinds of task that its batches are for
     classes: tuple[str, ...]
-    mean: Triple  # per channel, of images from 0 to 1: the set's own, until `normalize_as` says otherwise
-    std: Triple
+    mean: PerChannel  # per channel, of images from 0 to 1: the set's own, until `normalize_as` says otherwise
+    std: PerChannel
     lengthens: ClassVar[str] = "repeat"  # the option by which an epoch has more images
     collate = staticmethod(collate)
     cache: bool = False  # keep a split in memory
@@ -82,7 +82,7 @@ class SetData(LightningDataModule, Generic[Set]):
         """The number of classes."""
         return len(self.classes)
 
-    def normalize_as(self, mean: Triple, std: Triple) -> None:
+    def normalize_as(self, mean: PerChannel, std: PerChannel) -> None:
         """Normalise batches from now on as weights expect that were trained on other images than these."""
         self.mean, self.std = mean, std
 

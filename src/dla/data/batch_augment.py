@@ -5,25 +5,26 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
 from dla.data.sample import IGNORE_INDEX
-from dla.data.transforms import FILL, check_ranges, per_channel
+from dla.data.transforms import FILL, PerChannel, check_ranges, per_channel
 
 COVER = 0.25  # the part of a pixel that a thin line has to cover
 PADDINGS = {"constant": "zeros", "reflect": "reflection"}  # our names, and those of grid_sample
 GRAY = (0.2989, 0.587, 0.114)  # luma, as torchvision weighs it
+MIDDLE = 127.5  # what lies outside bands: 0 once normalised
 
 
 class BatchAugment:
-    """The augmentation of `joint_transforms` for a batch of uint8 images of one size, on any device.
+    """The augmentation of `joint_transforms` for a batch of images of one size, from 0 to 255, on any device.
 
     Parameters are drawn per image, on the CPU, from the image's own seed; so they do not depend on the device or on
     what else is in the batch. Scale, rotation, crop and flip are one affine map, sampled once: bilinear for images,
     nearest for masks. An image that is neither scaled nor turned is cut at whole pixels, and stays as sharp as it is.
     Outside lies the mean colour, 255 in the mask, or the mirror image of both. Brightness, contrast and saturation
-    follow in this order.
+    follow in this order. Three channels are red, green and blue; of others all weigh alike, and the mean is the middle.
 
     Scaling down without a filter would alias. An antialiased resize by s < 1 filters with a triangle of variance
     1/(6 s^2) square pixels; bilinear sampling alone gives 1/6. So the image is first blurred by
@@ -73,13 +74,13 @@ class BatchAugment:
         return drawn
 
     def __call__(
-        self, images: UInt8[Tensor, "b 3 h w"], masks: UInt8[Tensor, "b h w"], parameters: Float[Tensor, "b 8"]
-    ) -> tuple[Float[Tensor, "b 3 c c"], UInt8[Tensor, "b c c"]]:
+        self, images: Num[Tensor, "b k h w"], masks: UInt8[Tensor, "b h w"], parameters: Float[Tensor, "b 8"]
+    ) -> tuple[Float[Tensor, "b k c c"], UInt8[Tensor, "b c c"]]:
         """Augmented images, float32 between 0 and 255, and their masks; rows of `parameters` come from `draw`."""
         parameters = parameters.float()  # which trainers convert to their own precision
         grid = self._grid(parameters, *images.shape[-2:])
         # Both are shifted so that the zeros which grid_sample finds outside stand for the mean colour and for 255.
-        fill = per_channel(FILL, images.device)
+        fill = per_channel(_of_channels(images, FILL, MIDDLE), images.device)
         images = self._sample(_antialiased(images.float() - fill, parameters[:, 0]), grid, "bilinear") + fill
         if self.lines:
             masks = self._lines(masks, parameters[:, 0], grid)
@@ -87,15 +88,18 @@ class BatchAugment:
             masks = (self._sample(masks[:, None].float() - IGNORE_INDEX, grid, "nearest") + IGNORE_INDEX)[:, 0]
         if self.color:
             images = _colored(images, parameters[:, 5:])
-        return images, masks.to(torch.uint8)  # (B, 3, crop, crop), (B, crop, crop)
+        return images, masks.to(torch.uint8)  # (B, K, crop, crop), (B, crop, crop)
 
     def single(
-        self, image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h w"]
-    ) -> tuple[UInt8[Tensor, "3 c c"], UInt8[Tensor, "c c"]]:
-        """One sample, of any size, with parameters drawn by torch's own generator, as by `joint_transforms`."""
+        self, image: Num[Tensor, "k h w"], mask: UInt8[Tensor, "h w"]
+    ) -> tuple[Num[Tensor, "k c c"], UInt8[Tensor, "c c"]]:
+        """One sample, of any size, with parameters drawn by torch's own generator, as by `joint_transforms`.
+
+        The image keeps its type.
+        """
         seed = int(torch.randint(2**63 - 1, ()))
         images, masks = self(image[None], mask[None], self.draw(seed)[None])
-        return images[0].round().to(torch.uint8), masks[0]
+        return (images[0] if image.is_floating_point() else images[0].round().to(image.dtype)), masks[0]
 
     def _sample(self, maps: Float[Tensor, "b k h w"], grid: Tensor, mode: str) -> Float[Tensor, "b k c c"]:
         return F.grid_sample(maps, grid, mode=mode, padding_mode=self.padding, align_corners=False)
@@ -129,6 +133,12 @@ class BatchAugment:
         )
 
 
+def _of_channels(images: Tensor, rgb: PerChannel, each: float) -> PerChannel:
+    """What holds for red, green and blue, or for images of other channels the same for each."""
+    channels = images.shape[1]
+    return rgb if channels == 3 else channels * (each,)
+
+
 def _offset(position: Tensor, room: Tensor, still: Tensor) -> Tensor:
     """How far the crop's centre lies from the image's, at a position from 0 to 1 in the room."""
     start = position * room
@@ -145,10 +155,10 @@ def _antialiased(images: Float[Tensor, "b k h w"], scale: Float[Tensor, " b"]) -
     return images
 
 
-def _colored(images: Float[Tensor, "b 3 h w"], factors: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 h w"]:
+def _colored(images: Float[Tensor, "b k h w"], factors: Float[Tensor, "b 3"]) -> Float[Tensor, "b k h w"]:
     """Brightness scales, contrast moves away from the image's mean grey, saturation from each pixel's grey."""
     brightness, contrast, saturation = factors.view(-1, 3, 1, 1, 1).unbind(1)
-    gray = per_channel(GRAY, images.device)
+    gray = per_channel(_of_channels(images, GRAY, 1 / images.shape[1]), images.device)
     images = (images * brightness).clamp(0, 255)
     mean = (images * gray).sum(1, keepdim=True).mean((2, 3), keepdim=True)  # (B, 1, 1, 1)
     images = torch.lerp(mean, images, contrast).clamp(0, 255)

@@ -1,15 +1,18 @@
 """What every segmentation set gives, an image and its mask, and how both are read from files."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Num, Shaped, UInt8
 from torch import Tensor
 from torchvision import tv_tensors
 
 from dla import images
+from dla.bands import Bands, read_bands
 from dla.images import RGB
 
 Split = Literal["train", "val", "test"]
@@ -18,7 +21,10 @@ HELD_OUT = 10  # every tenth image validates, of each class where images have on
 
 
 class Sample(NamedTuple):
-    """An image, uint8 (3, H, W) in RGB, and its mask, uint8 (H, W): class indices, 255 where nothing is to be said."""
+    """An image, uint8 (3, H, W) in RGB, and its mask, uint8 (H, W): class indices, 255 where nothing is to be said.
+
+    An image of bands is float32 (C, H, W), from 0 to 255 as well.
+    """
 
     image: tv_tensors.Image
     mask: tv_tensors.Mask
@@ -52,7 +58,7 @@ class PixelSet(Protocol[Kind]):
 SegmentationSet: TypeAlias = PixelSet[Sample]
 
 
-def make_sample(image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h w"]) -> Sample:
+def make_sample(image: Num[Tensor, "c h w"], mask: UInt8[Tensor, "h w"]) -> Sample:
     """The pair of tensors, typed so that torchvision's v2 transforms treat each in its own way."""
     return Sample(tv_tensors.Image(image), tv_tensors.Mask(mask))
 
@@ -68,9 +74,12 @@ def read_pixels(path: Path | str, content: bytes | None = None) -> UInt8[Tensor,
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def check_sizes(
-    image: UInt8[Tensor, "3 h w"], mask: Shaped[Tensor, "h2 w2"], image_path: Path, mask_path: Path
-) -> None:
+def pixel_reader(bands: Bands | None) -> Callable[[Path], Num[Tensor, "c h w"]]:
+    """What reads images: `read_pixels`, or where they have bands `dla.bands.read_bands`."""
+    return read_pixels if bands is None else partial(read_bands, bands=bands)
+
+
+def check_sizes(image: Num[Tensor, "c h w"], mask: Shaped[Tensor, "h2 w2"], image_path: Path, mask_path: Path) -> None:
     """Raise a ValueError naming both files unless the image and its mask are of one size."""
     if image.shape[-2:] != mask.shape:
         (height, width), (mask_height, mask_width) = image.shape[-2:], mask.shape

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as F
 
 from dla.data.sample import IGNORE_INDEX, Sample, make_sample
 
-Triple = tuple[float, float, float]
+PerChannel = tuple[float, ...]
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's, in RGB between 0 and 1
 STD = (0.229, 0.224, 0.225)
 FILL = (124, 116, 104)  # 255 times the mean: what lies outside an image: close to 0 once normalised
@@ -104,11 +104,11 @@ def joint_transforms(
     return v2.Compose(steps)
 
 
-def normalized(image: Tensor, mean: Triple, std: Triple) -> Float[Tensor, "b 3 h w"]:
-    """Images (b, 3, h, w) between 0 and 255, of any type, over 255, less `mean` and over `std`, in float32."""
+def normalized(image: Tensor, mean: PerChannel, std: PerChannel) -> Float[Tensor, "b c h w"]:
+    """Images (b, c, h, w) between 0 and 255, of any type, over 255, less `mean` and over `std`, in float32."""
     return (image.float() / 255 - per_channel(mean, image.device)) / per_channel(std, image.device)
 
 
-def per_channel(values: Triple, device: torch.device) -> Float[Tensor, "3 1 1"]:
-    """Three constants on a device, filled in there: a copy from the host would wait until the device is idle."""
+def per_channel(values: PerChannel, device: torch.device) -> Float[Tensor, "c 1 1"]:
+    """A constant of each channel on a device, filled in there: a copy from the host would wait until it is idle."""
     return torch.stack([torch.full((1, 1), float(value), device=device, dtype=torch.float32) for value in values])

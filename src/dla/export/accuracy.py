@@ -78,13 +78,14 @@ def _ods(predictor: Predictor, samples: Any, size: Size) -> Callable[[Run], floa
 
 
 def _logits(run: Run, predictor: Predictor, image: Tensor, size: Size) -> Tensor:
-    """Those of each pixel, (1, k, h, w), of a picture, uint8 (3, h, w), that the network gets at `size`."""
+    """Those of each pixel, (1, k, h, w), of an image of a set, (c, h, w), that the network gets at `size`."""
     outputs = _outputs(run, predictor, image, size)
     return F.interpolate(outputs, image.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _outputs(run: Run, predictor: Predictor, image: Tensor, size: Size) -> Tensor:
-    return run(model_inputs(predictor, transforms.to_pil_image(image), size))[0]
+    picture = transforms.to_pil_image(image) if predictor.bands is None else image.as_subclass(Tensor)
+    return run(model_inputs(predictor, picture, size))[0]
 
 
 def _shown(samples: Any) -> Iterator[Any]:

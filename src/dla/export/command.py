@@ -71,6 +71,10 @@ def _export(arguments: argparse.Namespace) -> int:
         raise ValueError("--int8 and --calibration FOLDER belong together: give both or neither")
     predictor = load_source(arguments.model, arguments.weights)
     mean, std = arguments.mean or predictor.mean, arguments.std or predictor.std
+    if predictor.bands is not None and (arguments.mean or arguments.std):
+        raise ValueError(
+            f"{arguments.model} says how its {len(predictor.bands)} bands are normalised: leave out --mean and --std"
+        )
     predictor = replace(predictor, mean=tuple(mean), std=tuple(std))
     _say_mean(arguments, predictor)
     channels = _channels(predictor, pictures=arguments.int8 or bool(arguments.test))

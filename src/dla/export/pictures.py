@@ -4,21 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxtyping import Float32
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+from dla.bands import Picture
 from dla.files.listing import list_images
-from dla.images import read_image
 from dla.predict import Predictor
 
 Size = tuple[int, int]
 MOST = 300  # pictures from which ranges are learned; some hundred are enough
 
 
-def model_inputs(predictor: Predictor, image: Image.Image, size: Size) -> Float32[Tensor, "1 3 h w"]:
+def model_inputs(predictor: Predictor, image: Picture, size: Size) -> Float32[Tensor, "1 c h w"]:
     """A picture as the network takes it, resized to (h, w)."""
     return predictor.inputs(transforms.resize(predictor.framed(image), list(size)))
 
@@ -47,5 +46,5 @@ class Calibration:
         """One picture after another."""
         console, seen = Console(stderr=True), self.seen
         for path in track(self.paths, "calibrating", console=console, transient=True, disable=seen):
-            yield model_inputs(self.predictor, read_image(path), self.size)
+            yield model_inputs(self.predictor, self.predictor.read(path), self.size)
         self.seen = True

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -84,7 +85,7 @@ def _check_name(name: str) -> None:
 
 def metadata(name: str, predictor: Predictor, size: tuple[int, int]) -> dict[str, str]:
     """What one must know to feed the network and to read its answers, each fact as JSON."""
-    facts = {
+    facts: dict[str, Any] = {
         "model": name,
         "task": predictor.task,
         "classes": predictor.classes,
@@ -94,6 +95,8 @@ def metadata(name: str, predictor: Predictor, size: tuple[int, int]) -> dict[str
         "crop": predictor.crop,
         "size": size,
     }
+    if predictor.bands is not None:
+        facts["bands"] = predictor.bands
     if isinstance(predictor.model, CenterNet):  # ncnn's outputs have numbers alone
         facts["outputs"] = tuple(predictor.model.heads)
     return {f"dla.{key}": json.dumps(fact) for key, fact in facts.items()}

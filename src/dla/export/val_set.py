@@ -8,7 +8,7 @@ from dla.predict import Predictor
 
 
 def val_set(predictor: Predictor, source: str | Path, *, void: int) -> Any:
-    """The val split of a set; items are an image, uint8 (3, H, W), and its truth.
+    """The val split of a set; items are an image, (C, H, W) from 0 to 255, and its truth.
 
     Args:
         predictor: knows the classes.
@@ -23,7 +23,8 @@ def val_set(predictor: Predictor, source: str | Path, *, void: int) -> Any:
     """
     if not predictor.classes:
         raise ValueError("accuracy is measured of trained networks, which this one is not: leave out --test")
-    from dla.data.boundaries.bsds import BSDS500  # the sets need the extra [train]
+    from dla.data.boundaries.bsds import find_root  # the sets need the extra [train]
+    from dla.data.boundaries.folders import BoundaryFolders
     from dla.data.classification.folders import LabelledFolder
     from dla.data.segmentation.folders import PairedFolders
 
@@ -32,8 +33,9 @@ def val_set(predictor: Predictor, source: str | Path, *, void: int) -> Any:
     if predictor.task == "classification":
         return LabelledFolder(Path(source) / "val", predictor.classes)
     if predictor.task == "boundaries":
-        return BSDS500(source, "val")
-    return PairedFolders(source, "val", classes=predictor.classes, void=void)
+        data = find_root(Path(source))
+        return BoundaryFolders(data / "images" / "val", data / "groundTruth" / "val", bands=predictor.bands)
+    return PairedFolders(source, "val", classes=predictor.classes, void=void, bands=predictor.bands)
 
 
 def _configured(predictor: Predictor, file: Path) -> Any:
@@ -45,6 +47,8 @@ def _configured(predictor: Predictor, file: Path) -> Any:
             f"{file} has data of the classes {', '.join(data.classes)}; expected those of the network, "
             f"{', '.join(predictor.classes)}"
         )
+    if (bands := getattr(data, "bands", None)) != predictor.bands:
+        raise ValueError(f"{file} has images of the bands {bands}; expected the network's, {predictor.bands}")
     return data.read("val")
 
 

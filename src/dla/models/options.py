@@ -1,6 +1,6 @@
 """Options of networks that are refused: what is none, and what is given elsewhere."""
 
-from collections.abc import Callable, Collection, Iterable, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from inspect import signature
 from typing import Any
 
@@ -17,6 +17,12 @@ def expect_options(name: str, options: Iterable[str], *builders: Callable[..., A
     known = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} - said
     if unknown := sorted(set(options) - known):
         raise TypeError(f"{name} has no option {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
+
+
+def given_channels(options: Mapping[str, Any]) -> int:
+    """Channels of the images of a network that is made with these options; of several images, of all."""
+    in_chans: int | Sequence[int] = options.get("in_chans", 3)
+    return sum(in_chans) if isinstance(in_chans, Sequence) else in_chans
 
 
 def expect_drop_path_rate(rate: float) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.progress import track
+from torchvision.transforms.v2.functional import get_size
 
 from dla.arguments import amount, count
 from dla.commands import run_command
 from dla.files import make_folder
 from dla.files.listing import find_images
-from dla.images import ImageError, read_image
+from dla.images import ImageError
 from dla.predict.load import load_predictor
 from dla.predict.results import Results, results
 
@@ -47,8 +48,9 @@ examples:
 
 pictures:
   Any size; boundaries need 2 pixels or more on each side. EXIF orientation is applied, transparent parts are laid on
-  white, 16-bit grey becomes 8-bit. Of a folder, hidden files are left out. Two pictures whose results would have one
-  name, such as a.jpg and a.png, are refused.
+  white, 16-bit grey becomes 8-bit. A network trained on other bands than red, green and blue takes files of those. Of a
+  folder, hidden files are left out. Two pictures whose results would have one name, such as a.jpg and a.png, are
+  refused.
 
 exit code:
   0 all written; 1 some pictures were unreadable and skipped; 2 nothing was started, or DIR cannot be written to;
@@ -137,14 +139,15 @@ def _predict_all(paths: Sequence[Path], writer: Results) -> int:
 def _predict_one(path: Path, writer: Results) -> str | None:
     """Write the results of one picture, or return why it was skipped."""
     try:
-        image = read_image(path)
+        image = writer.predictor.read(path)
         line = writer.write(path, image)
     except ImageError as error:
         return str(error)
     except (RuntimeError, MemoryError) as error:  # on the CPU, torch has no class of its own for this
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate" not in str(error):
             raise
-        return f"{path} ({image.width} x {image.height}) is too large for the device's memory{_remedy(writer)}"
+        height, width = get_size(image)
+        return f"{path} ({width} x {height}) is too large for the device's memory{_remedy(writer)}"
     if line is not None:
         print(line)
     return None

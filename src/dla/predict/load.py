@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dla.bands import as_bands
 from dla.images import RGB
 from dla.models import create_model, list_models
 from dla.models.from_run import load_trained
@@ -71,23 +72,25 @@ def described(
     try:
         classes = tuple(str(name) for name in description["classes"])
         colors = tuple(_rgb(color) for color in description["colors"]) if task != "classification" else ()
-        mean, std = _three_floats(description["mean"]), _three_floats(description["std"])
+        bands = as_bands(description.get("bands"))
+        mean, std = (_floats(description[key], len(bands or "RGB")) for key in ("mean", "std"))
         resize, crop = (int(description.get(key) or 0) or None for key in ("resize", "crop"))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f'{source} does not say how to use it ({error!r}): "classes", "colors" (3 integers from 0 to 255 each; not '
-            'in classification), "mean" and "std" (3 numbers each) are needed; give a model or checkpoint of a task'
+            'in classification), "mean" and "std" (3 numbers each, or one for each of "bands") are needed; give a '
+            "model or checkpoint of a task"
         ) from error
     num_classes = description.get("num_classes", len(classes))
     coloured = {num_classes} if task == "segmentation" else {num_classes, 0}
     fits = len(classes) == num_classes and len(colors) in coloured and (task != "boundaries" or num_classes == 2)
-    if task not in TASKS or not fits or min(std) <= 0:
+    if task not in TASKS or not fits or min(std) <= 0 or (bands and task == "classification"):
         raise CheckpointError(
             f"{source} contradicts itself: {task}, {num_classes} outputs, {len(classes)} class names, {len(colors)} "
             f"colours, std {std}; the task must be one of {', '.join(TASKS)}, the next three agree (of boundaries "
             "2, of classification no colours), and std be positive: write it again"
         )
-    return Predictor(model.to(device).eval(), task, classes, colors, mean, std, resize, crop)
+    return Predictor(model.to(device).eval(), task, classes, colors, mean, std, resize, crop, bands)
 
 
 def _rgb(values: Any) -> RGB:
@@ -97,6 +100,8 @@ def _rgb(values: Any) -> RGB:
     return red, green, blue
 
 
-def _three_floats(values: Any) -> tuple[float, float, float]:
-    first, second, third = (float(value) for value in values)
-    return first, second, third
+def _floats(values: Any, count: int) -> tuple[float, ...]:
+    floats = tuple(float(value) for value in values)
+    if len(floats) != count:
+        raise ValueError(f"{list(floats)} is not {count} numbers")
+    return floats

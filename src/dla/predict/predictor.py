@@ -1,16 +1,17 @@
 """A network with all that is needed to use it on pictures: how they are prepared, and what its answers mean."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
-from PIL import Image
+from jaxtyping import Float, Float32, Num, UInt8
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
-from dla.images import RGB
+from dla.bands import Bands, Picture, read_bands
+from dla.images import RGB, read_image
 from dla.inference import predict_probabilities
 
 TASKS = {"segmentation": "segment", "boundaries": "boundaries", "classification": "classify"}
@@ -21,10 +22,10 @@ TASKS = {"segmentation": "segment", "boundaries": "boundaries", "classification"
 class Predictor:
     """A network in evaluation mode and what is needed to feed it and to draw its results.
 
-    A call that is for another task than the network's raises a ValueError.
+    A call that is for another task than the network's, or of a picture that it does not take, raises a ValueError.
 
     Attributes:
-        model: maps normalised images (b, 3, h, w) to logits, (b, classes, h, w) or in classification (b, classes).
+        model: maps normalised images (b, c, h, w) to logits, (b, classes, h, w) or in classification (b, classes).
         task: "segmentation", "boundaries" or "classification"; "detection" in exports, whose maps nothing here decodes.
         classes: a name per class.
         colors: red, green and blue from 0 to 255 per class; none in classification.
@@ -32,31 +33,41 @@ class Predictor:
         std: per channel, of images from 0 to 1.
         resize: in classification, what the shorter side becomes, in pixels; None keeps the size.
         crop: in classification, the side of the square cut out of the middle; None takes all.
+        bands: where images are no RGB pictures, but not in classification, the range of values of each of their bands.
     """
 
     model: nn.Module
     task: str
     classes: tuple[str, ...]
     colors: tuple[RGB, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     resize: int | None = None
     crop: int | None = None
+    bands: Bands | None = None
 
-    def segment(self, image: Image.Image, **options: Any) -> UInt8[np.ndarray, "h w"]:
-        """Class index of each pixel of an RGB picture; the keywords are those of `predict_probabilities`."""
+    def read(self, path: str | Path) -> Picture:
+        """What a file holds, as the other calls take it.
+
+        Raises:
+            ImageError: see `dla.images.read_image` and `dla.bands.read_bands`.
+        """
+        return read_image(path) if self.bands is None else read_bands(path, self.bands)
+
+    def segment(self, image: Picture, **options: Any) -> UInt8[np.ndarray, "h w"]:
+        """Class index of each pixel of a picture; the keywords are those of `predict_probabilities`."""
         self._expect("segmentation")
         probabilities = predict_probabilities(self.model, self.inputs(image), **options)
         return probabilities[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
 
-    def boundaries(self, image: Image.Image, **options: Any) -> Float32[np.ndarray, "h w"]:
-        """Probability of a boundary at each pixel of an RGB picture; keywords as for `segment`."""
+    def boundaries(self, image: Picture, **options: Any) -> Float32[np.ndarray, "h w"]:
+        """Probability of a boundary at each pixel of a picture; keywords as for `segment`."""
         self._expect("boundaries")
         return predict_probabilities(self.model, self.inputs(image), **options)[0, 1].float().cpu().numpy()
 
     @torch.inference_mode()
-    def classify(self, image: Image.Image, *, flip: bool = False) -> Float32[np.ndarray, " classes"]:
-        """Probability of each class for an RGB picture, averaged with its mirror image where `flip` is set."""
+    def classify(self, image: Picture, *, flip: bool = False) -> Float32[np.ndarray, " classes"]:
+        """Probability of each class for a picture, averaged with its mirror image where `flip` is set."""
         self._expect("classification")
         inputs = self.inputs(self.framed(image))
         views = torch.cat([inputs, inputs.flip(-1)]) if flip else inputs
@@ -67,15 +78,24 @@ class Predictor:
             way = f": call .{TASKS[self.task]}" if self.task in TASKS else ""
             raise ValueError(f"this network is one of {self.task}, and this call for {task}{way}")
 
-    def framed(self, image: Image.Image) -> Image.Image:
+    def framed(self, image: Picture) -> Picture:
         """What the network is to see of a picture: in classification the resized centre, otherwise all of it."""
+        if isinstance(image, Tensor):
+            return image
         pixels = transforms.pil_to_tensor(image)  # whose resizing is the one that was measured; Pillow rounds otherwise
         if self.resize:
             pixels = transforms.resize(pixels, [self.resize], antialias=True)
         return transforms.to_pil_image(transforms.center_crop(pixels, [self.crop]) if self.crop else pixels)
 
-    def inputs(self, image: Image.Image) -> Float[Tensor, "1 3 h w"]:
+    def inputs(self, image: Picture) -> Float[Tensor, "1 c h w"]:
         """A picture as the network takes it: normalised, on its device, in its precision."""
         own = next(self.model.parameters())
-        pixels = transforms.to_dtype(transforms.pil_to_tensor(image).to(own.device), torch.float32, scale=True)
-        return transforms.normalize(pixels, list(self.mean), list(self.std))[None].to(own.dtype)  # (1, 3, h, w)
+        pixels = self._pixels(image).to(own.device)
+        pixels = transforms.to_dtype(pixels, torch.float32, scale=True) if self.bands is None else pixels / 255
+        return transforms.normalize(pixels, list(self.mean), list(self.std))[None].to(own.dtype)  # (1, c, h, w)
+
+    def _pixels(self, image: Picture) -> Num[Tensor, "c h w"]:
+        if isinstance(image, Tensor) == (self.bands is None):
+            expected = "an RGB picture of Pillow's" if self.bands is None else "the bands of an image, by `read`"
+            raise ValueError(f"this network takes {expected}, not a {type(image).__name__}")
+        return image if isinstance(image, Tensor) else transforms.pil_to_tensor(image)

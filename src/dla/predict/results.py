@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from dla.bands import Picture, as_picture
 from dla.files import atomic_write
 from dla.files.tables import write_csv
 from dla.images import RGB, ImageError, draw_overlay
@@ -37,7 +38,7 @@ class Results:
         """The files that belong to the picture `path` alone."""
         return tuple(self.folder / f"{path.stem}{ending}" for ending in self.endings)
 
-    def write(self, path: Path, image: Image.Image) -> str | None:
+    def write(self, path: Path, image: Picture) -> str | None:
         """Write them; a line to print, where there is one, is returned."""
         raise NotImplementedError
 
@@ -51,10 +52,10 @@ class Masks(Results):
     noun = "masks and overlays"
     endings = (".png", "_overlay.jpg")
 
-    def write(self, path: Path, image: Image.Image) -> None:
+    def write(self, path: Path, image: Picture) -> None:
         """Segment the picture."""
         mask = self.predictor.segment(image, **self.inference)
-        overlay = draw_overlay(image, mask, self.predictor.classes, self.predictor.colors)
+        overlay = draw_overlay(as_picture(image), mask, self.predictor.classes, self.predictor.colors)
         for picture, target in zip((Image.fromarray(mask), overlay), self.targets(path), strict=True):
             save(picture, target)
 
@@ -65,7 +66,7 @@ class Boundaries(Results):
     noun = "boundary maps and overlays"
     endings = (".png", "_thin.png", "_overlay.jpg")
 
-    def write(self, path: Path, image: Image.Image) -> None:
+    def write(self, path: Path, image: Picture) -> None:
         """Find the boundaries of the picture.
 
         Raises:
@@ -73,14 +74,15 @@ class Boundaries(Results):
         """
         from dla.metrics.boundary.suppression import thin_crest  # it needs scipy, of the extra `train`
 
-        if min(image.size) < 2:
+        seen = as_picture(image)
+        if min(seen.size) < 2:
             raise ImageError(
-                f"{path} is {image.width} x {image.height}: to have boundaries, it needs 2 pixels or more on each side"
+                f"{path} is {seen.width} x {seen.height}: to have boundaries, it needs 2 pixels or more on each side"
             )
         probabilities = self.predictor.boundaries(image, **self.inference)
         crest = thin_crest(probabilities)
         full = Image.fromarray((255 * probabilities).round().astype(np.uint8))
-        pictures = (full, Image.fromarray(crest), draw_boundaries(image, crest))
+        pictures = (full, Image.fromarray(crest), draw_boundaries(seen, crest))
         for picture, target in zip(pictures, self.targets(path), strict=True):
             save(picture, target)
 
@@ -102,7 +104,7 @@ class Classes(Results):
         self.top = min(top, len(predictor.classes))
         self.rows: list[list[str]] = []
 
-    def write(self, path: Path, image: Image.Image) -> str:
+    def write(self, path: Path, image: Picture) -> str:
         """Classify the picture."""
         probabilities = self.predictor.classify(image, **self.inference)
         best = np.argsort(-probabilities, kind="stable")[: self.top]

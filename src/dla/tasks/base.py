@@ -7,12 +7,13 @@ from jaxtyping import Float
 from lightning import LightningModule
 from torch import Tensor, nn
 
+from dla.data.base import SetData
 from dla.data.sampling import draw_seed, global_seed
-from dla.models.options import check_options
+from dla.models.options import check_options, given_channels
 from dla.names import parse
 from dla.tasks.diverged import check_loss
-from dla.tasks.facts import check_data, check_facts, check_precision, cut_off, data_facts
-from dla.tasks.normalization import adopt, stated
+from dla.tasks.facts import check_channels, check_data, check_facts, check_precision, cut_off, data_facts
+from dla.tasks.normalization import adopt, fitting, stated
 from dla.tasks.optimizers import Optimizer, check_optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.say import say
 from dla.tasks.schedules import Schedule, make_schedule
@@ -101,7 +102,8 @@ class Task(LightningModule):
         check_options(self.options)
         chosen = {"drop_path_rate": drop_path_rate, "memory_efficient": memory_efficient} | self.options
         begun = start(self.network, num_classes=num_classes, options=chosen, weights=weights, new_head=new_head)
-        self.origin, self.normalization, self.untrained = begun.origin, begun.normalization, begun.untrained
+        self.origin, self.untrained = begun.origin, begun.untrained
+        self.normalization = fitting(begun.normalization, given_channels(self.options))
         self.model = begun.model.to(memory_format=torch.channels_last)
         if hasattr(self.model, "set_grad_checkpointing"):
             try:
@@ -115,7 +117,7 @@ class Task(LightningModule):
         if compile:
             self.model.compile()
 
-    def run(self, images: Float[Tensor, "b 3 h w"]) -> Any:
+    def run(self, images: Float[Tensor, "b c h w"]) -> Any:
         """What the network gives; compiled, if at all, in training alone, whose images all have one size."""
         images = self.laid_out(images)
         if not self.compiles or self.training:
@@ -123,7 +125,7 @@ class Task(LightningModule):
         with torch.compiler.set_stance("force_eager"):
             return self.model(images)
 
-    def laid_out(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    def laid_out(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """As the network computes: channels last, and in its own precision where that is not mixed, as bf16-true."""
         return images.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
@@ -225,13 +227,15 @@ class Task(LightningModule):
         }
 
     def setup(self, stage: str) -> None:
-        """Refuse data that is for another task; have images normalised as the weights expect that training starts from.
+        """Refuse data of another task or of other channels; have images normalised as the weights of its start expect.
 
         Raises:
             ValueError: it names both.
         """
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         check_data(data, type(self), self.kind)
+        if isinstance(data, SetData):
+            check_channels(data, given_channels(self.options))
         adopt(data, self.normalization)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

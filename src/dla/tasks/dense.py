@@ -42,11 +42,11 @@ class DenseTask(Task):
         check_views(test_scales or [1.0], window)
         self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Logits of every pixel."""
         return self.run(images)
 
-    def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
+    def probabilities(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Of every pixel, over the scales, flips and windows asked for."""
         return predict_probabilities(self, images, **self.inference)
 

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dla.data.base import SetData
+
 OPTIONS = {"task": "--model", "model": "--model.network"}
 
 
@@ -15,6 +17,8 @@ def data_facts(data: Any) -> dict[str, Any]:
     if data is None:
         return {}
     facts = {"classes": list(data.classes), "mean": [*map(float, data.mean)], "std": [*map(float, data.std)]}
+    if getattr(data, "bands", None) is not None:
+        facts["bands"] = [list(band) for band in data.bands]
     return facts | ({"colors": [list(color) for color in data.colors]} if hasattr(data, "colors") else {})
 
 
@@ -29,6 +33,20 @@ def check_data(data: Any, task: type, kind: str) -> None:
         raise ValueError(
             f"{type(data).__name__} is for {' and '.join(kinds)}, and {task.__name__} for {kind}: take the recipe of "
             "one task for both, or give --model or --data of the other"
+        )
+
+
+def check_channels(data: SetData, in_chans: int) -> None:
+    """Refuse data whose images have other channels than the network takes.
+
+    Raises:
+        ValueError: it names both.
+    """
+    channels = len(data.mean)
+    if channels != in_chans:
+        raise ValueError(
+            f"{type(data).__name__} gives images of {channels} channels, and the network takes {in_chans}: give "
+            f"--model.options.in_chans {channels}, or other data"
         )
 
 
@@ -94,6 +112,11 @@ def check_facts(there: dict[str, Any], here: dict[str, Any]) -> None:
                 "another checkpoint"
             )
     _check_classes(there.get("classes"), here.get("classes"))
+    bands, ranges = there.get("bands"), here.get("bands")
+    if "mean" in there and bands != ranges:
+        raise ValueError(
+            f"the checkpoint's images have the bands {bands}, and the data's {ranges}: give --data.bands as its run had"
+        )
     for name in ("mean", "std"):
         before, now = there.get(name), here.get(name)
         if before and now and not np.allclose(before, now, rtol=1e-3):

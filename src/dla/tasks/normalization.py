@@ -6,9 +6,9 @@ from typing import Any
 from torch import nn
 
 from dla.data.base import SetData
-from dla.data.transforms import Triple
+from dla.data.transforms import PerChannel
 
-Normalization = tuple[Triple, Triple]
+Normalization = tuple[PerChannel, PerChannel]
 """Mean and standard deviation of each channel, of images from 0 to 1."""
 
 
@@ -20,6 +20,11 @@ def stated(facts: Mapping[str, Any]) -> Normalization | None:
 def of_network(model: nn.Module) -> Normalization | None:
     """What a network's named weights are made for."""
     return stated(getattr(model, "pretrained_cfg", None) or {})
+
+
+def fitting(normalization: Normalization | None, channels: int) -> Normalization | None:
+    """The same, or None where it is of images of other channels, so that it says nothing of these."""
+    return normalization if normalization and len(normalization[0]) == channels else None
 
 
 def adopt(data: Any, normalization: Normalization | None) -> None:

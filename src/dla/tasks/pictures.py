@@ -9,6 +9,7 @@ from lightning import LightningModule
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from dla.bands import visible
 from dla.data.sampling import Draw
 from dla.images import RGB, draw_legend
 
@@ -23,7 +24,7 @@ Name = tuple[str, RGB]
 def shown(data: Any, model: LightningModule) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
     """Up to `SHOWN` validation items of a data module, evenly spread over the split, and the logits of each.
 
-    Of an item, `image` is (3, h, w), and so on without the batch's dimension; logits are (classes, h, w).
+    Of an item, `image` is (c, h, w), and so on without the batch's dimension; logits are (classes, h, w).
     """
     dataset = data.whole("val")  # and no loader, which in a run of several processes has a part of it
     for index in np.linspace(0, len(dataset) - 1, min(SHOWN, len(dataset))).round().astype(int).tolist():
@@ -33,9 +34,9 @@ def shown(data: Any, model: LightningModule) -> Iterator[tuple[dict[str, Tensor]
 
 
 def denormalised(image: Tensor, data: Any) -> np.ndarray:
-    """An image (3, h, w) that the data module normalised, as 8-bit RGB (h, w, 3) again."""
+    """An image (c, h, w) that the data module normalised, as 8-bit RGB (h, w, 3) again."""
     pixels = image.cpu().movedim(0, -1) * torch.tensor(data.std) + torch.tensor(data.mean)
-    return (255 * pixels).round().clamp(0, 255).byte().numpy()
+    return visible((255 * pixels).round().clamp(0, 255).byte().movedim(-1, 0)).movedim(0, -1).numpy()
 
 
 def grid(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], names: Sequence[Name] = ()) -> Image.Image:

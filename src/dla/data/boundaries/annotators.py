@@ -3,7 +3,7 @@
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Num, UInt8
 from torch import Tensor
 
 from dla.data.loading import Item, Seeded, collate
@@ -18,9 +18,9 @@ Merge = Literal["any", "vote", "sample"]
 
 
 class Annotated(NamedTuple):
-    """An image, uint8 (3, H, W) in RGB, and where each of A annotators saw a boundary, bool (A, H, W)."""
+    """An image, as of `Sample`, and where each of A annotators saw a boundary, bool (A, H, W)."""
 
-    image: UInt8[Tensor, "3 h w"]
+    image: Num[Tensor, "c h w"]
     truths: Bool[Tensor, "a h w"]
 
 

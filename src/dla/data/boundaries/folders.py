@@ -5,9 +5,10 @@ from typing import ClassVar
 
 import torch
 
+from dla.bands import Bands
 from dla.data.boundaries.annotators import CLASSES, COLORS, Annotated
 from dla.data.boundaries.truth import list_truths, read_truth
-from dla.data.sample import check_sizes, read_pixels
+from dla.data.sample import check_sizes, pixel_reader
 from dla.files import read_names
 from dla.files.listing import PICTURES, composed, list_by_stem
 from dla.images import RGB
@@ -23,6 +24,7 @@ class BoundaryFolders:
         images: Folder of the images.
         truths: Folder of the truths.
         names: File with one stem a line, the images to read; None for all in the folder.
+        bands: Where images have other channels than RGB, the range of values of each.
 
     Raises:
         FileNotFoundError: A folder or the list is missing, or the image of a listed stem, or the truth of an image.
@@ -33,7 +35,10 @@ class BoundaryFolders:
     classes: ClassVar[tuple[str, ...]] = CLASSES
     colors: ClassVar[tuple[RGB, ...]] = COLORS
 
-    def __init__(self, images: str | Path, truths: str | Path, names: str | Path | None = None) -> None:
+    def __init__(
+        self, images: str | Path, truths: str | Path, names: str | Path | None = None, *, bands: Bands | None = None
+    ) -> None:
+        self.read_image = pixel_reader(bands)
         pictures, drawn = list_by_stem(images, PICTURES), list_truths(truths)
         stems = list(pictures) if names is None else [*map(composed, read_names(Path(names), "image"))]
         for stem in stems:
@@ -57,6 +62,6 @@ class BoundaryFolders:
     def __getitem__(self, index: int) -> Annotated:
         """Image and truths number `index`."""
         image_path, truth_path = self.files[index]
-        image, truths = read_pixels(image_path), torch.from_numpy(read_truth(truth_path))
+        image, truths = self.read_image(image_path), torch.from_numpy(read_truth(truth_path))
         check_sizes(image, truths[0], image_path, truth_path)
         return Annotated(image, truths)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from dla.bands import as_bands
 from dla.data.boundaries.base import BoundaryData
 from dla.data.boundaries.bsds import BSDS500
 from dla.data.boundaries.folders import BoundaryFolders
@@ -41,6 +42,8 @@ class BoundaryFolderData(BoundaryData):
         images: Folder of the images within it.
         truths: Folder of the truths within it.
         names: File within it that lists the images of a split, one stem a line; null for all in the folder.
+        bands: Where images have other channels than red, green and blue, or more bits than 8: for each the values that
+            become black and white, as [[0, 65535]] for grey ones of 16 bits; null reads pictures in colour.
         **settings: Those of `BoundaryData`.
     """
 
@@ -51,8 +54,10 @@ class BoundaryFolderData(BoundaryData):
         images: str = "images/{split}",
         truths: str = "groundTruth/{split}",
         names: str | None = None,
+        bands: list[tuple[float, float]] | None = None,
         **settings: Any,
     ) -> None:
+        self.bands = as_bands(bands)  # first, since augmentation is made for them
         super().__init__(**settings)
         self.root, self.images, self.truths, self.names = Path(root), images, truths, names
 
@@ -72,7 +77,8 @@ class BoundaryFolderData(BoundaryData):
     def read(self, split: Split) -> BoundaryFolders:
         """The images and truths of one split; a missing folder or file is named by a FileNotFoundError."""
         images, truths = self._path(self.images, split), self._path(self.truths, split)
-        return BoundaryFolders(images, truths, self._path(self.names, split) if self.names else None)
+        names = self._path(self.names, split) if self.names else None
+        return BoundaryFolders(images, truths, names, bands=self.bands)
 
     def _path(self, pattern: str, split: Split) -> Path:
         return self.root / pattern.replace("{split}", split)

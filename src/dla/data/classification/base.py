@@ -10,7 +10,7 @@ from dla.data.loading import Item
 from dla.data.sample import Split
 from dla.data.sampling import RepeatedSampler, SeededSampler
 from dla.data.shift import Shift
-from dla.data.transforms import MEAN, STD, Triple, normalized
+from dla.data.transforms import MEAN, STD, PerChannel, normalized
 
 
 class ClassificationData(SetData[LabelledSet]):
@@ -25,8 +25,8 @@ class ClassificationData(SetData[LabelledSet]):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
-    mean: Triple = MEAN
-    std: Triple = STD
+    mean: PerChannel = MEAN
+    std: PerChannel = STD
     shift: Shift | None = None
     crop: int
     resize: int

@@ -10,7 +10,7 @@ from dla.data.classification.files import parted
 from dla.data.classification.folders import LabelledFolder, folder_classes
 from dla.data.classification.labelled import ImageArrays, LabelledSet
 from dla.data.sample import Split
-from dla.data.transforms import Triple
+from dla.data.transforms import PerChannel
 
 
 class DigitsData(SmallImagesData):
@@ -25,8 +25,8 @@ class DigitsData(SmallImagesData):
     """
 
     classes = CLASSES
-    mean: Triple = (0.306, 0.306, 0.306)
-    std: Triple = (0.319, 0.319, 0.319)
+    mean: PerChannel = (0.306, 0.306, 0.306)
+    std: PerChannel = (0.319, 0.319, 0.319)
 
     def __init__(
         self, *, size: int = 16, batch_size: int = 32, pad: int = 2, flip: bool = False, **settings: Any
@@ -47,8 +47,8 @@ class CIFARData(SmallImagesData):
         **settings: Those of `SmallImagesData`, but for size.
     """
 
-    mean: Triple = (0.4914, 0.4822, 0.4465)
-    std: Triple = (0.2470, 0.2435, 0.2616)
+    mean: PerChannel = (0.4914, 0.4822, 0.4465)
+    std: PerChannel = (0.2470, 0.2435, 0.2616)
 
     def __init__(self, root: str, *, count: Literal[10, 100] = 10, **settings: Any) -> None:
         super().__init__(size=32, **settings)

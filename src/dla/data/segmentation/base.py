@@ -5,11 +5,12 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
+from dla.bands import Bands
 from dla.data.base import STAGES, SetData
 from dla.data.batch_augment import BatchAugment
 from dla.data.loading import ONE_BY_ONE, Seeded
 from dla.data.sample import PixelSet, Split
-from dla.data.transforms import MEAN, STD, Triple, joint_transforms, normalized
+from dla.data.transforms import MEAN, STD, PerChannel, joint_transforms, normalized
 from dla.images import RGB
 
 
@@ -18,7 +19,7 @@ class SegmentationData(SetData[PixelSet[Any]]):
 
     Training images are cropped and augmented; validation and test images come whole. A batch, after
     `on_after_batch_transfer`, is a dictionary: `image` float32 (B, 3, H, W), normalised; `mask` int64 (B, H, W),
-    255 where pixels do not count; `index` and `epoch` int64 (B,).
+    255 where pixels do not count; `index` and `epoch` int64 (B,). Where a subclass has `bands`, an image has C of them.
 
     Args:
         batch_size: Training images a batch, in each process.
@@ -30,15 +31,16 @@ class SegmentationData(SetData[PixelSet[Any]]):
         color: Brightness, contrast and saturation of training images vary by up to this part; 0 turns it off.
         augment: Where training images are augmented: "sample", one by one in the loader's workers, or "batch", all at
             once on the device, which a fast accelerator needs, and which asks for images of one size.
-        cache: Read every image once, at the start, and keep it in memory, 4 bytes a pixel.
+        cache: Read every image once, at the start, and keep it in memory, 4 bytes a pixel, or of bands 4 each.
         workers: Processes that load the data; 0 loads in the main process.
         **settings: The others of `SetData`.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("segmentation",)
     colors: tuple[RGB, ...]
-    mean: Triple = MEAN
-    std: Triple = STD
+    mean: PerChannel = MEAN
+    std: PerChannel = STD
+    bands: Bands | None = None  # ranges of their values, where images have other channels than RGB
     turns: ClassVar[bool] = False  # training images that are higher than wide, where batches are augmented
 
     def __init__(
@@ -58,6 +60,8 @@ class SegmentationData(SetData[PixelSet[Any]]):
     ) -> None:
         super().__init__(batch_size=batch_size, val_batch_size=val_batch_size, workers=workers, **settings)
         self.cache = cache
+        if self.bands is not None:
+            self.mean, self.std = len(self.bands) * (0.5,), len(self.bands) * (0.25,)
         if augment not in ("sample", "batch"):
             raise ValueError(f"augment is {augment!r}; expected 'sample' or 'batch'")
         options = {"crop": crop, "scale": scale, "rotate": rotate, "flip": flip, "color": color}
@@ -71,6 +75,8 @@ class SegmentationData(SetData[PixelSet[Any]]):
 
     def sample_augmentation(self, **options: Any) -> Callable[..., tuple[Tensor, Tensor]]:
         """What augments an image and its mask; its options are the same."""
+        if self.bands is not None:  # torchvision's changes of colour are for red, green and blue
+            return self.batch_augmentation(**options).single
         return joint_transforms(**options)
 
     def training(self) -> Seeded:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_pixels
+from dla.bands import Bands
+from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.coco_file import Picture, read_coco
 from dla.data.segmentation.folders import spread_colors
 from dla.data.segmentation.outlines import filled
@@ -25,6 +26,7 @@ class Coco:
         annotations: File of the labels within root, in the same way.
         leave_out: Categories that are no class count as not drawn; otherwise they are refused.
         hold_out: Every tenth image of train, in the order of names, is val, and train has the others.
+        bands: Where images have other channels than RGB, the range of values of each.
 
     Raises:
         FileNotFoundError: the file of the labels or an image is missing.
@@ -44,11 +46,13 @@ class Coco:
         annotations: str = "annotations/instances_{split}2017.json",
         leave_out: bool = False,
         hold_out: bool = False,
+        bands: Bands | None = None,
     ) -> None:
         held = hold_out and split != "test"
         expect_own_place("annotations", annotations, held)
         source = "train" if held else split
         folder, labels = (Path(root, place.replace("{split}", source)) for place in (images, annotations))
+        self.read_image = pixel_reader(bands)
         self.classes = with_background(classes, background)
         self.colors = outline_colors(self.classes, background)
         self.indices = {name: index for index, name in enumerate(self.classes)}
@@ -69,7 +73,7 @@ class Coco:
     def __getitem__(self, index: int) -> Sample:
         """Image and mask number `index`, in the order of the names."""
         path, labels = self.files[index]
-        image, mask = read_pixels(path), filled(self.pictures[index], self.indices, self.rest)
+        image, mask = self.read_image(path), filled(self.pictures[index], self.indices, self.rest)
         check_sizes(image, mask, path, labels)
         return make_sample(image, mask)
 

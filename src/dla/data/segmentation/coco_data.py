@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dla.bands import as_bands
 from dla.data.sample import SegmentationSet, Split
 from dla.data.segmentation.coco import Coco, coco_categories, outline_colors, with_background
 from dla.data.segmentation.folders import distinct
@@ -22,6 +23,7 @@ class CocoData(StoredData):
         annotations: File of the labels within root, in the same way.
         hold_out: Where there is no val: every tenth image of train, in the order of names, validates and is not trained
             on. Frames of one film, which are alike, are better parted by hand.
+        bands: As of `FolderData`.
         **settings: Those of `SegmentationData`.
     """
 
@@ -34,8 +36,10 @@ class CocoData(StoredData):
         images: str = "{split}2017",
         annotations: str = "annotations/instances_{split}2017.json",
         hold_out: bool = False,
+        bands: list[tuple[float, float]] | None = None,
         **settings: Any,
     ) -> None:
+        self.bands = as_bands(bands)
         super().__init__(root, **settings)
         counted = coco_categories(root, annotations) if classes is None else distinct(classes)
         self.classes = with_background(counted, background)
@@ -46,6 +50,7 @@ class CocoData(StoredData):
             "annotations": annotations,
             "leave_out": classes is not None,
             "hold_out": hold_out,
+            "bands": self.bands,
         }
 
     def read(self, split: Split) -> SegmentationSet:

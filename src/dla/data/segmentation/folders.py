@@ -4,7 +4,8 @@ import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, read_pixels
+from dla.bands import Bands
+from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.indices import Indices, Value, Void, are_colors
 from dla.data.segmentation.pairing import expect_own_place, held_out, pairs
 from dla.images import RGB
@@ -27,6 +28,7 @@ class PairedFolders:
         annotations: Folder of the label images within root, in the same way.
         suffix: What label images have in their names behind that of the image, as in NAME_mask.png.
         hold_out: Every tenth image of train, in the order of names, is val, and train has the others.
+        bands: Where images have other channels than RGB, the range of values of each.
 
     Raises:
         FileNotFoundError: A folder of the split, the annotation of an image or the image of one is missing, or there
@@ -52,10 +54,12 @@ class PairedFolders:
         annotations: str = "{split}annot",
         suffix: str = "",
         hold_out: bool = False,
+        bands: Bands | None = None,
     ) -> None:
         held = hold_out and split != "test"
         expect_own_place("images", images, held)
         self.classes, self.indices = tuple(classes), Indices(classes, void, values)
+        self.read_image = pixel_reader(bands)
         self.colors = class_colors(len(classes), colors, values)
         source = "train" if held else split
         shown, drawn = (Path(root, place.replace("{split}", source)) for place in (images, annotations))
@@ -70,7 +74,7 @@ class PairedFolders:
     def __getitem__(self, index: int) -> Sample:
         """Image and mask number `index`, in the order of the stems."""
         image_path, mask_path = self.files[index]
-        image, mask = read_pixels(image_path), self.indices.read(mask_path)
+        image, mask = self.read_image(image_path), self.indices.read(mask_path)
         check_sizes(image, mask, image_path, mask_path)
         return make_sample(image, mask)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dla.bands import as_bands
 from dla.data.sample import SegmentationSet, Split
 from dla.data.segmentation.base import SegmentationData
 from dla.data.segmentation.camvid import CamVid
@@ -83,6 +84,8 @@ class FolderData(StoredData):
         suffix: What annotations have in their names behind that of the image, as _mask in NAME_mask.png.
         hold_out: Where there is no val: every tenth image of train, in the order of names, validates and is not trained
             on. Frames of one film, which are alike, are better parted by hand.
+        bands: Where images have other channels than red, green and blue, or more bits than 8: for each the values that
+            become black and white, as [[0, 3000], [0, 3000], [0, 3000], [0, 5000]]; null reads pictures in colour.
         **settings: Those of `SegmentationData`.
     """
 
@@ -98,8 +101,10 @@ class FolderData(StoredData):
         annotations: str = "{split}annot",
         suffix: str = "",
         hold_out: bool = False,
+        bands: list[tuple[float, float]] | None = None,
         **settings: Any,
     ) -> None:
+        self.bands = as_bands(bands)  # first, since augmentation is made for them
         super().__init__(root, **settings)
         self.classes = distinct(classes)
         self.colors = class_colors(len(classes), colors, values)
@@ -110,6 +115,7 @@ class FolderData(StoredData):
             "annotations": annotations,
             "suffix": suffix,
             "hold_out": hold_out,
+            "bands": self.bands,
         }
 
     def read(self, split: Split) -> SegmentationSet:
