@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timm
+from band_files import save_set
 from fine_grained_sets import make_cub
 from hub_cache import add_to_cache, take_from_cache_alone
 from image_files import random_image, save_image, save_truths
@@ -113,6 +114,7 @@ def pages_folder(tmp_path_factory):
     make_data(data / "camvid", 12)
     make_data(data / "cracks", 2)
     make_outlines(data / "leaves")
+    save_set(data / "fields", train=4, val=2)
     make_classes(data / "fruit", "train", classes=2, count=4)
     make_classes(data / "fruit", "val", classes=2, count=1)
     make_classes(data / "imagenet", "train", classes=2, count=4)
