@@ -1,6 +1,7 @@
 """Networks on images of bands, from training to predictions and files of other runtimes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,16 +10,19 @@ import torch
 from band_files import RANGES, noisy_bands, save_bands, save_set
 from fit_command import fit_with
 from image_files import random_image, save_image
+from outline_files import HEIGHT, WIDTH, box, save_outlines
 from PIL import Image
 from run_files import last, logged
 
+import dla
 from dla.cli import main
-from dla.data import CocoData, FolderData
+from dla.data import CocoData, FolderData, ImageFolderData
 from dla.data.batch_augment import BatchAugment
 from dla.data.boundaries.modules import BoundaryFolderData
+from dla.data.sampling import Draw
 from dla.export.source import load_source
 from dla.hub import HubModel
-from dla.predict import load_predictor
+from dla.predict import Predictor, load_predictor
 
 BANDS = tuple((float(low), float(high)) for low, high in RANGES)
 RUN = {
@@ -185,8 +189,6 @@ def test_the_hub_keeps_the_bands(run: Path, root: Path, tmp_path: Path) -> None:
 
 
 def test_outlines_over_bands(tmp_path: Path) -> None:
-    from outline_files import HEIGHT, WIDTH, box, save_outlines
-
     drawn = [{"category_id": 1, "segmentation": [box(3, 4, 20, 9)]}]
     save_outlines(tmp_path / "train.json", [("a.tif", drawn)], folder=tmp_path / "images")
     stored = noisy_bands(np.zeros((HEIGHT, WIDTH), bool), 0)
@@ -214,6 +216,72 @@ def test_boundaries_in_bands(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     words = ["--format", "onnx", "--output", str(tmp_path / "a.onnx"), "--size", "56", "64", "--test", str(root)]
     assert main(["export", best, *words]) == 0
     assert "ODS of the file" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes, which the last band tells."""
+    root = tmp_path_factory.mktemp("kinds")
+    for split, count in (("train", 24), ("val", 8)):
+        for i in range(count):
+            mask = np.full((40, 44), i % 2, bool)
+            save_bands(root / split / ("soil", "water")[i % 2] / f"{i}.tif", noisy_bands(mask, 100 * count + i))
+    return root
+
+
+def test_classes_told_by_one_band(kinds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = {
+        "--model": "dla.tasks.ClassificationTask",
+        "--model.network": "dla46_c",
+        "--data": "dla.data.ImageFolderData",
+        "--data.root": str(kinds),
+        "--data.crop": "32",
+        "--data.resize": "36",
+        "--data.ten_crop": "true",
+        "--trainer.max_epochs": "6",
+    }
+    options = {key: value for key, value in (RUN | changes).items() if key not in ("--data.classes", "--data.color")}
+    assert fit_with(options, tmp_path / "run") == 0
+    assert max(logged(tmp_path / "run", "val/accuracy")) == 1
+    best = f"{tmp_path}/run/checkpoints/best.ckpt"
+    capsys.readouterr()
+    words = ["--model", best, "--output", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(["predict", str(kinds / "val" / "water"), *words]) == 0
+    assert capsys.readouterr().out.count(": water ") == 4
+    for test in (str(kinds), f"{tmp_path}/run/config.yaml"):
+        words = [
+            "--format",
+            "onnx",
+            "--output",
+            str(tmp_path / "a.onnx"),
+            "--int8",
+            "--calibration",
+            str(kinds / "train"),
+        ]
+        assert main(["export", best, *words, "--test", test]) == 0
+        assert "top-1 accuracy of the file:    1.0000" in capsys.readouterr().out
+    assert main(["validate", f"--config={tmp_path}/run/config.yaml", "--ckpt_path=best"]) == 0
+    with Image.open(tmp_path / "run" / "val_worst.png") as worst:
+        assert worst.mode == "RGB"
+
+
+def test_a_classifier_predicts_what_it_was_measured_on(kinds: Path) -> None:
+    data = ImageFolderData(str(kinds), bands=RANGES, crop=32, resize=36)
+    data.setup("validate")
+    item = data.whole("val")[Draw(0, 5)]
+    batch = data.on_after_batch_transfer(data.collate([item]), 0)
+    network = dla.create_model("dla46_c", num_classes=2, in_chans=4)
+    predictor = Predictor(network, "classification", data.classes, (), data.mean, data.std, 36, 32, BANDS)
+    image = predictor.read(data.sets["val"].files[5][0])
+    torch.testing.assert_close(predictor.inputs(predictor.framed(image)), batch["image"])
+
+
+@pytest.mark.parametrize("option", [{"color": 0.1}, {"jitter": 0.1}, {"lighting": 0.1}, {"policy": "randaugment"}])
+def test_changes_of_colour_are_refused_for_bands(option: dict[str, Any], kinds: Path) -> None:
+    with pytest.raises(
+        ValueError, match="color, jitter, lighting and policy are for red, green and blue: leave them out"
+    ):
+        ImageFolderData(str(kinds), bands=RANGES, **option)
 
 
 @pytest.mark.parametrize("kind", [FolderData, BoundaryFolderData])

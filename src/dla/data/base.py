@@ -10,10 +10,11 @@ from lightning import LightningDataModule
 from torch.multiprocessing import get_sharing_strategy
 from torch.utils.data import DataLoader, Dataset
 
+from dla.bands import Bands
 from dla.data.loading import Cached, Item, batches_done, collate, fitting
 from dla.data.sample import Split
 from dla.data.sampling import SeededSampler, global_seed
-from dla.data.transforms import PerChannel
+from dla.data.transforms import MIDDLE, SPREAD, PerChannel
 
 Set = TypeVar("Set")
 NOT_RESUMABLE = ".*resuming from a checkpoint that ended before the epoch ended.*"  # Lightning's, of any loader
@@ -40,6 +41,7 @@ class SetData(LightningDataModule, Generic[Set]):
     classes: tuple[str, ...]
     mean: PerChannel  # per channel, of images from 0 to 1: the set's own, until `normalize_as` says otherwise
     std: PerChannel
+    bands: Bands | None = None  # ranges of their values, where images have other channels than RGB
     lengthens: ClassVar[str] = "repeat"  # the option by which an epoch has more images
     collate = staticmethod(collate)
     cache: bool = False  # keep a split in memory
@@ -48,6 +50,8 @@ class SetData(LightningDataModule, Generic[Set]):
         self, *, batch_size: int, val_batch_size: int, workers: int, seed: int | None = None, repeat: int = 1
     ) -> None:
         super().__init__()
+        if self.bands is not None:
+            self.mean, self.std = len(self.bands) * (MIDDLE,), len(self.bands) * (SPREAD,)
         seed = global_seed() if seed is None else seed
         at_least_1 = {"batch_size": batch_size, "val_batch_size": val_batch_size, "repeat": repeat}
         for name, number in {**at_least_1, "workers": workers, "seed": seed}.items():

@@ -9,12 +9,11 @@ from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
 from dla.data.sample import IGNORE_INDEX
-from dla.data.transforms import FILL, PerChannel, check_ranges, per_channel
+from dla.data.transforms import FILL, MIDDLE, PerChannel, check_ranges, per_channel
 
 COVER = 0.25  # the part of a pixel that a thin line has to cover
 PADDINGS = {"constant": "zeros", "reflect": "reflection"}  # our names, and those of grid_sample
 GRAY = (0.2989, 0.587, 0.114)  # luma, as torchvision weighs it
-MIDDLE = 127.5  # what lies outside bands: 0 once normalised
 
 
 class BatchAugment:
@@ -80,7 +79,7 @@ class BatchAugment:
         parameters = parameters.float()  # which trainers convert to their own precision
         grid = self._grid(parameters, *images.shape[-2:])
         # Both are shifted so that the zeros which grid_sample finds outside stand for the mean colour and for 255.
-        fill = per_channel(_of_channels(images, FILL, MIDDLE), images.device)
+        fill = per_channel(_of_channels(images, FILL, 255 * MIDDLE), images.device)
         images = self._sample(_antialiased(images.float() - fill, parameters[:, 0]), grid, "bilinear") + fill
         if self.lines:
             masks = self._lines(masks, parameters[:, 0], grid)

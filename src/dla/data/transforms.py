@@ -14,6 +14,7 @@ from dla.data.sample import IGNORE_INDEX, Sample, make_sample
 PerChannel = tuple[float, ...]
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's, in RGB between 0 and 1
 STD = (0.229, 0.224, 0.225)
+MIDDLE, SPREAD = 0.5, 0.25  # by which bands are normalised, of their ranges from 0 to 1
 FILL = (124, 116, 104)  # 255 times the mean: what lies outside an image: close to 0 once normalised
 
 

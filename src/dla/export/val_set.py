@@ -31,7 +31,7 @@ def val_set(predictor: Predictor, source: str | Path, *, void: int) -> Any:
     if Path(source).is_file():
         return _configured(predictor, Path(source))
     if predictor.task == "classification":
-        return LabelledFolder(Path(source) / "val", predictor.classes)
+        return LabelledFolder(Path(source) / "val", predictor.classes, predictor.bands)
     if predictor.task == "boundaries":
         data = find_root(Path(source))
         return BoundaryFolders(data / "images" / "val", data / "groundTruth" / "val", bands=predictor.bands)

@@ -84,7 +84,7 @@ def described(
     num_classes = description.get("num_classes", len(classes))
     coloured = {num_classes} if task == "segmentation" else {num_classes, 0}
     fits = len(classes) == num_classes and len(colors) in coloured and (task != "boundaries" or num_classes == 2)
-    if task not in TASKS or not fits or min(std) <= 0 or (bands and task == "classification"):
+    if task not in TASKS or not fits or min(std) <= 0:
         raise CheckpointError(
             f"{source} contradicts itself: {task}, {num_classes} outputs, {len(classes)} class names, {len(colors)} "
             f"colours, std {std}; the task must be one of {', '.join(TASKS)}, the next three agree (of boundaries "

@@ -33,7 +33,7 @@ class Predictor:
         std: per channel, of images from 0 to 1.
         resize: in classification, what the shorter side becomes, in pixels; None keeps the size.
         crop: in classification, the side of the square cut out of the middle; None takes all.
-        bands: where images are no RGB pictures, but not in classification, the range of values of each of their bands.
+        bands: where images are no RGB pictures, the range of values of each of their bands.
     """
 
     model: nn.Module
@@ -80,12 +80,12 @@ class Predictor:
 
     def framed(self, image: Picture) -> Picture:
         """What the network is to see of a picture: in classification the resized centre, otherwise all of it."""
-        if isinstance(image, Tensor):
-            return image
-        pixels = transforms.pil_to_tensor(image)  # whose resizing is the one that was measured; Pillow rounds otherwise
+        pixels = self._pixels(image)  # whose resizing is the one that was measured; Pillow rounds otherwise
         if self.resize:
             pixels = transforms.resize(pixels, [self.resize], antialias=True)
-        return transforms.to_pil_image(transforms.center_crop(pixels, [self.crop]) if self.crop else pixels)
+        if self.crop:
+            pixels = transforms.center_crop(pixels, [self.crop])
+        return pixels if isinstance(image, Tensor) else transforms.to_pil_image(pixels)
 
     def inputs(self, image: Picture) -> Float[Tensor, "1 c h w"]:
         """A picture as the network takes it: normalised, on its device, in its precision."""

@@ -45,8 +45,8 @@ class Shuffle(nn.Module):
     """Puts a batch in random order: mixing pairs neighbours, which repeated augmentation makes one and the same."""
 
     def forward(
-        self, images: Float[Tensor, "b 3 h w"], labels: Int64[Tensor, " b"]
-    ) -> tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, " b"]]:
+        self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"]
+    ) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
         """Both in the same new order."""
         # Drawn on the CPU, so alike on every device; to which it is sent without waiting for all that is queued there.
         # But not to Apple's, which would copy after this order is gone, and get other numbers (pytorch#189690).
@@ -55,7 +55,7 @@ class Shuffle(nn.Module):
 
 
 def mixing(mixup: float, cutmix: float, num_classes: int) -> nn.Module:
-    """What makes of images (b, 3, h, w) and labels (b,) mixed images and the probabilities (b, k) of the classes.
+    """What makes of images (b, c, h, w) and labels (b,) mixed images and the probabilities (b, k) of the classes.
 
     Where both strengths are 0 it changes nothing, and labels stay indices.
     """

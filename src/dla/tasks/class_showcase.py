@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
+from dla.bands import as_picture
 from dla.data.sampling import Draw
 from dla.files import atomic_write
 from dla.files.figures import drawing
@@ -85,7 +86,7 @@ class ClassShowcase(Showcase):
         draw_confusion(root / f"{split}_confusion.png", measured.confusion, classes)
         if data and measured.hardest:
             dataset = data.whole(split)
-            images = [_pixels(dataset[Draw(0, hard.image)]["image"]) for hard in measured.hardest]
+            images = [as_picture(dataset[Draw(0, hard.image)]["image"]) for hard in measured.hardest]
             with atomic_write(root / f"{split}_worst.png") as partial:
                 sheet(images, measured.hardest, classes).save(partial)
         say(trainer, f"accuracy by class, confusion matrix and the worst images: {root}/{split}_*")
@@ -138,7 +139,3 @@ def sheet(images: Sequence[Image.Image], hardest: Sequence[Hard], classes: Seque
 def _classes(trainer: Trainer, confusion: Tensor) -> list[str]:
     data = trainer.datamodule  # type: ignore[attr-defined]
     return list(data.classes) if data else [str(number) for number in range(len(confusion))]
-
-
-def _pixels(image: Tensor) -> Image.Image:
-    return Image.fromarray(image.movedim(0, -1).numpy())

@@ -83,7 +83,7 @@ class ClassificationTask(Task):
         self.hardest = Hardest()
         self.measured: Measured | None = None
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         """Logits of each image.
 
         Raises:
@@ -110,7 +110,7 @@ class ClassificationTask(Task):
         self.top5.update(logits, labels)
         self.hardest.update(logits, labels, batch["index"])
 
-    def crop_logits(self, images: Float[Tensor, "b *crops 3 h w"]) -> Float[Tensor, "b k"]:
+    def crop_logits(self, images: Float[Tensor, "b *crops c h w"]) -> Float[Tensor, "b k"]:
         """Logits of each image; of several crops, the logarithm of their mean probabilities, as the authors measure."""
         if images.ndim == 4:
             return self(images)

@@ -16,8 +16,8 @@ from dla.data.transforms import MEAN, STD, PerChannel, normalized
 class ClassificationData(SetData[LabelledSet]):
     """What the data modules of all classification sets share.
 
-    A batch, after `on_after_batch_transfer`, is a dictionary: `image` float32 (B, 3, H, W), normalised, or
-    (B, 10, 3, H, W) where ten crops of each image are measured; `label` int64 (B,), -1 where an image only fills up an
+    A batch, after `on_after_batch_transfer`, is a dictionary: `image` float32 (B, C, H, W), normalised, or
+    (B, 10, C, H, W) where ten crops of each image are measured; `label` int64 (B,), -1 where an image only fills up an
     uneven last batch of several processes; `index` and `epoch` int64 (B,).
 
     A subclass sets `classes`, `crop`, the side of the images in pixels, and `resize`, the shorter side to which an
@@ -102,7 +102,7 @@ class StoredImagesData(ClassificationData):
             differently. An epoch is as long as without, and draws a part of the images.
         ten_crop: `validate` and `test` measure each image in ten crops: corners, centre, and their mirror images; `fit`
             watches the centre.
-        cache: Read every image once, at the start, and keep it in memory, 3 bytes a pixel.
+        cache: Read every image once, at the start, and keep it in memory, 3 bytes a pixel, or of bands 4 each.
         workers: Processes that load the data; 0 loads in the main process.
         **settings: The others of `SetData`.
     """
@@ -131,6 +131,10 @@ class StoredImagesData(ClassificationData):
         self.cache, self.aug_repeats = cache, aug_repeats
         if aug_repeats < 1:
             raise ValueError(f"aug_repeats is {aug_repeats}; expected 1, which turns it off, or more")
+        if self.bands is not None and (color or jitter or lighting or policy):
+            raise ValueError(
+                "color, jitter, lighting and policy are for red, green and blue: leave them out with bands"
+            )
         self.random_view = random_view(
             crop=crop, scale=scale, flip=flip, color=color, jitter=jitter, lighting=lighting, policy=policy
         )

@@ -8,8 +8,9 @@ import torch
 from torch.utils.data import Subset
 from torchvision import tv_tensors
 
+from dla.bands import Bands
 from dla.data.classification.labelled import Labelled, LabelledSet, held_out
-from dla.data.sample import Split, read_pixels
+from dla.data.sample import Split, pixel_reader
 from dla.files import read_text
 
 
@@ -18,10 +19,11 @@ class LabelledFiles:
 
     Args:
         files: Paths and indices of classes; an image that cannot be read is named by a ValueError once it is asked for.
+        bands: Where images have other channels than RGB, the range of values of each.
     """
 
-    def __init__(self, files: Sequence[tuple[str, int]]) -> None:
-        self.files = list(files)
+    def __init__(self, files: Sequence[tuple[str, int]], bands: Bands | None = None) -> None:
+        self.files, self.read_image = list(files), pixel_reader(bands)
 
     def __len__(self) -> int:
         """The number of images."""
@@ -30,7 +32,7 @@ class LabelledFiles:
     def __getitem__(self, index: int) -> Labelled:
         """Image number `index`, in the order of the list."""
         path, label = self.files[index]
-        return Labelled(tv_tensors.Image(read_pixels(Path(path))), torch.tensor(label))
+        return Labelled(tv_tensors.Image(self.read_image(Path(path))), torch.tensor(label))
 
 
 class WithoutBanner(LabelledFiles):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from dla.bands import Bands
 from dla.data.classification.files import LabelledFiles
 from dla.files import read_names
 from dla.files.listing import has_images, is_hidden, list_images
@@ -16,13 +17,14 @@ class LabelledFolder(LabelledFiles):
     Args:
         folder: Folder of the split.
         classes: Names of all classes, in the order of their indices. The split may lack some of them.
+        bands: Where images have other channels than RGB, the range of values of each.
 
     Raises:
         FileNotFoundError: there is no such folder, or no image in it.
         ValueError: it holds a folder that is no class; on reading an item, a broken image, which is named.
     """
 
-    def __init__(self, folder: str | Path, classes: Sequence[str]) -> None:
+    def __init__(self, folder: str | Path, classes: Sequence[str], bands: Bands | None = None) -> None:
         present = class_folders(folder)
         unknown = sorted(set(present) - set(classes))
         if unknown:
@@ -33,7 +35,7 @@ class LabelledFolder(LabelledFiles):
             )
         numbers = {name: index for index, name in enumerate(classes)}
         found = [(str(path), numbers[name]) for name in present for path in list_images(Path(folder, name), deep=True)]
-        super().__init__(found)
+        super().__init__(found, bands)
         if not self.files:
             raise FileNotFoundError(f"no images in {folder}: expected {folder}/CLASS/NAME.jpg")
 

@@ -14,7 +14,7 @@ NO_CLASS = -1  # label of what only fills up a batch, and must not be counted
 
 
 class Labelled(NamedTuple):
-    """An image, uint8 (3, H, W) in RGB, and the index of its class, int64 ()."""
+    """An image, uint8 (3, H, W) in RGB or of bands float32 (C, H, W) up to 255, and its class's index, int64 ()."""
 
     image: tv_tensors.Image
     label: Tensor
@@ -55,7 +55,7 @@ class ImageArrays:
 class SeededImages(Seeded):
     """As `Seeded`, for labelled images.
 
-    An item holds `image` uint8 (3, H, W), `label` int64 (), -1 in a filler, `index` and `epoch` int64 (), and, if it is
+    An item holds `image` (C, H, W), `label` int64 (), -1 in a filler, `index` and `epoch` int64 (), and, if it is
     to be shifted in its batch, `parameters` int64 (3,).
     """
 

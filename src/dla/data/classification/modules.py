@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from dla.bands import as_bands
 from dla.data.classification.base import SmallImagesData, StoredImagesData
 from dla.data.classification.cifar import cifar_classes, read_cifar
 from dla.data.classification.digits import CLASSES, read_digits
@@ -69,10 +70,21 @@ class ImageFolderData(StoredImagesData):
             is one, else the folders of root/train by name. Other splits may lack a class, but have no other one.
         hold_out: Where there is no val: every tenth image of each class of train, in the order of names, validates and
             is not trained on.
+        bands: Where images have other channels than red, green and blue, or more bits than 8: for each the values that
+            become black and white, as [[0, 3000], [0, 3000], [0, 3000], [0, 5000]]; null reads pictures in colour.
         **settings: Those of `StoredImagesData`.
     """
 
-    def __init__(self, root: str, *, class_file: str | None = None, hold_out: bool = False, **settings: Any) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        class_file: str | None = None,
+        hold_out: bool = False,
+        bands: list[tuple[float, float]] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.bands = as_bands(bands)  # first, since augmentation is made for them
         super().__init__(**settings)
         self.root, self.hold_out = root, hold_out
         self.classes = folder_classes(root, class_file)
@@ -80,11 +92,11 @@ class ImageFolderData(StoredImagesData):
     def read(self, split: Split) -> LabelledSet:
         """The images of one split; a missing folder is named by a FileNotFoundError."""
         if self.hold_out and split != "test":
-            return parted(LabelledFolder(f"{self.root}/train", self.classes), split)
+            return parted(LabelledFolder(f"{self.root}/train", self.classes, self.bands), split)
         folder = Path(self.root, split)
         if split == "val" and not folder.is_dir():
             raise FileNotFoundError(
                 f"no folder {folder}: expected a folder per class in it, or --data.hold_out true, by which some of "
                 "train validate"
             )
-        return LabelledFolder(folder, self.classes)
+        return LabelledFolder(folder, self.classes, self.bands)

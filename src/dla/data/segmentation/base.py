@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from dla.bands import Bands
 from dla.data.base import STAGES, SetData
 from dla.data.batch_augment import BatchAugment
 from dla.data.loading import ONE_BY_ONE, Seeded
@@ -40,7 +39,6 @@ class SegmentationData(SetData[PixelSet[Any]]):
     colors: tuple[RGB, ...]
     mean: PerChannel = MEAN
     std: PerChannel = STD
-    bands: Bands | None = None  # ranges of their values, where images have other channels than RGB
     turns: ClassVar[bool] = False  # training images that are higher than wide, where batches are augmented
 
     def __init__(
@@ -60,8 +58,6 @@ class SegmentationData(SetData[PixelSet[Any]]):
     ) -> None:
         super().__init__(batch_size=batch_size, val_batch_size=val_batch_size, workers=workers, **settings)
         self.cache = cache
-        if self.bands is not None:
-            self.mean, self.std = len(self.bands) * (0.5,), len(self.bands) * (0.25,)
         if augment not in ("sample", "batch"):
             raise ValueError(f"augment is {augment!r}; expected 'sample' or 'batch'")
         options = {"crop": crop, "scale": scale, "rotate": rotate, "flip": flip, "color": color}
