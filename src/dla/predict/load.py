@@ -90,7 +90,10 @@ def described(
             f"colours, std {std}; the task must be one of {', '.join(TASKS)}, the next three agree (of boundaries "
             "2, of classification no colours), and std be positive: write it again"
         )
-    return Predictor(model.to(device).eval(), task, classes, colors, mean, std, resize, crop, bands)
+    model = model.to(device).eval()
+    if torch.device(device).type == "cpu":  # where dense networks are a third faster so
+        model = model.to(memory_format=torch.channels_last)
+    return Predictor(model, task, classes, colors, mean, std, resize, crop, bands)
 
 
 def _rgb(values: Any) -> RGB:
