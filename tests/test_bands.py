@@ -107,6 +107,34 @@ def test_smaller_copies_in_a_file_are_passed_over(tmp_path: Path) -> None:
     assert np.allclose(whole(tmp_path / "a.tif", 5), stored, atol=0.02)
 
 
+def test_a_smaller_copy_before_the_image_is_passed_over(tmp_path: Path) -> None:
+    stored = values(4)
+    options = {"photometric": "minisblack", "planarconfig": "separate", "metadata": None}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(stored[:, ::2, ::2], subfiletype=1, **options)
+        file.write(stored, **options)
+    assert np.allclose(whole(tmp_path / "a.tif", 4), stored, atol=0.02)
+
+
+def test_a_mask_of_what_counts_is_passed_over(tmp_path: Path) -> None:
+    """As GDAL writes it: a page of the image's size."""
+    stored = values(1, np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(stored[0], photometric="minisblack", metadata=None)
+        file.write(stored[0] > 100, photometric="mask", subfiletype=4, metadata=None)
+    assert np.array_equal(read_bands(tmp_path / "a.tif", BYTES), stored)
+
+
+@pytest.mark.parametrize("last", [np.uint16, np.float32])
+def test_bands_apart_from_each_other_are_not_read_in_part(last: type, tmp_path: Path) -> None:
+    """Three bands as an image of colours and a fourth behind it, of their type or of another."""
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(values(3), photometric="rgb", planarconfig="separate", metadata=None)
+        file.write(values(1)[0].astype(last), photometric="minisblack", metadata=None)
+    with pytest.raises(ImageError, match=r"a\.tif cannot .* \(it holds 2 images of one size, not one of all bands\)"):
+        read_bands(tmp_path / "a.tif", BYTES * 3)
+
+
 def test_another_number_of_bands_is_named(tmp_path: Path) -> None:
     path = save_bands(tmp_path / "a.tif", values(5))
     with pytest.raises(

@@ -123,8 +123,12 @@ def _of_tiff(path: Path) -> Shaped[np.ndarray, "c h w"]:
     from tifffile import TiffFile
 
     with TiffFile(path) as file:
-        first = file.series[0]  # others are smaller copies of it, or something else
-        values, axes = first.asarray(), first.axes
+        # Others say that they are smaller copies or masks, or have another size, as what a program shows on opening.
+        whole = [one for one in file.series if not (one.keyframe.is_reduced or one.keyframe.is_mask)] or file.series
+        sizes = [(one.keyframe.imagelength, one.keyframe.imagewidth) for one in whole]
+        if sizes.count(sizes[0]) > 1:
+            raise ValueError(f"it holds {sizes.count(sizes[0])} images of one size, not one of all bands")
+        values, axes = whole[0].asarray(), whole[0].axes
     others = {axis: size for axis, size in zip(axes, values.shape, strict=True) if axis not in "YX" and size > 1}
     if len(others) > 1 or not {"Y", "X"} <= set(axes):
         raise ValueError(f"its axes {axes} have the sizes {values.shape}, of which one may count bands")
