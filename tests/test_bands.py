@@ -239,6 +239,33 @@ def test_as_a_picture_in_colour_they_are_refused_and_not_read_in_part(
         read_image(path)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("bands", [2, 3])
+def test_pages_of_a_microscope_are_no_picture_in_grey(bands: int, dtype: type, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values(bands, dtype), imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(
+        ImageError, match=r"a\.tif has several pages in grey, of which a picture has one: train .*--data\.bands"
+    ):
+        read_image(path)
+
+
+def test_a_mask_and_smaller_copies_behind_a_picture_in_grey_are_none(tmp_path: Path) -> None:
+    stored = values(1, np.uint8)[0]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(stored, photometric="minisblack", metadata=None)
+        file.write(stored > 100, photometric="mask", subfiletype=4, metadata=None)
+        file.write(stored[::2, ::2], photometric="minisblack", subfiletype=1, metadata=None)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "a.tif"))[..., 0], stored)
+
+
+def test_a_second_band_beside_grey_is_not_passed_over(tmp_path: Path) -> None:
+    shown = values(2, np.uint8).transpose(1, 2, 0)
+    path = save_bands(tmp_path / "a.tif", shown, planarconfig="contig")
+    with pytest.raises(ImageError, match=r"a\.tif has 2 bands, of which a picture in colour has 3"):
+        read_image(path)
+
+
 def test_a_fifth_band_beside_colours_is_not_passed_over(tmp_path: Path) -> None:
     path = save_bands(
         tmp_path / "a.tif", values(5, np.uint8).transpose(1, 2, 0), photometric="rgb", planarconfig="contig"
