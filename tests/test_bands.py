@@ -1,5 +1,6 @@
 """Images of bands: read whatever holds them, and scaled by their ranges."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,22 @@ def test_a_cut_off_tiff_is_named(tmp_path: Path) -> None:
     path = save_bands(tmp_path / "a.tif", values(5), compression="deflate")
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(ImageError, match=r"a\.tif cannot be read as bands"):
+        read_bands(path, BYTES * 5)
+
+
+@pytest.mark.parametrize("package", ["tifffile", "imagecodecs"])
+@pytest.mark.parametrize("ending", ["tif", "png"])
+def test_a_missing_package_is_named_with_its_extra(
+    package: str, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that the file is to be written again: tifffile alone fails at what LZW compresses."""
+    path = tmp_path / f"a.{ending}"
+    if ending == "tif":
+        save_bands(path, values(5), compression="lzw")
+    else:
+        save_image(path, random_image(0))
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'deep-layer-aggregation\[bands\]'$"):
         read_bands(path, BYTES * 5)
 
 

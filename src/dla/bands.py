@@ -1,6 +1,7 @@
 """Images of other channels than colours: bands, as of satellites or microscopes, each with the range that counts."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
@@ -107,16 +108,25 @@ def _sampled(path: Path) -> Shaped[np.ndarray, "c n"]:
 
 def _stored(path: Path) -> Shaped[np.ndarray, "c h w"]:
     """The numbers in a file, of any type but complex ones."""
+    _require_readers()
     try:
         values = (_of_tiff if path.suffix.lower() in TIFF else _of_picture)(path)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error}: pip install 'deep-layer-aggregation[bands]'") from error
     except Exception as error:  # on damaged data decoders fail in any way
         reason = str(error).partition("\n")[0]
         raise ImageError(f"{path} cannot be read as bands ({reason}): write it again, as a TIFF or a PNG") from error
     if values.dtype.kind not in "buif":
         raise ImageError(f"{path} holds numbers of type {values.dtype}: expected whole or real ones")
     return values
+
+
+def _require_readers() -> None:
+    """Ask for both: tifffile, which scikit-image brings, reads but some compressions without imagecodecs."""
+    try:
+        for package in ("tifffile", "imagecodecs"):
+            import_module(package)
+    except ModuleNotFoundError:
+        message = "bands are read by tifffile and imagecodecs: pip install 'deep-layer-aggregation[bands]'"
+        raise ModuleNotFoundError(message) from None
 
 
 def _of_tiff(path: Path) -> Shaped[np.ndarray, "c h w"]:
