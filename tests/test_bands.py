@@ -1,5 +1,6 @@
 """Images of bands: read whatever holds them, and scaled by their ranges."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,34 @@ def test_smaller_copies_in_a_file_are_passed_over(tmp_path: Path) -> None:
     assert np.allclose(whole(tmp_path / "a.tif", 5), stored, atol=0.02)
 
 
+def test_a_smaller_copy_before_the_image_is_passed_over(tmp_path: Path) -> None:
+    stored = values(4)
+    options = {"photometric": "minisblack", "planarconfig": "separate", "metadata": None}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(stored[:, ::2, ::2], subfiletype=1, **options)
+        file.write(stored, **options)
+    assert np.allclose(whole(tmp_path / "a.tif", 4), stored, atol=0.02)
+
+
+def test_a_mask_of_what_counts_is_passed_over(tmp_path: Path) -> None:
+    """As GDAL writes it: a page of the image's size."""
+    stored = values(1, np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(stored[0], photometric="minisblack", metadata=None)
+        file.write(stored[0] > 100, photometric="mask", subfiletype=4, metadata=None)
+    assert np.array_equal(read_bands(tmp_path / "a.tif", BYTES), stored)
+
+
+@pytest.mark.parametrize("last", [np.uint16, np.float32])
+def test_bands_apart_from_each_other_are_not_read_in_part(last: type, tmp_path: Path) -> None:
+    """Three bands as an image of colours and a fourth behind it, of their type or of another."""
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(values(3), photometric="rgb", planarconfig="separate", metadata=None)
+        file.write(values(1)[0].astype(last), photometric="minisblack", metadata=None)
+    with pytest.raises(ImageError, match=r"a\.tif cannot .* \(it holds 2 images of one size, not one of all bands\)"):
+        read_bands(tmp_path / "a.tif", BYTES * 3)
+
+
 def test_another_number_of_bands_is_named(tmp_path: Path) -> None:
     path = save_bands(tmp_path / "a.tif", values(5))
     with pytest.raises(
@@ -129,6 +158,22 @@ def test_a_cut_off_tiff_is_named(tmp_path: Path) -> None:
     path = save_bands(tmp_path / "a.tif", values(5), compression="deflate")
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(ImageError, match=r"a\.tif cannot be read as bands"):
+        read_bands(path, BYTES * 5)
+
+
+@pytest.mark.parametrize("package", ["tifffile", "imagecodecs"])
+@pytest.mark.parametrize("ending", ["tif", "png"])
+def test_a_missing_package_is_named_with_its_extra(
+    package: str, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that the file is to be written again: tifffile alone fails at what LZW compresses."""
+    path = tmp_path / f"a.{ending}"
+    if ending == "tif":
+        save_bands(path, values(5), compression="lzw")
+    else:
+        save_image(path, random_image(0))
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'deep-layer-aggregation\[bands\]'$"):
         read_bands(path, BYTES * 5)
 
 
@@ -208,6 +253,33 @@ def test_as_a_picture_in_colour_they_are_refused_and_not_read_in_part(
 ) -> None:
     path = save_bands(tmp_path / "a.tif", values(bands), compression=compression)
     with pytest.raises(ImageError, match=r"a\.tif .*by --data\.bands"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("bands", [2, 3])
+def test_pages_of_a_microscope_are_no_picture_in_grey(bands: int, dtype: type, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values(bands, dtype), imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(
+        ImageError, match=r"a\.tif has several pages in grey, of which a picture has one: train .*--data\.bands"
+    ):
+        read_image(path)
+
+
+def test_a_mask_and_smaller_copies_behind_a_picture_in_grey_are_none(tmp_path: Path) -> None:
+    stored = values(1, np.uint8)[0]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(stored, photometric="minisblack", metadata=None)
+        file.write(stored > 100, photometric="mask", subfiletype=4, metadata=None)
+        file.write(stored[::2, ::2], photometric="minisblack", subfiletype=1, metadata=None)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "a.tif"))[..., 0], stored)
+
+
+def test_a_second_band_beside_grey_is_not_passed_over(tmp_path: Path) -> None:
+    shown = values(2, np.uint8).transpose(1, 2, 0)
+    path = save_bands(tmp_path / "a.tif", shown, planarconfig="contig")
+    with pytest.raises(ImageError, match=r"a\.tif has 2 bands, of which a picture in colour has 3"):
         read_image(path)
 
 

@@ -30,6 +30,7 @@ def test_the_exit_code_is_that_of_the_work(capsys):
         (KeyboardInterrupt(), 130, "interrupted; half is left"),
         (KeyboardInterrupt("all is left"), 130, "interrupted; all is left"),
         (ImportError("no module"), 2, "error: no module; install what trying needs by the extra [train]"),
+        (ImportError("pip install 'a[b]'"), 2, "error: pip install 'a[b]'"),
         (ValueError("no number"), 2, "error: no number"),
         (FileNotFoundError("no file"), 2, "error: no file"),
     ],

@@ -1,6 +1,7 @@
 """Images of other channels than colours: bands, as of satellites or microscopes, each with the range that counts."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
@@ -107,10 +108,9 @@ def _sampled(path: Path) -> Shaped[np.ndarray, "c n"]:
 
 def _stored(path: Path) -> Shaped[np.ndarray, "c h w"]:
     """The numbers in a file, of any type but complex ones."""
+    _require_readers()
     try:
         values = (_of_tiff if path.suffix.lower() in TIFF else _of_picture)(path)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error}: pip install 'deep-layer-aggregation[bands]'") from error
     except Exception as error:  # on damaged data decoders fail in any way
         reason = str(error).partition("\n")[0]
         raise ImageError(f"{path} cannot be read as bands ({reason}): write it again, as a TIFF or a PNG") from error
@@ -119,12 +119,26 @@ def _stored(path: Path) -> Shaped[np.ndarray, "c h w"]:
     return values
 
 
+def _require_readers() -> None:
+    """Ask for both: tifffile, which scikit-image brings, reads but some compressions without imagecodecs."""
+    try:
+        for package in ("tifffile", "imagecodecs"):
+            import_module(package)
+    except ModuleNotFoundError:
+        message = "bands are read by tifffile and imagecodecs: pip install 'deep-layer-aggregation[bands]'"
+        raise ModuleNotFoundError(message) from None
+
+
 def _of_tiff(path: Path) -> Shaped[np.ndarray, "c h w"]:
     from tifffile import TiffFile
 
     with TiffFile(path) as file:
-        first = file.series[0]  # others are smaller copies of it, or something else
-        values, axes = first.asarray(), first.axes
+        # Others say that they are smaller copies or masks, or have another size, as what a program shows on opening.
+        whole = [one for one in file.series if not (one.keyframe.is_reduced or one.keyframe.is_mask)] or file.series
+        sizes = [(one.keyframe.imagelength, one.keyframe.imagewidth) for one in whole]
+        if sizes.count(sizes[0]) > 1:
+            raise ValueError(f"it holds {sizes.count(sizes[0])} images of one size, not one of all bands")
+        values, axes = whole[0].asarray(), whole[0].axes
     others = {axis: size for axis, size in zip(axes, values.shape, strict=True) if axis not in "YX" and size > 1}
     if len(others) > 1 or not {"Y", "X"} <= set(axes):
         raise ValueError(f"its axes {axes} have the sizes {values.shape}, of which one may count bands")

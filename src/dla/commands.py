@@ -40,7 +40,8 @@ def run_command(
     except BrokenPipeError:  # nobody reads the output any more, which is no error of ours; `dla.cli` sees to it
         raise
     except ImportError as error:
-        return ended(command, f"error: {error}; install what {needs} needs by the extra [train]", FAILED)
+        remedy = "" if "pip install" in str(error) else f"; install what {needs} needs by the extra [train]"
+        return ended(command, f"error: {error}{remedy}", FAILED)
     except wrong as error:
         return ended(command, f"error: {error}", FAILED)
 

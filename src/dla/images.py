@@ -30,6 +30,7 @@ TURNS = {
 
 TIFF = (".tif", ".tiff")
 SAMPLES = 277  # the tag in which a TIFF says how many bands it has
+KIND = 254  # and of a page, whether it is a smaller copy, a mask, or one in its own right (0 or 2)
 
 DARK = 1 << 12
 """A 16-bit image all below this was not made to fill 16 bits."""
@@ -50,8 +51,8 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
         content: What is in it, where it is part of an archive; `path` then says where, for errors alone.
 
     Raises:
-        ImageError: the file is missing, damaged or no picture, holds floating-point values or more bands, or is so
-            large that Pillow takes it for an attack (about 180 million pixels).
+        ImageError: the file is missing, damaged or no picture, holds floating-point values or more bands, in pages or
+            not, or is so large that Pillow takes it for an attack (about 180 million pixels).
     """
     try:
         # Opened here: of a file that it opens itself Pillow maps the pixels into memory, which scrambles turned TIFFs.
@@ -87,8 +88,22 @@ def _warn_dark(folder: Path) -> None:
 def _expect_colours(image: Image.Image, path: str | Path) -> None:
     """Refuse a TIFF of more bands than grey or colours and transparency, over which Pillow passes."""
     bands: int = getattr(image, "tag_v2", {}).get(SAMPLES, 1)
-    if bands > 4 or (bands > 2 and len(image.getbands()) == 1):
+    if bands > 4 or (bands > 1 and len(image.getbands()) == 1):
         raise ImageError(f"{path} has {bands} bands, of which a picture in colour has 3: train on them by --data.bands")
+    if image.format == "TIFF" and len(image.getbands()) == 1 and image.mode not in ("1", "P") and _goes_on(image):
+        raise ImageError(f"{path} has several pages in grey, of which a picture has one: train on them by --data.bands")
+
+
+def _goes_on(image: Image.Image) -> bool:
+    """Whether a TIFF has a second page like the first, and no smaller copy or mask."""
+    size = image.size
+    try:
+        image.seek(1)
+        return image.size == size and image.tag_v2.get(KIND, 0) in (0, 2)  # type: ignore[attr-defined]
+    except (EOFError, OSError, SyntaxError):  # there is none, or one that Pillow does not know, as some masks
+        return False
+    finally:
+        image.seek(0)
 
 
 def _upright(image: Image.Image) -> Image.Image:
