@@ -21,7 +21,6 @@ ALIKE = {  # layer and group norms: batch norm would see half of the batch in ea
     "--model.lr": "0.05",
     "--model.batch_base": "16",
     "--trainer.accelerator": "cpu",
-    "--trainer.enable_progress_bar": "false",
     "--trainer.max_epochs": "2",
     "--trainer.limit_train_batches": "2",
     "--trainer.precision": "64",  # in 32 bits, sums of two halves round otherwise, and training enlarges that
@@ -114,6 +113,13 @@ def test_two_processes_are_one_of_twice_the_batch(task, falling, measured, tmp_p
     assert a["global_step"] == b["global_step"] == 4
     for key, value in a["state_dict"].items():
         torch.testing.assert_close(value, b["state_dict"][key], rtol=1e-6, atol=1e-8, msg=key)
+
+
+def test_two_processes_that_show_progress_come_to_an_end(tmp_path):
+    """Where one process alone shows it, both still ask each other for the same things in the same order."""
+    changes = {**TASKS["segmentation"], **ALIKE, "--trainer.precision": "32", "--trainer.max_epochs": "1"}
+    fit(tmp_path, *TORCHRUN, **changes, **{"--data.batch_size": "2"})
+    assert len(logged(tmp_path, "val/miou")) == 1
 
 
 if __name__ == "__main__":

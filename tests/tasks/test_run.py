@@ -270,7 +270,11 @@ def test_bf16_is_refused_where_torch_computes_it_wrong(precision, tmp_path, caps
 
 
 def test_a_class_of_one_batch_alone_is_seen():
-    callback, trainer, task = UnseenClasses(), SimpleNamespace(current_epoch=0), SimpleNamespace(num_classes=3)
+    callback, trainer, task = (
+        UnseenClasses(),
+        SimpleNamespace(current_epoch=0, is_last_batch=False),
+        SimpleNamespace(num_classes=3),
+    )
     for index in range(2):
         batch = {"mask": torch.full((1, 4, 4), index)}
         callback.on_train_batch_end(trainer, task, None, batch, index)

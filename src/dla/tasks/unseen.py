@@ -23,20 +23,22 @@ class UnseenClasses(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at the masks of the first epoch; no number is fetched from the device."""
+        """Look at the masks of the first epoch, and warn behind its last batch; before, no number is fetched.
+
+        Not at the epoch's end, where processes ask each other for other things: the one that shows progress for the
+        mean loss, before it comes to this.
+        """
         if trainer.current_epoch:
             return
         values = [*range(pl_module.num_classes), IGNORE_INDEX]  # type: ignore[arg-type]
         here = torch.stack([(batch["mask"] == value).any() for value in values])
         self.seen = here if self.seen is None else self.seen | here
+        if trainer.is_last_batch:
+            self._warn(trainer, pl_module, self.seen)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Warn, once."""
-        if self.seen is None:
-            return
-        every: Any = pl_module.all_gather(self.seen.int())  # of all processes
-        *seen, void = every.view(-1, len(self.seen)).amax(0).tolist()
-        self.seen = None
+    def _warn(self, trainer: Trainer, pl_module: LightningModule, here: Tensor) -> None:
+        every: Any = pl_module.all_gather(here.int())  # of all processes
+        *seen, void = every.view(-1, len(here)).amax(0).tolist()
         names: Any = pl_module.data_facts().get("classes", range(len(seen)))  # type: ignore[operator]
         missing = [str(name) for name, found in zip(names, seen, strict=True) if not found]
         if missing:
