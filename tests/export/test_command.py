@@ -39,6 +39,15 @@ def test_a_file_is_a_checkpoint_whatever_its_name(name, tmp_path, monkeypatch):
     assert load_source(name).classes == ("a", "b")
 
 
+def test_a_checkpoint_is_no_file_of_weights_alone(tmp_path, capsys):
+    best = checkpoint(tmp_path / "best.ckpt")
+    words = ["--weights", best, "--format", "onnx", "--output", str(tmp_path / "x.onnx")]
+    assert main(["dla46_cida", *words]) == 2
+    assert "best.ckpt is a checkpoint of dla fit, which knows its network: give it in the place of dla46_cida" in (
+        capsys.readouterr().err
+    )
+
+
 def test_a_missing_checkpoint_is_no_networks_name(capsys):
     assert main(["runs/a+b/best.ckpt", "--format", "onnx", "--output", "x.onnx"]) == 2
     assert "runs/a+b/best.ckpt is neither a checkpoint file nor" in capsys.readouterr().err

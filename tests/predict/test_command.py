@@ -358,19 +358,3 @@ def test_a_command_that_gets_sigterm_keeps_what_it_has_classified(tmp_path):
     assert 1 <= len(kept) < 1501
     assert {len(row) for row in kept} == {11}
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.csv"]
-
-
-@pytest.mark.parametrize("engine", ["eager", "openvino"])
-def test_an_engine_gives_the_same(engine, tmp_path, model, unchecked_shapes):
-    paths = [picture(tmp_path / "in" / "a.png"), picture(tmp_path / "in" / "b.png", (50, 90))]
-    assert predict(*paths, model=model, output=tmp_path / "plain") == 0
-    assert predict(*paths, "--engine", engine, model=model, output=tmp_path / "fast") == 0
-    for name in ("a.png", "b.png"):
-        expected, found = (np.asarray(opened(tmp_path / run / name)) for run in ("plain", "fast"))
-        assert (expected == found).mean() > 0.999
-
-
-def test_an_engine_that_does_not_run_here_is_said(tmp_path, model, capsys):
-    path = picture(tmp_path / "a.png")
-    assert predict(path, "--engine", "tensorrt", model=model, output=tmp_path / "out") == 2
-    assert "dla predict: error: " in capsys.readouterr().err

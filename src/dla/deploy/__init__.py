@@ -4,10 +4,9 @@ fast = dla.deploy.optimize(model, engine="openvino", example=torch.randn(1, 3, 2
 logits = fast(images)
 """
 
-from dla.deploy.any_size import AnySize
 from dla.deploy.engines import ENGINES, Deployed, optimize
 from dla.deploy.errors import DeployError
 from dla.deploy.fold import folded
 from dla.deploy.gpu import for_gpu
 
-__all__ = ["ENGINES", "AnySize", "DeployError", "Deployed", "folded", "for_gpu", "optimize"]
+__all__ = ["ENGINES", "DeployError", "Deployed", "folded", "for_gpu", "optimize"]

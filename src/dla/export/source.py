@@ -16,6 +16,7 @@ from dla.predict import Predictor, load_predictor
 from dla.predict.load import described, load_hub
 from dla.weights import packaged
 from dla.weights.hub import imagenet_cfg, is_hub_name, is_saved
+from dla.weights.source import read_source
 
 
 def load_source(name: str, weights: str | None = None) -> Predictor:
@@ -30,12 +31,10 @@ def load_source(name: str, weights: str | None = None) -> Predictor:
     Raises:
         CheckpointError: see `load_predictor`.
         WeightsError: see `dla.load_model`.
-        ValueError: there is neither such a name nor such a file.
+        ValueError: there is neither such a name nor such a file, or `weights` is a checkpoint.
     """
     if weights is not None:
-        model, report = dla.load_model(name, weights)
-        print(report, file=sys.stderr)
-        return _bare(model)
+        return _with_weights(name, weights)
     named = name in dla.list_models() or ("+" in name and not name.endswith(".ckpt"))
     if named and name not in packaged() and not Path(name).exists():
         _warn_of_random(name)
@@ -44,6 +43,17 @@ def load_source(name: str, weights: str | None = None) -> Predictor:
     if is_saved(name) and name not in packaged():
         return _of_hub(name)
     return load_predictor(name)
+
+
+def _with_weights(name: str, weights: str) -> Predictor:
+    given = read_source(weights)
+    if "dla" in given:  # which says what would else be guessed: classes, mean, bands
+        raise ValueError(
+            f"{weights} is a checkpoint of dla fit, which knows its network: give it in the place of {name}"
+        )
+    model, report = dla.load_model(name, weights)
+    print(report, file=sys.stderr)
+    return _bare(model)
 
 
 def _warn_of_random(name: str) -> None:

@@ -61,7 +61,8 @@ def export(
     expect_tolerance(tolerance)
     shapes = shapes_to_compare(shape, dynamic)
     runtime = module_of(format, int8=calibration is not None)
-    whole = copied(unwrapped(model)).eval().cpu()
+    # Of weights that lie channels last, torch.export warns that a part may be lost.
+    whole = copied(unwrapped(model)).eval().cpu().to(memory_format=torch.contiguous_format)
     # Of any size, the exporters would take a batch of 1 for a constant. The images are other ones than those of the
     # comparison, which so finds what an exporter made a constant of.
     example = noise((max(2, shape[0]) if dynamic else shape[0], *shapes[0][1:]), seed=0)

@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from torchvision.transforms.v2.functional import get_size
 
 from dla.arguments import amount, count
 from dla.commands import run_command
-from dla.deploy import ENGINES, AnySize
 from dla.files import make_folder
 from dla.files.listing import find_images
 from dla.images import ImageError
@@ -45,8 +43,6 @@ examples:
     dla predict 'videos/**/*.png' --model dla46_cup.camvid --output out
   slower and better: the mean over three sizes of the picture and their mirror images
     dla predict photo.jpg --model dla46_cup.camvid --output out --scales 0.75 1 1.25 --flip
-  many pictures of one size, as of a film, twice as fast on a processor; it needs the extra [export]
-    dla predict frames/ --model dla46_cup.camvid --output out --engine openvino
   a picture too large for the memory, in overlapping windows of 1024 pixels
     dla predict aerial.tif --model dla46_cup.camvid --output out --window 1024
 
@@ -80,8 +76,6 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.output.is_file():
         raise ValueError(f"--output {arguments.output} is a file: name a folder")
     predictor = load_predictor(arguments.model, _device(arguments.device))
-    if arguments.engine:
-        predictor = replace(predictor, model=AnySize(predictor.model, arguments.engine))
     asked = {name: getattr(arguments, name) for name in ("scales", "flip", "window", "top")}
     writer = results(predictor, arguments.output, **asked)
     _check_targets(paths, writer)
@@ -179,8 +173,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", required=True, type=Path, metavar="DIR", help="folder to write to; made where it is missing")
     help_device = "auto, the default: cuda where there is one; mps is Apple's GPU, on which nobody has run it yet"
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help=help_device)
-    help_engine = "run the network so, which takes seconds to make for each size of picture (default: as it is)"
-    add("--engine", choices=ENGINES, help=help_engine)
     add("--scales", nargs="+", type=amount, default=[1.0], metavar="S", help="average over these sizes (default: 1)")
     add("--flip", action="store_true", help="average with the prediction for the mirror image")
     add("--window", type=count, metavar="N", help="see N x N pixels at once, for large pictures (default: all)")

@@ -91,7 +91,7 @@ def described(
             "2, of classification no colours), and std be positive: write it again"
         )
     model = model.to(device).eval()
-    if torch.device(device).type == "cpu":  # where dense networks are a third faster so
+    if torch.device(device).type == "cpu":  # where convolutions are faster so
         model = model.to(memory_format=torch.channels_last)
     return Predictor(model, task, classes, colors, mean, std, resize, crop, bands)
 
