@@ -91,7 +91,7 @@ def _expect_colours(image: Image.Image, path: str | Path) -> None:
     if bands > 4 or (bands > 1 and len(image.getbands()) == 1):
         raise ImageError(f"{path} has {bands} bands, of which a picture in colour has 3: train on them by --data.bands")
     if image.format == "TIFF" and len(image.getbands()) == 1 and image.mode not in ("1", "P") and _goes_on(image):
-        raise ImageError(f"{path} has several pages in grey, of which a picture has one: train on them by --data.bands")
+        raise ImageError(f"{path} has several pages in grey: keep one, or train on them all by --data.bands")
 
 
 def _goes_on(image: Image.Image) -> bool:

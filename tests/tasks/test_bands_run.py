@@ -105,10 +105,17 @@ def test_it_goes_on_and_is_measured(run: Path, capsys: pytest.CaptureFixture[str
 def test_the_network_must_take_as_many(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = {**RUN, "--data.root": str(root), "--trainer.max_epochs": "1"}
     assert fit_with({**options, "--model.options.in_chans": "3"}, tmp_path) == 1
-    expected = (
-        "FolderData gives images of 4 channels, and the network takes 3: give --model.options.in_chans 4, or other"
-    )
+    expected = "FolderData gives images of 4 channels, and the network takes 3: give --model.options.in_chans 4\n"
     assert expected in capsys.readouterr().err
+
+
+def test_a_network_of_bands_asks_for_them(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = {key: value for key, value in RUN.items() if key != "--data.bands"}
+    assert fit_with({**options, "--data.root": str(root)}, tmp_path) == 1
+    expected = (
+        "images of 3 channels, and the network takes 4: give --model.options.in_chans 3, or, where images are not"
+    )
+    assert f"{expected} in colour, --data.bands" in capsys.readouterr().err
 
 
 def test_several_stems_for_the_bands_of_one_image(root: Path, tmp_path: Path) -> None:

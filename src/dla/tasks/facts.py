@@ -44,9 +44,10 @@ def check_channels(data: SetData, in_chans: int) -> None:
     """
     channels = len(data.mean)
     if channels != in_chans:
+        colours = ", or, where images are not in colour, --data.bands" if data.bands is None else ""
         raise ValueError(
             f"{type(data).__name__} gives images of {channels} channels, and the network takes {in_chans}: give "
-            f"--model.options.in_chans {channels}, or other data"
+            f"--model.options.in_chans {channels}{colours}"
         )
 
 
