@@ -14,7 +14,8 @@ from rich.progress import track
 from torch import Tensor
 
 from dla.files.listing import list_images
-from dla.images import TIFF, ImageError
+from dla.files.tiff import TIFF
+from dla.images import ImageError
 
 Bands: TypeAlias = tuple[tuple[float, float], ...]
 """Of each band the values that become black and white, 0 and 255; those beyond are cut off."""

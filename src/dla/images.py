@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.Image import Transpose
 
+from dla.files.tiff import TIFF, beyond_colours
+
 RGB = tuple[int, int, int]
 
 
@@ -27,10 +29,6 @@ TURNS = {
     8: Transpose.ROTATE_90,
 }
 """What makes a picture upright, by its EXIF orientation; 1 is upright."""
-
-TIFF = (".tif", ".tiff")
-SAMPLES = 277  # the tag in which a TIFF says how many bands it has
-KIND = 254  # and of a page, whether it is a smaller copy, a mask, or one in its own right (0 or 2)
 
 DARK = 1 << 12
 """A 16-bit image all below this was not made to fill 16 bits."""
@@ -57,7 +55,8 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
     try:
         # Opened here: of a file that it opens itself Pillow maps the pixels into memory, which scrambles turned TIFFs.
         with BytesIO(content) if content is not None else Path(path).open("rb") as file, Image.open(file) as image:
-            _expect_colours(image, path)
+            if more := beyond_colours(image):
+                raise ImageError(f"{path} {more}")
             upright = _upright(image)
     except ImageError:
         raise
@@ -83,27 +82,6 @@ def _warn_dark(folder: Path) -> None:
         "train with --data.bands",
         stacklevel=4,
     )
-
-
-def _expect_colours(image: Image.Image, path: str | Path) -> None:
-    """Refuse a TIFF of more bands than grey or colours and transparency, over which Pillow passes."""
-    bands: int = getattr(image, "tag_v2", {}).get(SAMPLES, 1)
-    if bands > 4 or (bands > 1 and len(image.getbands()) == 1):
-        raise ImageError(f"{path} has {bands} bands, of which a picture in colour has 3: train on them by --data.bands")
-    if image.format == "TIFF" and len(image.getbands()) == 1 and image.mode not in ("1", "P") and _goes_on(image):
-        raise ImageError(f"{path} has several pages in grey: keep one, or train on them all by --data.bands")
-
-
-def _goes_on(image: Image.Image) -> bool:
-    """Whether a TIFF has a second page like the first, and no smaller copy or mask."""
-    size = image.size
-    try:
-        image.seek(1)
-        return image.size == size and image.tag_v2.get(KIND, 0) in (0, 2)  # type: ignore[attr-defined]
-    except (EOFError, OSError, SyntaxError):  # there is none, or one that Pillow does not know, as some masks
-        return False
-    finally:
-        image.seek(0)
 
 
 def _upright(image: Image.Image) -> Image.Image:
