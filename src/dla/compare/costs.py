@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from dla.backbones.probe import FAILURES
 from dla.compare.study import Row, Study
-from dla.costs import image_channels, macs, parameters, recomputes, training_memory
+from dla.costs import macs, parameters, recomputes, training_memory
 from dla.models import create_model
+from dla.models.options import given_channels
 from dla.names import parse
 from dla.weights import completed_options
 
@@ -47,13 +48,13 @@ def costs(row: Row, study: Study) -> Costs:
         _expect_logits(row, model, study)
         model.eval()
         counted = parameters(model), macs(model, size)
-    memory = training_memory(partial(_build, row, study), size, in_chans=image_channels(model))
+    memory = training_memory(partial(_build, row, study), size, in_chans=given_channels(row.options))
     return Costs(*counted, memory, recomputes(model))
 
 
 def _expect_logits(row: Row, model: nn.Module, study: Study) -> None:
     size = (study.image_size, study.image_size)
-    images, dense = torch.zeros(2, image_channels(model), *size), study.measure.dense
+    images, dense = torch.zeros(2, given_channels(row.options), *size), study.measure.dense
     expected = (2, study.classes, *size) if dense else (2, study.classes)
     try:
         with torch.no_grad():

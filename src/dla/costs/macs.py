@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from dla.costs.channels import image_channels
-
 
 def parameters(module: nn.Module) -> int:
     """How many numbers are learned."""
@@ -23,8 +21,11 @@ def macs(module: nn.Module, size: tuple[int, int] = (224, 224)) -> int:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    own = next(module.parameters())
-    image = torch.zeros(1, image_channels(module), *size, dtype=own.dtype, device=own.device)
+    first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
+    # That layer may see one of several images, of which the network whose stem it is takes all.
+    of_several = (part for part in module.modules() if hasattr(part, "image_channels") and first in part.modules())
+    channels = getattr(next(of_several, None), "in_chans", first.weight.shape[1])
+    image = torch.zeros(1, channels, *size, dtype=first.weight.dtype, device=first.weight.device)
     # In PyTorch's own fast path attention is one operation, which is not counted and cannot run on the meta device.
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
