@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from dla.files.listing import list_images
+from dla.files.listing import list_images, spread
 from dla.files.tiff import TIFF
 from dla.images import ImageError
 
@@ -78,7 +78,7 @@ def find_bands(folder: str | Path) -> list[list[float]]:
     paths = list_images(Path(folder))
     if not paths:
         raise FileNotFoundError(f"no images in {folder}: name a folder that holds some itself")
-    chosen = paths[:: -(-len(paths) // MOST)]
+    chosen = spread(paths, MOST)
     seen = [_sampled(path) for path in track(chosen, "looking", console=Console(stderr=True), transient=True)]
     for path, values in zip(chosen, seen, strict=True):
         if len(values) != len(seen[0]):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from dla.bands import Picture
-from dla.files.listing import list_images
+from dla.files.listing import list_images, spread
 from dla.predict import Predictor
 
 Size = tuple[int, int]
@@ -39,7 +39,7 @@ class Calibration:
         paths = list_images(root, deep=True)
         if not paths:
             raise FileNotFoundError(f"no pictures in the folder {folder}, nor in those within: name one that has some")
-        self.paths = paths[:: -(-len(paths) // MOST)]
+        self.paths = spread(paths, MOST)
         self.predictor, self.size, self.seen = predictor, size, False
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -47,8 +47,8 @@ def _configured(predictor: Predictor, file: Path) -> Any:
             f"{file} has data of the classes {', '.join(data.classes)}; expected those of the network, "
             f"{', '.join(predictor.classes)}"
         )
-    if (bands := getattr(data, "bands", None)) != predictor.bands:
-        raise ValueError(f"{file} has images of the bands {bands}; expected the network's, {predictor.bands}")
+    if data.bands != predictor.bands:
+        raise ValueError(f"{file} has images of the bands {data.bands}; expected the network's, {predictor.bands}")
     return data.read("val")
 
 

@@ -45,6 +45,11 @@ def list_images(folder: Path, *, deep: bool = False) -> list[Path]:
     return sorted(_files(folder, PICTURES, deep))
 
 
+def spread(paths: Sequence[Path], most: int) -> Sequence[Path]:
+    """At most so many of them, evenly chosen, the first among them."""
+    return paths[:: -(-len(paths) // most)]
+
+
 def has_images(folder: Path) -> bool:
     """Whether there is a picture in a folder, or in the folders in it."""
     return any(True for _ in _files(folder, PICTURES, deep=True))
