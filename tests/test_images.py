@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dla.files.listing import find_images, list_by_stem, list_images
-from dla.images import ImageError, draw_legend, draw_overlay, read_image
+from dla.images import ImageError, draw_legend, draw_overlay, of_any_size, read_image
 
 RED, WHITE, GREY = (255, 0, 0), (255, 255, 255), (128, 128, 128)
 
@@ -51,6 +51,16 @@ def test_palettes_become_colours(tmp_path, transparent, expected):
 def test_tiff_modes_are_read(tmp_path, mode):
     Image.new(mode, (7, 5)).save(tmp_path / "a.tif")
     corner(tmp_path / "a.tif")
+
+
+def test_a_picture_larger_than_pillow_takes_is_refused_with_a_remedy(tmp_path, monkeypatch):
+    Image.new("RGB", (7, 5), RED).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 17)
+    with pytest.raises(ImageError, match=r"a\.png has more pixels than Pillow opens .*MAX_IMAGE_PIXELS to None$"):
+        read_image(tmp_path / "a.png")
+    with of_any_size():
+        assert corner(tmp_path / "a.png") == RED
+    assert Image.MAX_IMAGE_PIXELS == 17
 
 
 def test_floating_point_pixels_are_refused(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from dla import __version__
 from dla.commands import INTERRUPTED
 from dla.files import FULL
+from dla.images import of_any_size
 from dla.names import meant
 
 HELP = """usage: dla COMMAND ...
@@ -80,14 +81,16 @@ def _dispatch(args: list[str]) -> int:
     command, rest = (args[0], args[1:]) if args else ("--help", [])
     if command in COMMANDS:
         module, function = COMMANDS[command]
-        return getattr(import_module(module), function)(rest)
+        with of_any_size():
+            return getattr(import_module(module), function)(rest)
     if command in TRAINING:
         try:
             from dla.tasks.cli import main as train
         except ModuleNotFoundError as error:
             print(f"dla {command}: {error}; install what training needs by the extra [train]", file=sys.stderr)
             return 1
-        return train(args)
+        with of_any_size():
+            return train(args)
     if command in ("-V", "--version"):
         print(__version__)
         return 0

@@ -3,7 +3,8 @@
 import math
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -50,7 +51,7 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
 
     Raises:
         ImageError: the file is missing, damaged or no picture, holds floating-point values or more bands, in pages or
-            not, or is so large that Pillow takes it for an attack (about 180 million pixels).
+            not, or is so large that Pillow takes it for an attack (about 180 million pixels; see `of_any_size`).
     """
     try:
         # Opened here: of a file that it opens itself Pillow maps the pixels into memory, which scrambles turned TIFFs.
@@ -60,6 +61,11 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
             upright = _upright(image)
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{path} has more pixels than Pillow opens unless it is told to: cut it into tiles or, where you trust it, "
+            "set PIL.Image.MAX_IMAGE_PIXELS to None"
+        ) from error
     except UnidentifiedImageError as error:  # whose text names an object in memory where there is no file
         tiff = ", or train on its bands by --data.bands" if Path(path).suffix.lower() in TIFF else ""
         raise ImageError(
@@ -72,6 +78,16 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
             f"{path} holds floating-point numbers of unknown range; convert it to 8 bits, or say it by --data.bands"
         )
     return _as_rgb(upright, Path(path).parent)
+
+
+@contextmanager
+def of_any_size() -> Iterator[None]:
+    """Within it Pillow opens pictures however large; its limit is for servers, to which strangers send some."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 @cache  # once for a folder, which may hold thousands

@@ -17,7 +17,7 @@ from run_files import save_checkpoint
 import dla
 from dla.cli import main
 from dla.images import read_image
-from dla.predict import Predictor, command, load_predictor
+from dla.predict import Predictor, command, load_predictor, results
 
 CLASSES = ["road", "sky", "tree", "car", "sign", "person"]
 
@@ -81,10 +81,36 @@ def test_every_kind_of_picture_is_segmented(tmp_path, model, capsys):
 
 def test_the_mask_holds_the_predicted_classes(tmp_path, model):
     path = picture(tmp_path / "a.png")
-    options = ["--scales", 0.5, 1, "--flip", "--window", 48]
+    options = ["--scales", 0.5, 1, "--flip", "--window", 48, "--overlap", 0.2]
     assert predict(path, *options, model=model, output=tmp_path / "out") == 0
-    expected = load_predictor(model).segment(read_image(path), scales=(0.5, 1), flip=True, window=48)
+    expected = load_predictor(model).segment(read_image(path), scales=(0.5, 1), flip=True, window=48, overlap=0.2)
     np.testing.assert_array_equal(np.asarray(opened(tmp_path / "out" / "a.png")), expected)
+
+
+@pytest.mark.parametrize(
+    ("whole", "options", "seen"),
+    [
+        (70 * 65, [], {}),
+        (70 * 65 - 1, [], {"window": 48}),
+        (70 * 65 * 4 - 1, ["--scales", 2], {"window": 48, "scales": (2,)}),
+        (100, ["--window", 1000], {}),
+    ],
+)
+def test_a_large_picture_is_seen_in_windows(tmp_path, model, monkeypatch, whole, options, seen):
+    monkeypatch.setattr(results, "WHOLE", whole)
+    monkeypatch.setattr(results, "WINDOW", 48)
+    path = picture(tmp_path / "a.png")
+    assert predict(path, *options, model=model, output=tmp_path / "out") == 0
+    expected = load_predictor(model).segment(read_image(path), **seen)
+    np.testing.assert_array_equal(np.asarray(opened(tmp_path / "out" / "a.png")), expected)
+
+
+def test_a_picture_may_be_larger_than_pillow_takes(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    path = picture(tmp_path / "a.png")
+    assert predict(path, model=model, output=tmp_path / "out") == 0
+    assert names(tmp_path / "out") == {"a.png", "a_overlay.jpg"}
+    assert Image.MAX_IMAGE_PIXELS == 2000  # which programs that call ours may rely upon
 
 
 def test_unreadable_pictures_are_skipped_and_named(tmp_path, model, capsys):
@@ -256,6 +282,7 @@ def test_an_output_that_is_a_file_is_named(tmp_path, model, capsys):
         (["--output", "out", "--scales", "1", "nan"], "'nan' is not a positive number"),
         (["--output", "out", "--scales", "1", "half"], "'half' is not a positive number"),
         (["--output", "out", "--window", "2.5"], "'2.5' is not a positive whole number"),
+        (["--output", "out", "--overlap", "-1"], "'-1' is not"),
         (["--output", "out", "--device", "tpu"], "invalid choice: 'tpu'"),
         ([], "required: --output"),
     ],

@@ -114,8 +114,8 @@ def test_the_number_of_classes_is_refused_where_none_are_named(pictures, tmp_pat
     assert "--top is for classification; this model is one of segmentation: leave it out" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", [("--scales", 0.5, 1), ("--window", 64)])
+@pytest.mark.parametrize("option", [("--scales", 0.5, 1), ("--window", 64), ("--overlap", 0.5)])
 def test_options_of_dense_prediction_are_refused(option, model, pictures, tmp_path, capsys):
     assert predict(pictures, "--model", model, "--output", tmp_path / "out", *option) == 2
-    assert "--scales and --window are for dense prediction; this model classifies" in capsys.readouterr().err
+    assert "--scales, --window and --overlap are for dense prediction; this model classifies" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

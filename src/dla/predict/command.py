@@ -8,16 +8,17 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from torchvision.transforms.v2.functional import get_size
 
-from dla.arguments import amount, count
+from dla.arguments import amount, amount_or_0, count
 from dla.commands import run_command
 from dla.files import make_folder
 from dla.files.listing import find_images
 from dla.images import ImageError
 from dla.predict.load import load_predictor
-from dla.predict.results import Results, results
+from dla.predict.progress import shown
+from dla.predict.results import OVERLAP, WHOLE, WINDOW, Results, results
 
 ALL_WRITTEN, SOME_SKIPPED = 0, 1
 LONGEST_NAME = 255  # bytes that file systems take
@@ -43,8 +44,8 @@ examples:
     dla predict 'videos/**/*.png' --model dla46_cup.camvid --output out
   slower and better: the mean over three sizes of the picture and their mirror images
     dla predict photo.jpg --model dla46_cup.camvid --output out --scales 0.75 1 1.25 --flip
-  a picture too large for the memory, in overlapping windows of 1024 pixels
-    dla predict aerial.tif --model dla46_cup.camvid --output out --window 1024
+  an aerial picture with less memory, in smaller windows than by default, and faster, since they overlap less
+    dla predict aerial.tif --model dla46_cup.camvid --output out --window 1024 --overlap 0.25
 
 pictures:
   Any size; boundaries need 2 pixels or more on each side. EXIF orientation is applied, transparent parts are laid on
@@ -76,7 +77,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.output.is_file():
         raise ValueError(f"--output {arguments.output} is a file: name a folder")
     predictor = load_predictor(arguments.model, _device(arguments.device))
-    asked = {name: getattr(arguments, name) for name in ("scales", "flip", "window", "top")}
+    asked = {name: getattr(arguments, name) for name in ("scales", "flip", "window", "overlap", "top")}
     writer = results(predictor, arguments.output, **asked)
     _check_targets(paths, writer)
     make_folder(arguments.output)
@@ -123,24 +124,26 @@ def _predict_all(paths: Sequence[Path], writer: Results) -> int:
     console = Console(stderr=True, soft_wrap=True)
     written = skipped = 0
     try:
-        for path in track(paths, description="predicting", console=console):
-            problem = _predict_one(path, writer)
-            if problem is None:
-                written += 1
-            else:
-                skipped += 1
-                console.print(f"warning: skipped: {problem}", markup=False, highlight=False)
+        with Progress(console=console) as progress:
+            for path in progress.track(paths, description="predicting"):
+                problem = _predict_one(path, writer, progress)
+                if problem is None:
+                    written += 1
+                else:
+                    skipped += 1
+                    console.print(f"warning: skipped: {problem}", markup=False, highlight=False)
     finally:  # whatever happens, what was predicted is kept
         writer.finish()
         print(f"wrote {written} {writer.noun} to {writer.folder}, skipped {skipped} of {len(paths)} images")
     return SOME_SKIPPED if skipped else ALL_WRITTEN
 
 
-def _predict_one(path: Path, writer: Results) -> str | None:
+def _predict_one(path: Path, writer: Results, progress: Progress) -> str | None:
     """Write the results of one picture, or return why it was skipped."""
     try:
         image = writer.predictor.read(path)
-        line = writer.write(path, image)
+        with shown(progress, path.name, writer, image):
+            line = writer.write(path, image)
     except ImageError as error:
         return str(error)
     except (RuntimeError, MemoryError) as error:  # on the CPU, torch has no class of its own for this
@@ -175,6 +178,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help=help_device)
     add("--scales", nargs="+", type=amount, default=[1.0], metavar="S", help="average over these sizes (default: 1)")
     add("--flip", action="store_true", help="average with the prediction for the mirror image")
-    add("--window", type=count, metavar="N", help="see N x N pixels at once, for large pictures (default: all)")
+    large = f"{WINDOW} in pictures of more than {WHOLE // 10**6} million"
+    help_window = f"see N x N pixels at once (default: {large}, else all)"
+    add("--window", type=count, metavar="N", help=help_window)
+    help_overlap = f"least part of a window that the next one sees too; less is faster (default: {OVERLAP})"
+    add("--overlap", type=amount_or_0, metavar="F", help=help_overlap)
     add("--top", type=count, metavar="N", help="how many classes to name, in classification (default: 5)")
     return parser

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from dla.bands import Bands, Picture, read_bands
 from dla.images import RGB, read_image
-from dla.inference import predict_probabilities
+from dla.inference import predict_strips
 
 TASKS = {"segmentation": "segment", "boundaries": "boundaries", "classification": "classify"}
 """What a network may be for, and the call of `Predictor` for it."""
@@ -57,13 +57,16 @@ class Predictor:
     def segment(self, image: Picture, **options: Any) -> UInt8[np.ndarray, "h w"]:
         """Class index of each pixel of a picture; the keywords are those of `predict_probabilities`."""
         self._expect("segmentation")
-        probabilities = predict_probabilities(self.model, self.inputs(image), **options)
-        return probabilities[0].max(dim=0).indices.to(torch.uint8).cpu().numpy()  # argmax takes six times as long
+        strips = predict_strips(self.model, self.inputs(image), **options)
+        # Of each strip by itself: the probabilities of a large picture need not fit into memory together.
+        classes = [strip[0].max(dim=0).indices.to(torch.uint8).cpu() for strip in strips]  # argmax: six times as long
+        return torch.cat(classes).numpy()
 
     def boundaries(self, image: Picture, **options: Any) -> Float32[np.ndarray, "h w"]:
         """Probability of a boundary at each pixel of a picture; keywords as for `segment`."""
         self._expect("boundaries")
-        return predict_probabilities(self.model, self.inputs(image), **options)[0, 1].float().cpu().numpy()
+        strips = predict_strips(self.model, self.inputs(image), **options)
+        return torch.cat([strip[0, 1].to("cpu", torch.float32, copy=True) for strip in strips]).numpy()
 
     @torch.inference_mode()
     def classify(self, image: Picture, *, flip: bool = False) -> Float32[np.ndarray, " classes"]:
@@ -92,7 +95,8 @@ class Predictor:
         own = next(self.model.parameters())
         pixels = self._pixels(image).to(own.device)
         pixels = transforms.to_dtype(pixels, torch.float32, scale=True) if self.bands is None else pixels / 255
-        return transforms.normalize(pixels, list(self.mean), list(self.std))[None].to(own.dtype)  # (1, c, h, w)
+        pixels = transforms.normalize(pixels, list(self.mean), list(self.std), inplace=True)  # a copy by now
+        return pixels[None].to(own.dtype)  # (1, c, h, w)
 
     def _pixels(self, image: Picture) -> Num[Tensor, "c h w"]:
         if isinstance(image, Tensor) == (self.bands is None):

@@ -7,15 +7,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
+from torchvision.transforms.v2.functional import get_size
 
 from dla.bands import Picture, as_picture
 from dla.files import atomic_write
 from dla.files.tables import write_csv
 from dla.images import RGB, ImageError, draw_overlay
+from dla.inference import check_views
 from dla.predict.predictor import Predictor
 
 TOP = 5  # classes that are named unless asked otherwise
 LARGEST_JPEG = 65500  # pixels on a side
+WHOLE, WINDOW, OVERLAP = 16_000_000, 2048, 0.5
+"""Of how many pixels a picture is seen whole, since a million may take half a gigabyte; and else in what windows."""
 INK: RGB = (255, 40, 40)
 
 
@@ -46,7 +50,18 @@ class Results:
         """Write what belongs to all pictures; nothing does unless a subclass says so."""
 
 
-class Masks(Results):
+class Dense(Results):
+    """What is of each pixel; of a picture too large to be seen whole in windows, unless these are asked for."""
+
+    def views(self, image: Picture) -> dict[str, Any]:
+        """Keywords of the predictor's method for this picture."""
+        height, width = get_size(image)
+        largest = height * width * max(self.inference["scales"]) ** 2
+        window = self.inference["window"] or (WINDOW if largest > WHOLE else None)
+        return {**self.inference, "window": window}
+
+
+class Masks(Dense):
     """STEM.png holds the class of each pixel; STEM_overlay.jpg shows it."""
 
     noun = "masks and overlays"
@@ -54,13 +69,13 @@ class Masks(Results):
 
     def write(self, path: Path, image: Picture) -> None:
         """Segment the picture."""
-        mask = self.predictor.segment(image, **self.inference)
+        mask = self.predictor.segment(image, **self.views(image))
         overlay = draw_overlay(as_picture(image), mask, self.predictor.classes, self.predictor.colors)
         for picture, target in zip((Image.fromarray(mask), overlay), self.targets(path), strict=True):
             save(picture, target)
 
 
-class Boundaries(Results):
+class Boundaries(Dense):
     """STEM.png holds the probability of a boundary, STEM_thin.png its crest; STEM_overlay.jpg shows that."""
 
     noun = "boundary maps and overlays"
@@ -79,7 +94,7 @@ class Boundaries(Results):
             raise ImageError(
                 f"{path} is {seen.width} x {seen.height}: to have boundaries, it needs 2 pixels or more on each side"
             )
-        probabilities = self.predictor.boundaries(image, **self.inference)
+        probabilities = self.predictor.boundaries(image, **self.views(image))
         crest = thin_crest(probabilities)
         full = Image.fromarray((255 * probabilities).round().astype(np.uint8))
         pictures = (full, Image.fromarray(crest), draw_boundaries(seen, crest))
@@ -120,21 +135,32 @@ class Classes(Results):
 
 
 def results(
-    predictor: Predictor, folder: Path, *, scales: Sequence[float], flip: bool, window: int | None, top: int | None
+    predictor: Predictor,
+    folder: Path,
+    *,
+    scales: Sequence[float],
+    flip: bool,
+    window: int | None,
+    overlap: float | None,
+    top: int | None,
 ) -> Results:
     """What writes the results of the predictor's task.
 
     Raises:
         ValueError: scales or windows are asked for in classification, which sees one square of each picture; or a
-            number of classes elsewhere.
+            number of classes elsewhere; or windows overlap by all of them.
     """
     if predictor.task != "classification":
         if top is not None:
             raise ValueError(f"--top is for classification; this model is one of {predictor.task}: leave it out")
-        inference = {"scales": scales, "flip": flip, "window": window}
+        overlap = OVERLAP if overlap is None else overlap
+        check_views(scales, window, overlap)
+        inference = {"scales": scales, "flip": flip, "window": window, "overlap": overlap}
         return (Masks if predictor.task == "segmentation" else Boundaries)(predictor, folder, inference)
-    if list(scales) != [1.0] or window is not None:
-        raise ValueError("--scales and --window are for dense prediction; this model classifies: leave them out")
+    if list(scales) != [1.0] or window is not None or overlap is not None:
+        raise ValueError(
+            "--scales, --window and --overlap are for dense prediction; this model classifies: leave them out"
+        )
     return Classes(predictor, folder, {"flip": flip}, top=TOP if top is None else top)
 
 

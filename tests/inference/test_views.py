@@ -1,14 +1,13 @@
 """Averages over scales, mirror images and windows agree with the plain softmax where they must."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import dla
-from dla.inference import _axis_windows, predict_probabilities
+from dla.inference import model_runs, predict_probabilities, predict_strips
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
 
@@ -84,6 +83,48 @@ def test_probabilities_sum_to_one_at_any_size(network, size, device):
     torch.testing.assert_close(result.sum(1), torch.ones(2, *size, device=device))
 
 
+@pytest.mark.parametrize("options", [{"flip": True}, {"overlap": 0.8}, {"scales": (1, 0.5)}, {"window": None}])
+def test_strips_are_the_whole(network, options):
+    batch, options = images(101, 70), {"window": 48, **options}
+    strips = list(predict_strips(network, batch, **options))
+    torch.testing.assert_close(torch.cat(strips, 2), predict_probabilities(network, batch, **options), rtol=0, atol=0)
+    heights = [strip.shape[2] for strip in strips]
+    cut = options["window"] is not None and "scales" not in options
+    assert sum(heights) == 101
+    assert (max(heights) <= 48 and len(heights) >= 4) if cut else heights == [101]
+
+
+class Largest(TorchDispatchMode):
+    """Of the memory of every result."""
+
+    nbytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor):
+            self.nbytes = max(self.nbytes, out.untyped_storage().nbytes())
+        return out
+
+
+def test_strips_never_hold_the_whole():
+    model, batch = nn.Conv2d(3, 40, 1).eval(), torch.zeros(1, 3, 640, 48)
+    with Largest() as largest:
+        for strip in predict_strips(model, batch, window=32, flip=True):
+            assert strip.shape[2] <= 32
+    assert largest.nbytes == batch[:, :1].nbytes * max(3, 40 * 32 / 640)  # the images, mirrored
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"window": 32}, {"window": 32, "overlap": 0.7, "scales": (0.5, 1, 2), "flip": True}]
+)
+def test_how_often_the_model_runs(pointwise, options):
+    ran = []
+    hook = pointwise.register_forward_hook(lambda *_: ran.append(1))
+    predict_probabilities(pointwise, images(101, 70), **options)
+    hook.remove()
+    assert model_runs(101, 70, **{"scales": (1,), "flip": False, "window": None, **options}) == len(ran)
+
+
 def test_a_scale_keeps_smooth_images_in_place(pointwise):
     ramp = torch.linspace(-1, 1, 60).expand(1, 3, 40, 60)
     plain = predict_probabilities(pointwise, ramp)
@@ -122,36 +163,6 @@ def test_windows_of_a_network_come_close_to_the_whole_image(network):
     windows = predict_probabilities(network, batch, window=160)
     assert (whole - windows).abs().mean() < 0.05
     assert (whole.argmax(1) == windows.argmax(1)).float().mean() > 0.7
-
-
-class WindowMean(nn.Module):
-    """Disagrees with itself from window to window, as much as a model can that is constant in each."""
-
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        return batch.mean((2, 3), keepdim=True).expand(-1, -1, *batch.shape[-2:])
-
-
-def test_there_is_no_seam_between_windows_that_disagree():
-    steps = torch.arange(96.0).div(24).floor().expand(1, 1, 96, 96)
-    logits = torch.cat([steps, -steps], 1)
-    blended = predict_probabilities(WindowMean().eval(), logits, window=48)
-    assert blended.diff(dim=-1).abs().max() < 0.05  # two windows side by side would differ by 0.4
-    assert blended.diff(dim=-2).abs().max() < 1e-5
-
-
-@pytest.mark.parametrize("length", [1, 31, 32, 33, 64, 100, 255])
-@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.8])
-def test_windows_cover_an_axis_evenly(length, overlap):
-    windows = _axis_windows(length, 32, overlap)
-    total = torch.zeros(length, dtype=torch.float64)
-    for place, weights in windows:
-        assert place.stop - place.start == min(32, length)
-        assert (weights > 0).all()
-        total[place] += weights
-    torch.testing.assert_close(total, torch.ones_like(total))
-    for (first, _), (second, _) in pairwise(windows):
-        assert first.stop - second.start >= 32 * overlap - 1e-9
-    assert len(_axis_windows(64, 32, 0.5)) == 3
 
 
 def test_an_image_smaller_than_the_window_is_taken_whole():
@@ -216,3 +227,11 @@ def test_the_probabilities_are_made_once():
         predict_probabilities(model, torch.zeros(1, 3, 64, 64))
     made = sum(max(0, event.self_cpu_memory_usage) for event in profiled.key_averages())
     assert logits.nbytes <= made < 1.5 * logits.nbytes
+
+
+def test_strips_have_no_history_and_leave_others_theirs(network):
+    strips = predict_strips(network, images(101, 70), window=48)
+    first = next(strips)
+    assert first.is_inference()
+    assert not torch.is_inference_mode_enabled()
+    assert all(strip.is_inference() for strip in strips)

@@ -1,0 +1,151 @@
+"""The views over which probabilities are averaged: scales and mirror images.
+
+images --resize--> scaled --mirror--> view --model, window by window--> logits --mirror, resize--> softmax --> mean
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dla.inference.windows import axis_windows, window_logits
+
+
+@torch.inference_mode()
+def predict_probabilities(
+    model: nn.Module,
+    images: Float[Tensor, "b channels h w"],
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    window: int | None = None,
+    overlap: float = 0.5,
+) -> Float[Tensor, "b classes h w"]:
+    """Softmax probabilities of each pixel, on the device of `images`, which is also the model's.
+
+    Images are resized bilinearly with antialiasing, as in training: nothing then leaves the range of values the network
+    was trained on, as bicubic overshoot would. Logits, not probabilities, are resized back, because that is how a
+    dense network makes its own last step to the input size. Of a large image the map of many classes is gigabytes;
+    `predict_strips` never holds it whole.
+
+    Args:
+        model: maps images (b, channels, h, w) to logits (b, classes, h, w) of the same size; in evaluation mode.
+        images: normalised as the model expects.
+        scales: factors on the image size; the probabilities of all of them are averaged.
+        flip: average with the prediction for the mirror image, at every scale.
+        window: side in pixels of the square that the model sees at once; a scaled image (or one side of it) that is
+            smaller is taken whole. None takes every image whole.
+        overlap: least part of a window, from 0 to below 1, that its neighbour sees as well.
+
+    Raises:
+        ValueError: the model is in training mode or changes the size, or an argument is out of range.
+    """
+    strips = predict_strips(model, images, scales=scales, flip=flip, window=window, overlap=overlap)
+    return _joined(list(strips))
+
+
+def predict_strips(
+    model: nn.Module,
+    images: Float[Tensor, "b channels h w"],
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    window: int | None = None,
+    overlap: float = 0.5,
+) -> Iterator[Float[Tensor, "b classes rows w"]]:
+    """What `predict_probabilities` gives, from the top in strips of whole rows, each as soon as no window adds to it.
+
+    With windows, at the size of the images, memory then holds two rows of windows of every class and no more. At other
+    scales, and without windows, the strip is the whole: logits are resized from above and below. Arguments and errors
+    are those of `predict_probabilities`.
+    """
+    if model.training:
+        raise ValueError("the model is in training mode, where results depend on the batch: call model.eval() first")
+    check_views(scales, window, overlap)
+    whole = any(scale != 1 for scale in scales)
+    cut = partial(window_logits, model, window=window, overlap=overlap)
+    views = [
+        _view_logits(cut, images, scale, mirrored, whole)
+        for scale, mirrored in product(scales, (False, True) if flip else (False,))
+    ]
+    return _without_history(_averaged(views))
+
+
+def model_runs(
+    height: int, width: int, *, scales: Sequence[float], flip: bool, window: int | None, overlap: float = 0.5
+) -> int:
+    """How many times the model runs for an image of this size."""
+    sizes = [_scaled((height, width), scale) for scale in scales]
+    counts = [math.prod(len(axis_windows(side, window or side, overlap)) for side in size) for size in sizes]
+    return sum(counts) * (2 if flip else 1)
+
+
+def check_views(scales: Sequence[float], window: int | None, overlap: float = 0.5) -> None:
+    """Refuse what `predict_probabilities` cannot look through.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it.
+    """
+    if not scales or not all(0 < scale < math.inf for scale in scales):
+        raise ValueError(f"scales must be one or more positive numbers, not {scales!r}: for example (0.5, 1.0, 1.5)")
+    if window is not None and window < 1:
+        raise ValueError(f"window must be at least 1 pixel, not {window}: give None to take images whole")
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap must be at least 0 and below 1, not {overlap}: 0.5 lets each pixel be seen twice")
+
+
+def _averaged(views: list[Iterator[Tensor]]) -> Iterator[Tensor]:
+    """Strips of probabilities from those of logits, of which all views have the same."""
+    for logits in views[0]:
+        total = logits.softmax(dim=1)
+        del logits  # of a photograph the maps of many classes are gigabytes
+        for others in views[1:]:
+            total.add_(next(others).softmax(dim=1))
+        yield total.div_(len(views))
+
+
+def _without_history(strips: Iterator[Tensor]) -> Iterator[Tensor]:
+    """The strips, made in inference mode; who takes them is not in it meanwhile."""
+    while True:
+        with torch.inference_mode():
+            strip = next(strips, None)
+        if strip is None:
+            return
+        yield strip
+
+
+def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    if list(maps.shape[-2:]) == list(size):
+        return maps
+    wide = maps if maps.is_cuda else maps.to(torch.promote_types(maps.dtype, torch.float32))  # no 16 bits on a CPU
+    resized = F.interpolate(wide, size=list(size), mode="bilinear", align_corners=False, antialias=True)
+    return resized.to(maps.dtype)
+
+
+def _mirror(maps: Tensor, mirrored: bool) -> Tensor:
+    return maps.flip(-1) if mirrored else maps
+
+
+def _scaled(size: Sequence[int], scale: float) -> list[int]:
+    return [max(1, round(side * scale)) for side in size]
+
+
+def _joined(strips: list[Tensor]) -> Tensor:
+    return strips[0] if len(strips) == 1 else torch.cat(strips, dim=2)
+
+
+def _view_logits(
+    cut: Callable[[Tensor], Iterator[Tensor]], images: Tensor, scale: float, mirrored: bool, whole: bool
+) -> Iterator[Tensor]:
+    """Logits of the images as one view of them has it, at their size: in the strips of `cut`, or `whole`."""
+    view = _mirror(_resize(images, _scaled(images.shape[-2:], scale)), mirrored)
+    strips = (_mirror(strip, mirrored) for strip in cut(view))
+    if whole:
+        yield _resize(_joined(list(strips)), images.shape[-2:])
+    else:
+        yield from strips
