@@ -14,7 +14,7 @@ from rich.progress import track
 from torch import Tensor
 
 from dla.files.listing import list_images, spread
-from dla.files.tiff import TIFF
+from dla.files.tiff import TIFF, whole_series
 from dla.images import ImageError
 
 Bands: TypeAlias = tuple[tuple[float, float], ...]
@@ -134,8 +134,7 @@ def _of_tiff(path: Path) -> Shaped[np.ndarray, "c h w"]:
     from tifffile import TiffFile
 
     with TiffFile(path) as file:
-        # Others say that they are smaller copies or masks, or have another size, as what a program shows on opening.
-        whole = [one for one in file.series if not (one.keyframe.is_reduced or one.keyframe.is_mask)] or file.series
+        whole = whole_series(file)  # some of another size, as what a program shows on opening
         sizes = [(one.keyframe.imagelength, one.keyframe.imagewidth) for one in whole]
         if sizes.count(sizes[0]) > 1:
             raise ValueError(f"it holds {sizes.count(sizes[0])} images of one size, not one of all bands")

@@ -1,5 +1,6 @@
 """Images of several bands as files, and sets of them in which one band alone tells the classes."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ def save_bands(path: Path, values: np.ndarray, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     tifffile.imwrite(path, values, **({"photometric": "minisblack", "planarconfig": "separate"} | options))
     return path
+
+
+def geotiff(tags: Mapping[int, Sequence[float]]) -> list[tuple[int, str, int, Sequence[float], bool]]:
+    """The option `extratags` for a file with a place on the map; the directory of keys holds small whole numbers."""
+    return [(tag, "H" if tag == 34735 else "d", len(values), values, True) for tag, values in tags.items()]
 
 
 def noisy_bands(mask: np.ndarray, seed: int) -> np.ndarray:

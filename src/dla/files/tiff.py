@@ -19,6 +19,11 @@ def beyond_colours(image: Image.Image) -> str:
     return ""
 
 
+def whole_series(file: Any) -> list[Any]:
+    """Of a file that is open in tifffile the images that are no smaller copies and no masks, or all."""
+    return [one for one in file.series if not (one.keyframe.is_reduced or one.keyframe.is_mask)] or file.series
+
+
 def _goes_on(image: Any) -> bool:
     """Whether there is a second page like the first, and no smaller copy or mask."""
     size = image.size

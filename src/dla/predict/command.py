@@ -34,6 +34,7 @@ what is written, for street.jpg, at the size a viewer shows it in:
     DIR/street_overlay.jpg  the picture under its boundaries
   by a model that classifies
     DIR/predictions.csv     for every picture, the most probable classes with their probabilities, also printed
+  each PNG of a georeferenced picture has its place on the map beside it, for GDAL and QGIS, as DIR/street.png.aux.xml
 
 examples:
   one photograph, with the weights that come with the package

@@ -10,7 +10,8 @@ from PIL import Image
 from torchvision.transforms.v2.functional import get_size
 
 from dla.bands import Picture, as_picture
-from dla.files import atomic_write
+from dla.files import atomic_write, refuse_folder, write_text
+from dla.files.georeference import Place, describe, find_place, sidecar
 from dla.files.tables import write_csv
 from dla.images import RGB, ImageError, draw_overlay
 from dla.inference import check_views
@@ -39,8 +40,21 @@ class Results:
         self.predictor, self.folder, self.inference = predictor, folder, inference
 
     def targets(self, path: Path) -> tuple[Path, ...]:
-        """The files that belong to the picture `path` alone."""
+        """The files that belong to the picture `path` alone; sidecars are written where it has a place on a map."""
+        pictures = self._pictures(path)
+        return (*pictures, *(sidecar(target) for target in pictures if target.suffix == ".png"))
+
+    def _pictures(self, path: Path) -> tuple[Path, ...]:
         return tuple(self.folder / f"{path.stem}{ending}" for ending in self.endings)
+
+    def _save(self, path: Path, *pictures: Image.Image) -> None:
+        """Write what was made of the picture `path`, each PNG with its place on the map."""
+        place = find_place(path, bands=self.predictor.bands is not None)
+        for picture, target in zip(pictures, self._pictures(path), strict=True):
+            if target.suffix == ".png":
+                save_placed(picture, target, place)
+            else:
+                save(picture, target)
 
     def write(self, path: Path, image: Picture) -> str | None:
         """Write them; a line to print, where there is one, is returned."""
@@ -71,8 +85,7 @@ class Masks(Dense):
         """Segment the picture."""
         mask = self.predictor.segment(image, **self.views(image))
         overlay = draw_overlay(as_picture(image), mask, self.predictor.classes, self.predictor.colors)
-        for picture, target in zip((Image.fromarray(mask), overlay), self.targets(path), strict=True):
-            save(picture, target)
+        self._save(path, Image.fromarray(mask), overlay)
 
 
 class Boundaries(Dense):
@@ -97,9 +110,7 @@ class Boundaries(Dense):
         probabilities = self.predictor.boundaries(image, **self.views(image))
         crest = thin_crest(probabilities)
         full = Image.fromarray((255 * probabilities).round().astype(np.uint8))
-        pictures = (full, Image.fromarray(crest), draw_boundaries(seen, crest))
-        for picture, target in zip(pictures, self.targets(path), strict=True):
-            save(picture, target)
+        self._save(path, full, Image.fromarray(crest), draw_boundaries(seen, crest))
 
 
 class Classes(Results):
@@ -177,3 +188,13 @@ def save(image: Image.Image, path: Path) -> None:
         image.thumbnail((LARGEST_JPEG, LARGEST_JPEG))  # leaves smaller ones as they are
     with atomic_write(path) as temporary:
         image.save(temporary, quality=95)
+
+
+def save_placed(image: Image.Image, path: Path, place: Place | None) -> None:
+    """Write the picture, and beside it where it lies, if that is known."""
+    aside = sidecar(path)
+    refuse_folder(aside)
+    aside.unlink(missing_ok=True)  # one of an earlier run goes before its picture, and is of no other
+    save(image, path)
+    if place:
+        write_text(aside, describe(place))
