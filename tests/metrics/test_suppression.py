@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from skimage.morphology import thin
 
+from dla.metrics.boundary import suppression
 from dla.metrics.boundary.suppression import PRESETS, Suppression, suppress, thin_crest
 
 
@@ -120,6 +121,15 @@ def test_a_thin_crest_is_one_pixel_wide():
 def test_the_two_presets():
     assert PRESETS["hed"] == Suppression(smooth=True, radius=1)
     assert PRESETS["rcf"] == Suppression(smooth=False, radius=2)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_strips_are_as_one(monkeypatch, preset, rows):
+    edges = soft_map(3)
+    together = suppress(edges, PRESETS[preset])
+    monkeypatch.setattr(suppression, "STRIP", rows)
+    np.testing.assert_array_equal(suppress(edges, PRESETS[preset]), together)
 
 
 def test_values_fall_to_zero_at_the_border():

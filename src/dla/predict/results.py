@@ -34,15 +34,38 @@ class Results:
     """
 
     noun: str  # what was written, in the command's last line
-    endings: tuple[str, ...] = ()  # what follows the picture's stem in the names of its own files
 
     def __init__(self, predictor: Predictor, folder: Path, inference: dict[str, Any]) -> None:
         self.predictor, self.folder, self.inference = predictor, folder, inference
 
     def targets(self, path: Path) -> tuple[Path, ...]:
+        """The files that belong to the picture `path` alone; none unless a subclass says so."""
+        return ()
+
+    def write(self, path: Path, image: Picture) -> str | None:
+        """Write them; a line to print, where there is one, is returned."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Write what belongs to all pictures; nothing does unless a subclass says so."""
+
+
+class Dense(Results):
+    """Something of each pixel; a picture too large to be seen whole is seen in windows, those asked for or ours."""
+
+    endings: tuple[str, ...]  # what follows the picture's stem in the names of its files
+
+    def targets(self, path: Path) -> tuple[Path, ...]:
         """The files that belong to the picture `path` alone; sidecars are written where it has a place on a map."""
         pictures = self._pictures(path)
         return (*pictures, *(sidecar(target) for target in pictures if target.suffix == ".png"))
+
+    def views(self, image: Picture) -> dict[str, Any]:
+        """Keywords of the predictor's method for this picture."""
+        height, width = get_size(image)
+        largest = height * width * max(self.inference["scales"]) ** 2
+        window = self.inference["window"] or (WINDOW if largest > WHOLE else None)
+        return {**self.inference, "window": window}
 
     def _pictures(self, path: Path) -> tuple[Path, ...]:
         return tuple(self.folder / f"{path.stem}{ending}" for ending in self.endings)
@@ -55,24 +78,6 @@ class Results:
                 save_placed(picture, target, place)
             else:
                 save(picture, target)
-
-    def write(self, path: Path, image: Picture) -> str | None:
-        """Write them; a line to print, where there is one, is returned."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """Write what belongs to all pictures; nothing does unless a subclass says so."""
-
-
-class Dense(Results):
-    """What is of each pixel; of a picture too large to be seen whole in windows, unless these are asked for."""
-
-    def views(self, image: Picture) -> dict[str, Any]:
-        """Keywords of the predictor's method for this picture."""
-        height, width = get_size(image)
-        largest = height * width * max(self.inference["scales"]) ** 2
-        window = self.inference["window"] or (WINDOW if largest > WHOLE else None)
-        return {**self.inference, "window": window}
 
 
 class Masks(Dense):
@@ -177,9 +182,9 @@ def results(
 
 def draw_boundaries(image: Image.Image, crest: UInt8[np.ndarray, "h w"]) -> Image.Image:
     """The picture, paler, under its boundaries, the more probable the more opaque."""
-    pixels = 0.5 * np.asarray(image, dtype=np.float32) + 127.5
-    opacity = (crest.astype(np.float32) / 255)[..., None]  # (h, w, 1)
-    return Image.fromarray((pixels * (1 - opacity) + np.asarray(INK) * opacity).round().astype(np.uint8))
+    drawn = Image.blend(image, Image.new("RGB", image.size, "white"), 0.5)
+    drawn.paste(INK, mask=Image.fromarray(crest))
+    return drawn
 
 
 def save(image: Image.Image, path: Path) -> None:

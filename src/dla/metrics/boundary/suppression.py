@@ -10,6 +10,7 @@ from dla.metrics.boundary.thinning import thin
 RIDGE = 4  # radius of the smoothing before the orientation is taken
 ROUNDING = 1e-5  # by which an average of probabilities may exceed 1
 CURVATURE = 1e-5  # keeps the orientation defined where there is no curvature
+STRIP = 1024  # rows that are looked at together, since they take more than a hundred bytes a pixel meanwhile
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,16 @@ def suppress(edges: Real[np.ndarray, "h w"], how: Suppression = PRESETS["hed"]) 
     if min(edges.shape) < 2:
         raise ValueError(f"a map of {edges.shape[1]}x{edges.shape[0]} has no orientation: expected 2 pixels or more")
     check_range(edges)
-    edges = edges.astype(np.float64)
-    if how.smooth:
-        edges = _smooth(edges, 1)
     border = min(how.border, *(side // 2 for side in edges.shape))
-    ramps = _ramp(edges.shape[0], border)[:, None] * _ramp(edges.shape[1], border)
-    return np.floor(255 * np.where(_is_crest(edges, how), edges, 0) * ramps + 0.5).astype(np.uint8)
+    down, across = (_ramp(side, border) for side in edges.shape)
+    reach = 1 + max(RIDGE + 2, how.radius)  # rows beside a strip that count: smoothing, then second derivatives
+    strips = []
+    for top in range(0, len(edges), STRIP):
+        above = min(top, reach)
+        crest = _crest(edges[top - above : top + STRIP + reach], how)[above : above + STRIP]
+        ramps = down[top : top + STRIP, None] * across
+        strips.append(np.floor(255 * crest * ramps + 0.5).astype(np.uint8))
+    return np.concatenate(strips)
 
 
 def check_range(edges: Real[np.ndarray, "h w"]) -> None:
@@ -83,6 +88,14 @@ def thin_crest(edges: Real[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
     """
     crest = suppress(edges)
     return np.where(thin(crest > 0), crest, np.uint8(0))
+
+
+def _crest(edges: Real[np.ndarray, "h w"], how: Suppression) -> Float[np.ndarray, "h w"]:
+    """The values on the crest, 0 elsewhere."""
+    edges = edges.astype(np.float64)
+    if how.smooth:
+        edges = _smooth(edges, 1)
+    return np.where(_is_crest(edges, how), edges, 0)
 
 
 def _is_crest(edges: Float[np.ndarray, "h w"], how: Suppression) -> np.ndarray:
