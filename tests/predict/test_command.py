@@ -17,7 +17,8 @@ from run_files import save_checkpoint
 import dla
 from dla.cli import main
 from dla.images import read_image
-from dla.predict import Predictor, command, load_predictor, results
+from dla.inference import views
+from dla.predict import Predictor, command, load_predictor
 
 CLASSES = ["road", "sky", "tree", "car", "sign", "person"]
 
@@ -97,8 +98,8 @@ def test_the_mask_holds_the_predicted_classes(tmp_path, model):
     ],
 )
 def test_a_large_picture_is_seen_in_windows(tmp_path, model, monkeypatch, whole, options, seen):
-    monkeypatch.setattr(results, "WHOLE", whole)
-    monkeypatch.setattr(results, "WINDOW", 48)
+    monkeypatch.setattr(views, "WHOLE", whole)
+    monkeypatch.setattr(views, "WINDOW", 48)
     path = picture(tmp_path / "a.png")
     assert predict(path, *options, model=model, output=tmp_path / "out") == 0
     expected = load_predictor(model).segment(read_image(path), **seen)

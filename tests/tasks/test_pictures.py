@@ -5,28 +5,35 @@ import torch
 from torch import nn
 
 from dla.data import ScenesData
+from dla.tasks import pictures
 from dla.tasks.pictures import CAPTION, GAP, denormalised, grid, shown
 
 
-class Echo(nn.Module):
-    """Gives the images back as logits."""
-
+class Somewhere(nn.Module):
     device = torch.device("cpu")
-
-    def forward(self, images):
-        return images
 
 
 def test_images_from_all_over_the_split_are_shown_as_they_were_read():
     data = ScenesData(size=32, train_images=2, val_images=10)
     data.setup("fit")
-    items = list(shown(data, Echo()))
+    items = list(shown(data, Somewhere()))
     assert [int(item["index"]) for item, _ in items] == [0, 3, 6, 9]
-    for item, logits in items:
-        assert torch.equal(logits, item["image"])
+    for item, images in items:
+        assert torch.equal(images, item["image"][None])
         read = data.sets["val"][int(item["index"])]
         assert np.array_equal(denormalised(item["image"], data), read.image.permute(1, 2, 0).numpy())
         assert np.array_equal(item["mask"], read.mask)
+
+
+def test_large_pictures_are_reduced_and_small_ones_enlarged(monkeypatch):
+    monkeypatch.setattr(pictures, "LARGEST", 300)
+    large, small = np.zeros((901, 200, 3), np.uint8), np.zeros((20, 60, 3), np.uint8)
+    large[::4, ::4] = 255
+    drawn = np.asarray(grid([[large, small]], ("input", "truth")))
+    height, width = 226, 180
+    assert drawn.shape == (CAPTION + height + GAP, 2 * (width + GAP) + 1, 3)
+    assert (drawn[CAPTION : CAPTION + height, :50] == 255).all()
+    assert (drawn[CAPTION : CAPTION + 60, width + GAP : width + GAP + 180] == 0).all()
 
 
 def test_rows_stand_below_captions_and_beside_the_names():

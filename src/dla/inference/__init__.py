@@ -1,5 +1,23 @@
 """Class probabilities of images: over scales and mirror images, in overlapping windows where images are large."""
 
-from dla.inference.views import check_views, model_runs, predict_probabilities, predict_strips
+from dla.inference.views import (
+    WHOLE,
+    WINDOW,
+    check_views,
+    fitting_window,
+    model_runs,
+    predict_classes,
+    predict_probabilities,
+    predict_strips,
+)
 
-__all__ = ["check_views", "model_runs", "predict_probabilities", "predict_strips"]
+__all__ = [
+    "WHOLE",
+    "WINDOW",
+    "check_views",
+    "fitting_window",
+    "model_runs",
+    "predict_classes",
+    "predict_probabilities",
+    "predict_strips",
+]

@@ -7,13 +7,17 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from dla.inference.windows import axis_windows, window_logits
+
+WHOLE, WINDOW = 16_000_000, 2048
+"""Of how many pixels an image is seen whole, since a million may take half a gigabyte; and else in what windows."""
 
 
 @torch.inference_mode()
@@ -76,6 +80,14 @@ def predict_strips(
     return _without_history(_averaged(views))
 
 
+def predict_classes(model: nn.Module, images: Float[Tensor, "b c h w"], **views: Any) -> Integer[Tensor, "b h w"]:
+    """The most probable class of each pixel, in 8 bits where that suffices; arguments as of `predict_strips`.
+
+    It looks at each strip by itself, so that the probabilities of a large image need not fit into memory together.
+    """
+    return torch.cat([_likeliest(strip) for strip in predict_strips(model, images, **views)], dim=1)
+
+
 def model_runs(
     height: int, width: int, *, scales: Sequence[float], flip: bool, window: int | None, overlap: float = 0.5
 ) -> int:
@@ -83,6 +95,12 @@ def model_runs(
     sizes = [_scaled((height, width), scale) for scale in scales]
     counts = [math.prod(len(axis_windows(side, window or side, overlap)) for side in size) for size in sizes]
     return sum(counts) * (2 if flip else 1)
+
+
+def fitting_window(size: Sequence[int], scales: Sequence[float], window: int | None) -> int | None:
+    """The window asked for; where there is none, one for an image of a size (h, w) too large to be seen whole."""
+    largest = math.prod(size) * max(scales) ** 2
+    return window or (WINDOW if largest > WHOLE else None)
 
 
 def check_views(scales: Sequence[float], window: int | None, overlap: float = 0.5) -> None:
@@ -107,6 +125,11 @@ def _averaged(views: list[Iterator[Tensor]]) -> Iterator[Tensor]:
         for others in views[1:]:
             total.add_(next(others).softmax(dim=1))
         yield total.div_(len(views))
+
+
+def _likeliest(probabilities: Tensor) -> Tensor:
+    classes = probabilities.max(dim=1).indices  # argmax takes six times as long on a CPU
+    return classes.to(torch.uint8) if probabilities.shape[1] <= 256 else classes
 
 
 def _without_history(strips: Iterator[Tensor]) -> Iterator[Tensor]:

@@ -16,9 +16,10 @@ from dla.commands import run_command
 from dla.files import make_folder
 from dla.files.listing import find_images
 from dla.images import ImageError
+from dla.inference import WHOLE, WINDOW
 from dla.predict.load import load_predictor
 from dla.predict.progress import shown
-from dla.predict.results import OVERLAP, WHOLE, WINDOW, Results, results
+from dla.predict.results import OVERLAP, Results, results
 
 ALL_WRITTEN, SOME_SKIPPED = 0, 1
 LONGEST_NAME = 255  # bytes that file systems take

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from dla.bands import Bands, Picture, read_bands
 from dla.images import RGB, read_image
-from dla.inference import predict_strips
+from dla.inference import predict_classes, predict_strips
 
 TASKS = {"segmentation": "segment", "boundaries": "boundaries", "classification": "classify"}
 """What a network may be for, and the call of `Predictor` for it."""
@@ -57,10 +57,7 @@ class Predictor:
     def segment(self, image: Picture, **options: Any) -> UInt8[np.ndarray, "h w"]:
         """Class index of each pixel of a picture; the keywords are those of `predict_probabilities`."""
         self._expect("segmentation")
-        strips = predict_strips(self.model, self.inputs(image), **options)
-        # Of each strip by itself: the probabilities of a large picture need not fit into memory together.
-        classes = [strip[0].max(dim=0).indices.to(torch.uint8).cpu() for strip in strips]  # argmax: six times as long
-        return torch.cat(classes).numpy()
+        return predict_classes(self.model, self.inputs(image), **options)[0].to("cpu", torch.uint8).numpy()
 
     def boundaries(self, image: Picture, **options: Any) -> Float32[np.ndarray, "h w"]:
         """Probability of a boundary at each pixel of a picture; keywords as for `segment`."""

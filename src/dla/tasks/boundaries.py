@@ -98,7 +98,7 @@ class BoundaryTask(DenseTask):
             self.test_step(batch, batch_idx)
         elif watched := [place for place, index in enumerate(batch["index"].tolist()) if index < self.watch]:
             truths = [batch["truths"][place] for place in watched]
-            self._match("watch", self(batch["image"][watched]).softmax(1), truths)
+            self._match("watch", self.probabilities(batch["image"][watched], plain=True), truths)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Match boundaries, over the scales, flips and windows asked for."""

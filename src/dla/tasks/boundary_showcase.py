@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from PIL import Image
 from rich.table import Table
 from torch import Tensor
@@ -25,11 +25,15 @@ class BoundaryShowcase(Showcase):
                 table.add_row(name.upper(), f"{100 * values[name]:.2f}")
         return table
 
-    def picture(self, data: Any, model: LightningModule) -> Image.Image:
+    def picture(self, data: Any, model: Any) -> Image.Image:
         """Rows of input, truth (what the annotators merged into) and probability, black for 1."""
         rows = [
-            (denormalised(item["image"], data), _grey(item["mask"] == 1), _grey(logits.float().softmax(0)[1]))
-            for item, logits in shown(data, model)
+            (
+                denormalised(item["image"], data),
+                _grey(item["mask"] == 1),
+                _grey(model.probabilities(images, plain=True)[0, 1]),
+            )
+            for item, images in shown(data, model)
         ]
         return grid(rows, ("input", "truth", "probability"))
 

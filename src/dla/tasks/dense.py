@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor, distributed
 
-from dla.inference import check_views, predict_probabilities
+from dla.inference import check_views, fitting_window, predict_classes, predict_probabilities
 from dla.models import DensePredictor, list_models
 from dla.names import parse
 from dla.tasks.base import Task
@@ -19,7 +19,8 @@ class DenseTask(Task):
         num_classes: Given by the data.
         test_scales: Sizes of the image over which `validate` and `test` average.
         test_flip: Average over mirrored images as well, in `validate` and `test`.
-        window: Side in pixels of the windows that `validate` and `test` cut large images into; null for none.
+        window: Side in pixels of the windows in which larger images are measured; null for 2048 in those of more than
+            16 million pixels.
         **settings: The others of `Task`.
 
     Raises:
@@ -46,9 +47,18 @@ class DenseTask(Task):
         """Logits of every pixel."""
         return self.run(images)
 
-    def probabilities(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        """Of every pixel, over the scales, flips and windows asked for."""
-        return predict_probabilities(self, images, **self.inference)
+    def probabilities(self, images: Float[Tensor, "b c h w"], *, plain: bool = False) -> Float[Tensor, "b k h w"]:
+        """Of every pixel, over the scales and flips asked for or of the `plain` image; in windows where it is large."""
+        return predict_probabilities(self, images, **self._views(images, plain))
+
+    def classes(self, images: Float[Tensor, "b c h w"], *, plain: bool = False) -> Integer[Tensor, "b h w"]:
+        """The most probable class of every pixel, seen as by `probabilities`."""
+        return predict_classes(self, images, **self._views(images, plain))
+
+    def _views(self, images: Tensor, plain: bool) -> dict[str, Any]:
+        views = {"window": self.inference["window"]} if plain else self.inference
+        window = fitting_window(images.shape[-2:], views.get("scales", [1.0]), views["window"])
+        return {**views, "window": window}
 
 
 def mean_over_processes(counted: Float[Tensor, ""]) -> Float[Tensor, ""]:

@@ -15,22 +15,22 @@ from dla.images import RGB, draw_legend
 
 SHOWN = 4  # validation images in the picture
 GAP = 4  # pixels between pictures
-LEGIBLE = 200  # smaller pictures are enlarged towards this width
+LEGIBLE, LARGEST = 200, 2048  # smaller pictures are enlarged towards this width, larger ones reduced to that side
 CAPTION = 14  # height of the column titles
 
 Name = tuple[str, RGB]
 
 
 def shown(data: Any, model: LightningModule) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """Up to `SHOWN` validation items of a data module, evenly spread over the split, and the logits of each.
+    """Up to `SHOWN` validation items of a data module, evenly spread over the split, and the batch of the image alone.
 
-    Of an item, `image` is (c, h, w), and so on without the batch's dimension; logits are (classes, h, w).
+    Of an item, `image` is (c, h, w), and so on without the batch's dimension; the batch is on the model's device.
     """
     dataset = data.whole("val")  # and no loader, which in a run of several processes has a part of it
     for index in np.linspace(0, len(dataset) - 1, min(SHOWN, len(dataset))).round().astype(int).tolist():
         batch = data.on_after_batch_transfer(data.collate([dataset[Draw(0, index)]]), 0)
         item = {key: values[0] for key, values in batch.items()}
-        yield item, model(batch["image"].to(model.device))[0].float().cpu()
+        yield item, batch["image"].to(model.device)
 
 
 def denormalised(image: Tensor, data: Any) -> np.ndarray:
@@ -40,8 +40,8 @@ def denormalised(image: Tensor, data: Any) -> np.ndarray:
 
 
 def grid(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], names: Sequence[Name] = ()) -> Image.Image:
-    """Rows of pictures (h, w, 3) under captions, small ones enlarged, with a legend of names at the right."""
-    rows = [[_enlarge(picture) for picture in row] for row in rows]
+    """Rows of pictures (h, w, 3) under captions, at a size to look at, with a legend of names at the right."""
+    rows = [[_legible(picture) for picture in row] for row in rows]
     height = max(picture.shape[0] for row in rows for picture in row) + GAP
     width = max(picture.shape[1] for row in rows for picture in row) + GAP
     legend = draw_legend(480, names) if names else Image.new("RGB", (1, 1))
@@ -56,6 +56,8 @@ def grid(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], names: S
     return canvas
 
 
-def _enlarge(picture: np.ndarray) -> np.ndarray:
+def _legible(picture: np.ndarray) -> np.ndarray:
+    """Small pictures enlarged by repeating pixels, large ones reduced by leaving out: the colours of a mask stay."""
+    step = -(-max(picture.shape[:2]) // LARGEST)
     factor = max(1, LEGIBLE // picture.shape[1])
-    return picture.repeat(factor, 0).repeat(factor, 1)
+    return picture[::step, ::step].repeat(factor, 0).repeat(factor, 1)

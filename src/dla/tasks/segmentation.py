@@ -58,14 +58,11 @@ class SegmentationTask(DenseTask):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count pixels: in `fit` on the plain image, in `validate` with the test-time options."""
-        if self.measuring:
-            self.test_step(batch, batch_idx)
-        else:
-            self.metrics.update(self(batch["image"]).argmax(1), batch["mask"])
+        self.metrics.update(self.classes(batch["image"], plain=not self.measuring), batch["mask"])
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count pixels, over the scales, flips and windows asked for."""
-        self.metrics.update(self.probabilities(batch["image"]).argmax(1), batch["mask"])
+        self.metrics.update(self.classes(batch["image"]), batch["mask"])
 
     def log_metrics(self, split: str) -> None:
         """Log what was counted."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from PIL import Image
 from rich.markup import escape
 from rich.table import Table
@@ -31,15 +31,15 @@ class SegmentationShowcase(Showcase):
         table.add_row("pixel accuracy", f"{100 * values['accuracy']:.2f}")
         return table
 
-    def picture(self, data: Any, model: LightningModule) -> Image.Image:
+    def picture(self, data: Any, model: Any) -> Image.Image:
         """Rows of input, truth and prediction, and the legend."""
         rows = [
             (
                 denormalised(item["image"], data),
                 _paint(item["mask"], data.colors),
-                _paint(logits.argmax(0), data.colors),
+                _paint(model.classes(images, plain=True)[0], data.colors),
             )
-            for item, logits in shown(data, model)
+            for item, images in shown(data, model)
         ]
         names = [*zip(data.classes, data.colors, strict=True), ("void", (0, 0, 0))]
         return grid(rows, ("input", "truth", "prediction"), names)
