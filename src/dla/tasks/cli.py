@@ -25,6 +25,7 @@ from dla.tasks.errors import loader_ended, misused, said, stopped_with_loaders
 from dla.tasks.lock import FolderLock
 from dla.tasks.logs import loggers
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, resolved_checkpoint
+from dla.tasks.stop import StopTogether
 from dla.weights import completed_options
 from dla.weights.checkpoint import read_checkpoint
 
@@ -115,8 +116,9 @@ class CLI(LightningCLI):
             kwargs["logger"] = kwargs["enable_checkpointing"] = False
         elif trainer.logger is None:
             kwargs["logger"] = loggers(root)
+        self.trainer_defaults["callbacks"] = [StopTogether()]
         if self.subcommand == "fit" and trainer.enable_checkpointing is not False:
-            self.trainer_defaults["callbacks"] = [FolderLock(), *checkpoints(root, self.model.monitor)]
+            self.trainer_defaults["callbacks"] += [FolderLock(), *checkpoints(root, self.model.monitor)]
             kwargs["plugins"] = _with_checkpoint_io(self.config_init[self.subcommand].trainer.plugins)
         if is_torchelastic_launched():
             kwargs |= _as_launched(trainer)
