@@ -162,6 +162,19 @@ def test_a_run_goes_on_within_an_epoch_with_the_images_that_it_has_not_had(tmp_p
     assert not any("unreliable" in str(warning.message) for warning in recwarn)
 
 
+def test_checkpoints_of_ones_own_stand_beside_those_of_the_run(tmp_path, capsys):
+    every, best, lowest = (
+        {"class_path": "ModelCheckpoint", "init_args": {"dirpath": f"{tmp_path}/own", "filename": "{epoch}", **options}}
+        for options in ({"save_top_k": -1}, {"monitor": "val/accuracy", "mode": "max"}, {"monitor": "train/loss"})
+    )
+    options = [f"--trainer.callbacks+={json.dumps(callback)}" for callback in (every, best, lowest)]
+    assert fit(tmp_path, *options) == 0
+    assert capsys.readouterr().out.count("best: ") == 2  # the lowest loss is no accuracy
+    assert fit(tmp_path, *options, "--ckpt_path=last", epochs=2) == 0
+    assert {"epoch=0.ckpt", "epoch=1.ckpt"} <= {path.name for path in (tmp_path / "own").iterdir()}
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
 def test_going_on_behind_an_epoch_that_was_cut_off_says_so(tmp_path, capsys):
     assert fit(tmp_path, "--trainer.max_steps=5", epochs=3) == 0
     whole = tmp_path / "whole.ckpt"

@@ -114,6 +114,18 @@ def test_a_run_that_was_moved_keeps_its_best(saved_as, run, tmp_path):
     assert best_state(after)["best_k_models"] == {str(best): 2}
 
 
+def test_a_run_of_before_its_checkpoints_had_a_key_of_their_own_keeps_its_best(run, tmp_path):
+    older = shutil.copytree(run, tmp_path / "older")
+    path = older / "checkpoints" / "last.ckpt"
+    give_best_score(path, torch.tensor(2.0))
+    checkpoint = read_checkpoint(path)
+    states = checkpoint["callbacks"].items()
+    checkpoint["callbacks"] = {key.replace("MovableCheckpoint", "ModelCheckpoint"): state for key, state in states}
+    torch.save(checkpoint, path)
+    assert main([*going_on(older), "--trainer.max_epochs=2", f"--trainer.default_root_dir={older}"]) == 0
+    assert best_state(read_checkpoint(path))["best_model_score"] == 2
+
+
 def best_state(checkpoint: dict) -> dict:
     return next(state for key, state in checkpoint["callbacks"].items() if "'monitor': 'val/" in key)
 
