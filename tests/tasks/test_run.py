@@ -166,6 +166,24 @@ def scenes(seed: int) -> ScenesData:
     return data
 
 
+EARLY = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/miou", "verbose": True}}
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--trainer.profiler=simple", "Profiler Report"),
+        ("--trainer.callbacks+=ModelSummary", "Total params"),
+        (f"--trainer.callbacks+={json.dumps(EARLY)}", "Metric val/miou improved"),
+    ],
+)
+def test_what_an_option_is_to_tell_is_told(option, told, tmp_path):
+    command = [sys.executable, "-m", "dla", "fit", *RUN, option, f"--trainer.default_root_dir={tmp_path}"]
+    run = subprocess.run(command, check=True, timeout=200, capture_output=True, text=True)
+    assert told in run.stderr
+    assert "GPU available" not in run.stderr
+
+
 def test_a_run_that_is_done_says_so(run, capsys):
     assert main(going_on(run)) == 0
     assert "nothing to train: 1 of 1 epochs are done; for more, raise --trainer.max_epochs" in capsys.readouterr().out

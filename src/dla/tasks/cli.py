@@ -168,6 +168,8 @@ def _quiet() -> None:
     """Silence Lightning's greetings, and warnings about which the reader can do nothing."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("profilers", "callbacks"):  # what these tell was asked for
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
     for message in NOISE:
         warnings.filterwarnings("ignore", message=message)
 
