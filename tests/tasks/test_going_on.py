@@ -222,6 +222,12 @@ def test_a_batch_can_be_overfitted(tmp_path):
     assert last(tmp_path)["global_step"] == 2
 
 
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+def test_a_bare_run_trains_and_keeps_no_logs_and_checkpoints(tmp_path):
+    assert fit(tmp_path, "--trainer.barebones=true") == 0
+    assert {"checkpoints", "metrics", "tensorboard"}.isdisjoint(path.name for path in tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_another_seed_draws_other_images(tmp_path):
     orders = {}

@@ -108,16 +108,16 @@ class CLI(LightningCLI):
     before_test = before_validate
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """In `fit`, keep logs and checkpoints in the run's folder; `validate` and `test` print alone."""
+        """In `fit`, keep logs and checkpoints in the run's folder; `validate`, `test` and bare runs print alone."""
         self.config[self.subcommand].model.init_args = self.stated  # which the run's folder keeps
         trainer = self.config[self.subcommand].trainer
-        root = trainer.default_root_dir
-        if self.subcommand != "fit":
+        root, keeps = trainer.default_root_dir, self.subcommand == "fit" and not trainer.barebones
+        if not keeps:
             kwargs["logger"] = kwargs["enable_checkpointing"] = False
         elif trainer.logger is None:
             kwargs["logger"] = loggers(root)
         self.trainer_defaults["callbacks"] = [StopTogether()]
-        if self.subcommand == "fit" and trainer.enable_checkpointing is not False:
+        if keeps and trainer.enable_checkpointing is not False:
             self.trainer_defaults["callbacks"] += [FolderLock(), *checkpoints(root, self.model.monitor)]
             kwargs["plugins"] = _with_checkpoint_io(self.config_init[self.subcommand].trainer.plugins)
         if is_torchelastic_launched():
