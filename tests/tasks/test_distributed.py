@@ -84,6 +84,7 @@ def fit(root: Path, *launcher: str, **changes: str) -> str:
     command = [sys.executable, *launcher, "-m", "dla", *words(changes, root)]
     run = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+    assert "deprecated" not in run.stderr
     return run.stdout
 
 
