@@ -211,6 +211,14 @@ def test_an_average_of_weights_is_measured_and_used(tmp_path):
     assert not torch.equal(averaged, trained)
 
 
+def test_an_average_that_would_get_lost_is_refused(tmp_path, capsys):
+    average = '{"class_path": "StochasticWeightAveraging", "init_args": {"swa_lrs": 0.01, "device": null}}'
+    assert fit(tmp_path, f"--trainer.callbacks+={average}") == 1
+    said = capsys.readouterr().err
+    assert "StochasticWeightAveraging sets the learning rate, as the task's schedule does" in said
+    assert said.count("\n") == 1
+
+
 def test_a_run_without_validation_says_that_nothing_was_measured(tmp_path, capsys):
     assert fit(tmp_path, "--trainer.limit_val_batches=0") == 0
     assert "nothing was measured: validation is switched off" in capsys.readouterr().out

@@ -12,7 +12,15 @@ from dla.data.sampling import draw_seed, global_seed
 from dla.models.options import check_options, given_channels
 from dla.names import parse
 from dla.tasks.diverged import check_loss
-from dla.tasks.facts import check_channels, check_data, check_facts, check_precision, cut_off, data_facts
+from dla.tasks.facts import (
+    check_callbacks,
+    check_channels,
+    check_data,
+    check_facts,
+    check_precision,
+    cut_off,
+    data_facts,
+)
 from dla.tasks.normalization import adopt, fitting, stated
 from dla.tasks.optimizers import Optimizer, check_optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.say import say
@@ -227,11 +235,14 @@ class Task(LightningModule):
         }
 
     def setup(self, stage: str) -> None:
-        """Refuse data of another task or of other channels; have images normalised as the weights of its start expect.
+        """Refuse callbacks, and data of another task or of other channels, that do not go with the task.
+
+        Images are normalised as the weights of its start expect.
 
         Raises:
-            ValueError: it names both.
+            ValueError: it names what does not.
         """
+        check_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         check_data(data, type(self), self.kind)
         if isinstance(data, SetData):
