@@ -186,6 +186,16 @@ def test_going_on_behind_an_epoch_that_was_cut_off_says_so(tmp_path, capsys):
     assert "cut off" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("interval", [2, 3])
+def test_going_on_within_a_step_says_so(interval, tmp_path, capsys):
+    options = ["--trainer.accumulate_grad_batches=2", f"--trainer.val_check_interval={interval}"]
+    options += ["--trainer.limit_train_batches=5"]
+    assert fit(tmp_path, *options) == 0
+    assert fit(tmp_path, *options, "--ckpt_path=best") == 0
+    said = "warning: the checkpoint is of within a step: the gradients of 1 of its 2 batches are lost"
+    assert (said in capsys.readouterr().out) == (interval == 3)
+
+
 def test_a_run_that_diverges_ends_in_one_line_and_keeps_nothing(tmp_path, capsys):
     assert fit(tmp_path, "--model.lr=1e30", "--model.schedule=constant", epochs=3) == 1
     said = capsys.readouterr().err

@@ -20,6 +20,7 @@ from dla.tasks.facts import (
     check_precision,
     cut_off,
     data_facts,
+    half_step,
 )
 from dla.tasks.normalization import adopt, fitting, stated
 from dla.tasks.optimizers import Optimizer, check_optimizer, images_a_step, make_optimizer, scaled_rate
@@ -252,7 +253,7 @@ class Task(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another task or network, or of other classes than the data has, or in another order.
 
-        Images are normalised as it says from now on. Of an epoch that was cut off, say that its rest is lost.
+        Images are normalised as it says from now on. Say what is lost of an epoch or a step that was cut off.
 
         Raises:
             ValueError: it names what differs.
@@ -260,7 +261,8 @@ class Task(LightningModule):
         there = checkpoint.get("dla", {})
         adopt(self.trainer.datamodule, stated(there))  # type: ignore[attr-defined]
         check_facts(there, self.facts())
-        if self.trainer.state.fn == "fit" and (lost := cut_off(checkpoint)):
+        lost = cut_off(checkpoint) or half_step(checkpoint, self.trainer.accumulate_grad_batches)
+        if self.trainer.state.fn == "fit" and lost:
             say(self.trainer, f"warning: {lost}")
 
     def data_facts(self) -> dict[str, Any]:

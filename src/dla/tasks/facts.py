@@ -160,6 +160,20 @@ def cut_off(checkpoint: dict[str, Any]) -> str:
     return f"epoch {number} was cut off after {batches['processed']} batches: its rest is left out of this run"
 
 
+def half_step(checkpoint: dict[str, Any], batches: int) -> str:
+    """What going on from a checkpoint leaves out of a step of so many accumulated batches, in words; else nothing.
+
+    It holds no gradients. One of a validation within an epoch is of within a step where that comes between its batches.
+    """
+    loop = checkpoint.get("loops", {}).get("fit_loop", {})
+    if not loop or loop["epoch_loop.batch_progress"]["is_last_batch"]:  # behind which there always is a step
+        return ""
+    had = loop["epoch_loop.batch_progress"]["current"]["processed"] % batches
+    if not had:
+        return ""
+    return f"the checkpoint is of within a step: the gradients of {had} of its {batches} batches are lost"
+
+
 def _check_classes(before: list[str] | None, now: list[str] | None) -> None:
     if before is None or now is None or before == now:
         return
