@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fit_command import words
+from fit_command import DLA, words
 from run_files import last, logged
 from torch import distributed
 
@@ -84,6 +84,7 @@ def fit(root: Path, *launcher: str, **changes: str) -> str:
     command = [sys.executable, *launcher, "-m", "dla", *words(changes, root)]
     run = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+    assert "deprecated" not in run.stderr
     return run.stdout
 
 
@@ -120,6 +121,16 @@ def test_two_processes_that_show_progress_come_to_an_end(tmp_path):
     changes = {**TASKS["segmentation"], **ALIKE, "--trainer.precision": "32", "--trainer.max_epochs": "1"}
     fit(tmp_path, *TORCHRUN, **changes, **{"--data.batch_size": "2"})
     assert len(logged(tmp_path, "val/miou")) == 1
+
+
+def test_a_process_that_the_other_waits_for_can_be_stopped(tmp_path):
+    two = ["--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.callbacks+=fit_command.StopAwaited"]
+    command = [*DLA, *words({**TASKS["segmentation"], **ALIKE, "--data.batch_size": "2"}, tmp_path, *two)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True, env=environment)
+    assert run.returncode == 143, run.stderr
+    assert f"--ckpt_path {tmp_path}/checkpoints/last.ckpt" in run.stderr
+    assert last(tmp_path)["epoch"] == 0
 
 
 if __name__ == "__main__":

@@ -35,3 +35,13 @@ class Foreign(Dataset):
 
 def test_an_error_of_anybody_elses_code_keeps_its_traceback():
     assert said(raised(Foreign())) is None
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [("not met. Try `pip install x`", "not met. Try `pip install x`"), ("No module named 'x'", None)],
+)
+def test_a_package_that_an_option_needs_is_named_where_its_library_says_how_to_get_it(missing, told):
+    error = ValueError("Does not validate against any of the Union subtypes")
+    error.__cause__ = ModuleNotFoundError(missing)
+    assert said(error) == told

@@ -162,6 +162,19 @@ def test_a_run_goes_on_within_an_epoch_with_the_images_that_it_has_not_had(tmp_p
     assert not any("unreliable" in str(warning.message) for warning in recwarn)
 
 
+def test_checkpoints_of_ones_own_stand_beside_those_of_the_run(tmp_path, capsys):
+    every, best, lowest = (
+        {"class_path": "ModelCheckpoint", "init_args": {"dirpath": f"{tmp_path}/own", "filename": "{epoch}", **options}}
+        for options in ({"save_top_k": -1}, {"monitor": "val/accuracy", "mode": "max"}, {"monitor": "train/loss"})
+    )
+    options = [f"--trainer.callbacks+={json.dumps(callback)}" for callback in (every, best, lowest)]
+    assert fit(tmp_path, *options) == 0
+    assert capsys.readouterr().out.count("best: ") == 2  # the lowest loss is no accuracy
+    assert fit(tmp_path, *options, "--ckpt_path=last", epochs=2) == 0
+    assert {"epoch=0.ckpt", "epoch=1.ckpt"} <= {path.name for path in (tmp_path / "own").iterdir()}
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
 def test_going_on_behind_an_epoch_that_was_cut_off_says_so(tmp_path, capsys):
     assert fit(tmp_path, "--trainer.max_steps=5", epochs=3) == 0
     whole = tmp_path / "whole.ckpt"
@@ -171,6 +184,16 @@ def test_going_on_behind_an_epoch_that_was_cut_off_says_so(tmp_path, capsys):
     shutil.copy(tmp_path / "checkpoints" / "last.ckpt", whole)
     assert fit(tmp_path, f"--ckpt_path={whole}", epochs=4) == 0
     assert "cut off" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("interval", [2, 3])
+def test_going_on_within_a_step_says_so(interval, tmp_path, capsys):
+    options = ["--trainer.accumulate_grad_batches=2", f"--trainer.val_check_interval={interval}"]
+    options += ["--trainer.limit_train_batches=5"]
+    assert fit(tmp_path, *options) == 0
+    assert fit(tmp_path, *options, "--ckpt_path=best") == 0
+    said = "warning: the checkpoint is of within a step: the gradients of 1 of its 2 batches are lost"
+    assert (said in capsys.readouterr().out) == (interval == 3)
 
 
 def test_a_run_that_diverges_ends_in_one_line_and_keeps_nothing(tmp_path, capsys):
@@ -198,6 +221,14 @@ def test_an_average_of_weights_is_measured_and_used(tmp_path):
     assert not torch.equal(averaged, trained)
 
 
+def test_an_average_that_would_get_lost_is_refused(tmp_path, capsys):
+    average = '{"class_path": "StochasticWeightAveraging", "init_args": {"swa_lrs": 0.01, "device": null}}'
+    assert fit(tmp_path, f"--trainer.callbacks+={average}") == 1
+    said = capsys.readouterr().err
+    assert "StochasticWeightAveraging sets the learning rate, as the task's schedule does" in said
+    assert said.count("\n") == 1
+
+
 def test_a_run_without_validation_says_that_nothing_was_measured(tmp_path, capsys):
     assert fit(tmp_path, "--trainer.limit_val_batches=0") == 0
     assert "nothing was measured: validation is switched off" in capsys.readouterr().out
@@ -207,6 +238,12 @@ def test_a_run_without_validation_says_that_nothing_was_measured(tmp_path, capsy
 def test_a_batch_can_be_overfitted(tmp_path):
     assert fit(tmp_path, "--trainer.overfit_batches=1", epochs=2) == 0
     assert last(tmp_path)["global_step"] == 2
+
+
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+def test_a_bare_run_trains_and_keeps_no_logs_and_checkpoints(tmp_path):
+    assert fit(tmp_path, "--trainer.barebones=true") == 0
+    assert {"checkpoints", "metrics", "tensorboard"}.isdisjoint(path.name for path in tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -114,6 +114,18 @@ def test_a_run_that_was_moved_keeps_its_best(saved_as, run, tmp_path):
     assert best_state(after)["best_k_models"] == {str(best): 2}
 
 
+def test_a_run_of_before_its_checkpoints_had_a_key_of_their_own_keeps_its_best(run, tmp_path):
+    older = shutil.copytree(run, tmp_path / "older")
+    path = older / "checkpoints" / "last.ckpt"
+    give_best_score(path, torch.tensor(2.0))
+    checkpoint = read_checkpoint(path)
+    states = checkpoint["callbacks"].items()
+    checkpoint["callbacks"] = {key.replace("MovableCheckpoint", "ModelCheckpoint"): state for key, state in states}
+    torch.save(checkpoint, path)
+    assert main([*going_on(older), "--trainer.max_epochs=2", f"--trainer.default_root_dir={older}"]) == 0
+    assert best_state(read_checkpoint(path))["best_model_score"] == 2
+
+
 def best_state(checkpoint: dict) -> dict:
     return next(state for key, state in checkpoint["callbacks"].items() if "'monitor': 'val/" in key)
 
@@ -152,6 +164,24 @@ def scenes(seed: int) -> ScenesData:
     data = ScenesData(size=32, train_images=1, seed=seed)
     data.setup("fit")
     return data
+
+
+EARLY = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/miou", "verbose": True}}
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--trainer.profiler=simple", "Profiler Report"),
+        ("--trainer.callbacks+=ModelSummary", "Total params"),
+        (f"--trainer.callbacks+={json.dumps(EARLY)}", "Metric val/miou improved"),
+    ],
+)
+def test_what_an_option_is_to_tell_is_told(option, told, tmp_path):
+    command = [sys.executable, "-m", "dla", "fit", *RUN, option, f"--trainer.default_root_dir={tmp_path}"]
+    run = subprocess.run(command, check=True, timeout=200, capture_output=True, text=True)
+    assert told in run.stderr
+    assert "GPU available" not in run.stderr
 
 
 def test_a_run_that_is_done_says_so(run, capsys):

@@ -12,7 +12,16 @@ from dla.data.sampling import draw_seed, global_seed
 from dla.models.options import check_options, given_channels
 from dla.names import parse
 from dla.tasks.diverged import check_loss
-from dla.tasks.facts import check_channels, check_data, check_facts, check_precision, cut_off, data_facts
+from dla.tasks.facts import (
+    check_callbacks,
+    check_channels,
+    check_data,
+    check_facts,
+    check_precision,
+    cut_off,
+    data_facts,
+    half_step,
+)
 from dla.tasks.normalization import adopt, fitting, stated
 from dla.tasks.optimizers import Optimizer, check_optimizer, images_a_step, make_optimizer, scaled_rate
 from dla.tasks.say import say
@@ -227,11 +236,14 @@ class Task(LightningModule):
         }
 
     def setup(self, stage: str) -> None:
-        """Refuse data of another task or of other channels; have images normalised as the weights of its start expect.
+        """Refuse callbacks, and data of another task or of other channels, that do not go with the task.
+
+        Images are normalised as the weights of its start expect.
 
         Raises:
-            ValueError: it names both.
+            ValueError: it names what does not.
         """
+        check_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         check_data(data, type(self), self.kind)
         if isinstance(data, SetData):
@@ -241,7 +253,7 @@ class Task(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another task or network, or of other classes than the data has, or in another order.
 
-        Images are normalised as it says from now on. Of an epoch that was cut off, say that its rest is lost.
+        Images are normalised as it says from now on. Say what is lost of an epoch or a step that was cut off.
 
         Raises:
             ValueError: it names what differs.
@@ -249,7 +261,8 @@ class Task(LightningModule):
         there = checkpoint.get("dla", {})
         adopt(self.trainer.datamodule, stated(there))  # type: ignore[attr-defined]
         check_facts(there, self.facts())
-        if self.trainer.state.fn == "fit" and (lost := cut_off(checkpoint)):
+        lost = cut_off(checkpoint) or half_step(checkpoint, self.trainer.accumulate_grad_batches)
+        if self.trainer.state.fn == "fit" and lost:
             say(self.trainer, f"warning: {lost}")
 
     def data_facts(self) -> dict[str, Any]:

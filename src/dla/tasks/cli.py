@@ -25,6 +25,7 @@ from dla.tasks.errors import loader_ended, misused, said, stopped_with_loaders
 from dla.tasks.lock import FolderLock
 from dla.tasks.logs import loggers
 from dla.tasks.run import AtomicCheckpointIO, SaveConfig, check_folder, checkpoints, resolved_checkpoint
+from dla.tasks.stop import StopTogether
 from dla.weights import completed_options
 from dla.weights.checkpoint import read_checkpoint
 
@@ -107,16 +108,17 @@ class CLI(LightningCLI):
     before_test = before_validate
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """In `fit`, keep logs and checkpoints in the run's folder; `validate` and `test` print alone."""
+        """In `fit`, keep logs and checkpoints in the run's folder; `validate`, `test` and bare runs print alone."""
         self.config[self.subcommand].model.init_args = self.stated  # which the run's folder keeps
         trainer = self.config[self.subcommand].trainer
-        root = trainer.default_root_dir
-        if self.subcommand != "fit":
+        root, keeps = trainer.default_root_dir, self.subcommand == "fit" and not trainer.barebones
+        if not keeps:
             kwargs["logger"] = kwargs["enable_checkpointing"] = False
         elif trainer.logger is None:
             kwargs["logger"] = loggers(root)
-        if self.subcommand == "fit" and trainer.enable_checkpointing is not False:
-            self.trainer_defaults["callbacks"] = [FolderLock(), *checkpoints(root, self.model.monitor)]
+        self.trainer_defaults["callbacks"] = [StopTogether()]
+        if keeps and trainer.enable_checkpointing is not False:
+            self.trainer_defaults["callbacks"] += [FolderLock(), *checkpoints(root, self.model.monitor)]
             kwargs["plugins"] = _with_checkpoint_io(self.config_init[self.subcommand].trainer.plugins)
         if is_torchelastic_launched():
             kwargs |= _as_launched(trainer)
@@ -166,6 +168,8 @@ def _quiet() -> None:
     """Silence Lightning's greetings, and warnings about which the reader can do nothing."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("profilers", "callbacks"):  # what these tell was asked for
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
     for message in NOISE:
         warnings.filterwarnings("ignore", message=message)
 

@@ -31,13 +31,13 @@ NO_CLASS = re.compile(r"Expected a dot import path string: (?P<name>\w+)")
 
 
 def said(error: BaseException | None) -> str | None:
-    """What the outermost of an error and its causes says that our own code raised; None if there is none.
+    """What the outermost of an error and its causes says that our own code raised, or what to install; None of others.
 
     jsonargparse wraps an error of a constructor into one that lists all its arguments, and ours may wrap Pillow's.
     """
     if error is None:
         return None
-    if _is_ours(error):
+    if _is_ours(error) or _says_what_to_install(error):
         return str(error)
     if found := ONE_VALUE.fullmatch(str(error)):
         return f"batch norm cannot train on a map of the size {found[1]}: raise --data.batch_size, or the images' size"
@@ -84,6 +84,11 @@ def _said_by_worker(text: str) -> str | None:
     found = LOADING.fullmatch(text)
     ours = found and Path(__file__).parents[1] in Path(found["file"]).parents
     return found["said"].rstrip() if found and ours else None
+
+
+def _says_what_to_install(error: BaseException) -> bool:
+    """Whether a package is missing that an option needs, as a logger does, and the message says how to get it."""
+    return isinstance(error, ModuleNotFoundError) and "pip install" in str(error)
 
 
 def _is_ours(error: BaseException) -> bool:

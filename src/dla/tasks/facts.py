@@ -1,10 +1,13 @@
 """What a checkpoint says of a run's network and data, and whether run, data, precision and checkpoint go together."""
 
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import torch
+from lightning import Callback
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 from torch import Tensor
 
 from dla.data.base import SetData
@@ -48,6 +51,21 @@ def check_channels(data: SetData, in_chans: int) -> None:
         raise ValueError(
             f"{type(data).__name__} gives images of {channels} channels, and the network takes {in_chans}: give "
             f"--model.options.in_chans {channels}{colours}"
+        )
+
+
+def check_callbacks(callbacks: Sequence[Callback]) -> None:
+    """Refuse the one of Lightning's averages of weights whose learning rates the task's schedule would go over.
+
+    Without batch norm, it also writes the average into the network when all checkpoints are written.
+
+    Raises:
+        ValueError: it is among them.
+    """
+    if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
+        raise ValueError(
+            "StochasticWeightAveraging sets the learning rate, as the task's schedule does, and its average may be in "
+            "no checkpoint: give WeightAveraging or EMAWeightAveraging as callback"
         )
 
 
@@ -140,6 +158,20 @@ def cut_off(checkpoint: dict[str, Any]) -> str:
     if number < epochs["started"]:  # written within an epoch that went on
         return ""
     return f"epoch {number} was cut off after {batches['processed']} batches: its rest is left out of this run"
+
+
+def half_step(checkpoint: dict[str, Any], batches: int) -> str:
+    """What going on from a checkpoint leaves out of a step of so many accumulated batches, in words; else nothing.
+
+    It holds no gradients. One of a validation within an epoch is of within a step where that comes between its batches.
+    """
+    loop = checkpoint.get("loops", {}).get("fit_loop", {})
+    if not loop or loop["epoch_loop.batch_progress"]["is_last_batch"]:  # behind which there always is a step
+        return ""
+    had = loop["epoch_loop.batch_progress"]["current"]["processed"] % batches
+    if not had:
+        return ""
+    return f"the checkpoint is of within a step: the gradients of {had} of its {batches} batches are lost"
 
 
 def _check_classes(before: list[str] | None, now: list[str] | None) -> None:

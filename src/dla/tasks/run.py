@@ -35,9 +35,9 @@ class MovableCheckpoint(ModelCheckpoint):
     PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
     @property
-    def state_key(self) -> str:
-        """Under which a checkpoint holds its state: that of Lightning's own class."""
-        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+    def _legacy_state_key(self) -> Any:
+        """Under which older checkpoints hold its state: the key of Lightning's own class, which may stand beside it."""
+        return self.state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take files of the same names in this folder for those that the state knows, if its best is among them."""

@@ -61,7 +61,7 @@ class Showcase(Callback):
         self._print(trainer, "val", f"validation, {self._when(trainer)}")
         for callback in trainer.checkpoint_callbacks:
             best: Any = getattr(callback, "best_model_score", None)
-            if getattr(callback, "monitor", None) and best is not None and best.isfinite():
+            if getattr(callback, "monitor", None) == pl_module.monitor and best is not None and best.isfinite():
                 where = callback.best_model_path  # type: ignore[attr-defined]
                 say(trainer, f"best: {100 * float(best):.1f} % {pl_module.headline}, {where}")
         data = trainer.datamodule  # type: ignore[attr-defined]

@@ -37,8 +37,8 @@ class UnseenClasses(Callback):
             self._warn(trainer, pl_module, self.seen)
 
     def _warn(self, trainer: Trainer, pl_module: LightningModule, here: Tensor) -> None:
-        every: Any = pl_module.all_gather(here.int())  # of all processes
-        *seen, void = every.view(-1, len(here)).amax(0).tolist()
+        every: Any = trainer.strategy.reduce(here.int(), reduce_op="max")  # of all processes
+        *seen, void = every.tolist()
         names: Any = pl_module.data_facts().get("classes", range(len(seen)))  # type: ignore[operator]
         missing = [str(name) for name, found in zip(names, seen, strict=True) if not found]
         if missing:
