@@ -20,39 +20,6 @@ WHOLE, WINDOW = 16_000_000, 2048
 """Of how many pixels an image is seen whole, since a million may take half a gigabyte; and else in what windows."""
 
 
-@torch.inference_mode()
-def predict_probabilities(
-    model: nn.Module,
-    images: Float[Tensor, "b channels h w"],
-    *,
-    scales: Sequence[float] = (1.0,),
-    flip: bool = False,
-    window: int | None = None,
-    overlap: float = 0.5,
-) -> Float[Tensor, "b classes h w"]:
-    """Softmax probabilities of each pixel, on the device of `images`, which is also the model's.
-
-    Images are resized bilinearly with antialiasing, as in training: nothing then leaves the range of values the network
-    was trained on, as bicubic overshoot would. Logits, not probabilities, are resized back, because that is how a
-    dense network makes its own last step to the input size. Of a large image the map of many classes is gigabytes;
-    `predict_strips` never holds it whole.
-
-    Args:
-        model: maps images (b, channels, h, w) to logits (b, classes, h, w) of the same size; in evaluation mode.
-        images: normalised as the model expects.
-        scales: factors on the image size; the probabilities of all of them are averaged.
-        flip: average with the prediction for the mirror image, at every scale.
-        window: side in pixels of the square that the model sees at once; a scaled image (or one side of it) that is
-            smaller is taken whole. None takes every image whole.
-        overlap: least part of a window, from 0 to below 1, that its neighbour sees as well.
-
-    Raises:
-        ValueError: the model is in training mode or changes the size, or an argument is out of range.
-    """
-    strips = predict_strips(model, images, scales=scales, flip=flip, window=window, overlap=overlap)
-    return _joined(list(strips))
-
-
 def predict_strips(
     model: nn.Module,
     images: Float[Tensor, "b channels h w"],
@@ -62,11 +29,26 @@ def predict_strips(
     window: int | None = None,
     overlap: float = 0.5,
 ) -> Iterator[Float[Tensor, "b classes rows w"]]:
-    """What `predict_probabilities` gives, from the top in strips of whole rows, each as soon as no window adds to it.
+    """Softmax probabilities of each pixel, in strips of whole rows from the top, each as soon as no window adds to it.
 
     With windows, at the size of the images, memory then holds two rows of windows of every class and no more. At other
-    scales, and without windows, the strip is the whole: logits are resized from above and below. Arguments and errors
-    are those of `predict_probabilities`.
+    scales, and without windows, the strip is the whole: logits are resized from above and below.
+
+    Images are resized bilinearly with antialiasing, as in training: nothing then leaves the range of values the network
+    was trained on, as bicubic overshoot would. Logits, not probabilities, are resized back, because that is how a
+    dense network makes its own last step to the input size.
+
+    Args:
+        model: maps images (b, channels, h, w) to logits (b, classes, h, w) of the same size; in evaluation mode.
+        images: normalised as the model expects, and on its device.
+        scales: factors on the image size; the probabilities of all of them are averaged.
+        flip: average with the prediction for the mirror image, at every scale.
+        window: side in pixels of the square that the model sees at once; a scaled image (or one side of it) that is
+            smaller is taken whole. None takes every image whole.
+        overlap: least part of a window, from 0 to below 1, that its neighbour sees as well.
+
+    Raises:
+        ValueError: the model is in training mode or changes the size, or an argument is out of range.
     """
     if model.training:
         raise ValueError("the model is in training mode, where results depend on the batch: call model.eval() first")
@@ -80,8 +62,16 @@ def predict_strips(
     return _without_history(_averaged(views))
 
 
+@torch.inference_mode()
+def predict_probabilities(
+    model: nn.Module, images: Float[Tensor, "b c h w"], **views: Any
+) -> Float[Tensor, "b classes h w"]:
+    """The strips of `predict_strips` in one, of a large image with many classes gigabytes; the same arguments."""
+    return _joined(list(predict_strips(model, images, **views)))
+
+
 def predict_classes(model: nn.Module, images: Float[Tensor, "b c h w"], **views: Any) -> Integer[Tensor, "b h w"]:
-    """The most probable class of each pixel, in 8 bits where that suffices; arguments as of `predict_strips`.
+    """The most probable class of each pixel, in 8 bits where that suffices; the arguments of `predict_strips`.
 
     It looks at each strip by itself, so that the probabilities of a large image need not fit into memory together.
     """
@@ -104,7 +94,7 @@ def fitting_window(size: Sequence[int], scales: Sequence[float], window: int | N
 
 
 def check_views(scales: Sequence[float], window: int | None, overlap: float = 0.5) -> None:
-    """Refuse what `predict_probabilities` cannot look through.
+    """Refuse what `predict_strips` cannot look through.
 
     Raises:
         ValueError: an argument is out of range; the message names it.

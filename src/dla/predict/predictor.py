@@ -55,7 +55,7 @@ class Predictor:
         return read_image(path) if self.bands is None else read_bands(path, self.bands)
 
     def segment(self, image: Picture, **options: Any) -> UInt8[np.ndarray, "h w"]:
-        """Class index of each pixel of a picture; the keywords are those of `predict_probabilities`."""
+        """Class index of each pixel of a picture; the keywords are those of `predict_strips`."""
         self._expect("segmentation")
         return predict_classes(self.model, self.inputs(image), **options)[0].to("cpu", torch.uint8).numpy()
 
