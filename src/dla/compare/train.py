@@ -40,9 +40,9 @@ def _train(run: Run) -> Iterator[list[Epoch]]:
     if run.last.exists():
         command += ["--ckpt_path", str(run.last)]
     in_utf8 = {**os.environ, "PYTHONIOENCODING": "utf-8"}  # as the log is read again, whatever the system's encoding
+    seen = len(_timed(run))
     with run.log.open("a") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=in_utf8)
-    seen = len(_timed(run))
     try:
         while True:
             ended = process.poll() is not None
