@@ -17,15 +17,16 @@ def task(**options: object) -> SegmentationTask:
     return SegmentationTask(network="dla46_cida", num_classes=4, **options).eval()
 
 
+@pytest.mark.parametrize("overlap", [0.25, 0.6])
 @pytest.mark.parametrize(
     ("whole", "window", "seen"), [(70 * 101, None, None), (70 * 101 - 1, None, 48), (1, 64, 64), (70 * 101, 64, 64)]
 )
-def test_large_images_are_seen_in_windows(monkeypatch, images, whole, window, seen):
+def test_large_images_are_seen_in_windows(monkeypatch, images, whole, window, seen, overlap):
     monkeypatch.setattr(views, "WHOLE", whole)
     monkeypatch.setattr(views, "WINDOW", 48)
-    one = task(window=window, test_flip=True)
+    one = task(window=window, overlap=overlap, test_flip=True)
     for plain in (True, False):
-        expected = predict_probabilities(one.model, images, window=seen, flip=not plain)
+        expected = predict_probabilities(one.model, images, window=seen, overlap=overlap, flip=not plain)
         torch.testing.assert_close(one.probabilities(images, plain=plain), expected)
         assert torch.equal(one.classes(images, plain=plain), expected.argmax(1).to(torch.uint8))
 

@@ -1,6 +1,7 @@
 """Class probabilities of images: over scales and mirror images, in overlapping windows where images are large."""
 
 from dla.inference.views import (
+    OVERLAP,
     WHOLE,
     WINDOW,
     check_views,
@@ -12,6 +13,7 @@ from dla.inference.views import (
 )
 
 __all__ = [
+    "OVERLAP",
     "WHOLE",
     "WINDOW",
     "check_views",

@@ -19,6 +19,8 @@ from dla.inference.windows import axis_windows, window_logits
 WHOLE, WINDOW = 16_000_000, 2048
 """Of how many pixels an image is seen whole, since a million may take half a gigabyte; and else in what windows."""
 
+OVERLAP = 0.25  # a half is as good and takes up to twice the time (docs/segmentation.md)
+
 
 def predict_strips(
     model: nn.Module,
@@ -27,7 +29,7 @@ def predict_strips(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     window: int | None = None,
-    overlap: float = 0.5,
+    overlap: float = OVERLAP,
 ) -> Iterator[Float[Tensor, "b classes rows w"]]:
     """Softmax probabilities of each pixel, in strips of whole rows from the top, each as soon as no window adds to it.
 
@@ -79,7 +81,7 @@ def predict_classes(model: nn.Module, images: Float[Tensor, "b c h w"], **views:
 
 
 def model_runs(
-    height: int, width: int, *, scales: Sequence[float], flip: bool, window: int | None, overlap: float = 0.5
+    height: int, width: int, *, scales: Sequence[float], flip: bool, window: int | None, overlap: float = OVERLAP
 ) -> int:
     """How many times the model runs for an image of this size."""
     sizes = [_scaled((height, width), scale) for scale in scales]
@@ -93,7 +95,7 @@ def fitting_window(size: Sequence[int], scales: Sequence[float], window: int | N
     return window or (WINDOW if largest > WHOLE else None)
 
 
-def check_views(scales: Sequence[float], window: int | None, overlap: float = 0.5) -> None:
+def check_views(scales: Sequence[float], window: int | None, overlap: float = OVERLAP) -> None:
     """Refuse what `predict_strips` cannot look through.
 
     Raises:

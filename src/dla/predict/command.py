@@ -16,10 +16,10 @@ from dla.commands import run_command
 from dla.files import make_folder
 from dla.files.listing import find_images
 from dla.images import ImageError
-from dla.inference import WHOLE, WINDOW
+from dla.inference import OVERLAP, WHOLE, WINDOW
 from dla.predict.load import load_predictor
 from dla.predict.progress import shown
-from dla.predict.results import OVERLAP, Results, results
+from dla.predict.results import Results, results
 
 ALL_WRITTEN, SOME_SKIPPED = 0, 1
 LONGEST_NAME = 255  # bytes that file systems take
@@ -46,8 +46,8 @@ examples:
     dla predict 'videos/**/*.png' --model dla46_cup.camvid --output out
   slower and better: the mean over three sizes of the picture and their mirror images
     dla predict photo.jpg --model dla46_cup.camvid --output out --scales 0.75 1 1.25 --flip
-  an aerial picture with less memory, in smaller windows than by default, and faster, since they overlap less
-    dla predict aerial.tif --model dla46_cup.camvid --output out --window 1024 --overlap 0.25
+  an aerial picture with less memory, in smaller windows than by default
+    dla predict aerial.tif --model dla46_cup.camvid --output out --window 1024
 
 pictures:
   Any size; boundaries need 2 pixels or more on each side. EXIF orientation is applied, transparent parts are laid on
@@ -183,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     large = f"{WINDOW} in pictures of more than {WHOLE // 10**6} million"
     help_window = f"see N x N pixels at once (default: {large}, else all)"
     add("--window", type=count, metavar="N", help=help_window)
-    help_overlap = f"least part of a window that the next one sees too; less is faster (default: {OVERLAP})"
+    help_overlap = f"least part of a window that the next one sees, too (default: {OVERLAP})"
     add("--overlap", type=amount_or_0, metavar="F", help=help_overlap)
     add("--top", type=count, metavar="N", help="how many classes to name, in classification (default: 5)")
     return parser

@@ -14,12 +14,11 @@ from dla.files import atomic_write, refuse_folder, write_text
 from dla.files.georeference import Place, describe, find_place, sidecar
 from dla.files.tables import write_csv
 from dla.images import RGB, ImageError, draw_overlay
-from dla.inference import check_views, fitting_window
+from dla.inference import OVERLAP, check_views, fitting_window
 from dla.predict.predictor import Predictor
 
 TOP = 5  # classes that are named unless asked otherwise
 LARGEST_JPEG = 65500  # pixels on a side
-OVERLAP = 0.5
 INK: RGB = (255, 40, 40)
 
 
@@ -62,7 +61,7 @@ class Dense(Results):
     def views(self, image: Picture) -> dict[str, Any]:
         """Keywords of the predictor's method for this picture."""
         window = fitting_window(get_size(image), self.inference["scales"], self.inference["window"])
-        return {**self.inference, "window": window}
+        return self.inference | {"window": window}
 
     def _pictures(self, path: Path) -> tuple[Path, ...]:
         return tuple(self.folder / f"{path.stem}{ending}" for ending in self.endings)

@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Float, Integer
 from torch import Tensor, distributed
 
-from dla.inference import check_views, fitting_window, predict_classes, predict_probabilities
+from dla.inference import OVERLAP, check_views, fitting_window, predict_classes, predict_probabilities
 from dla.models import DensePredictor, list_models
 from dla.names import parse
 from dla.tasks.base import Task
@@ -21,6 +21,7 @@ class DenseTask(Task):
         test_flip: Average over mirrored images as well, in `validate` and `test`.
         window: Side in pixels of the windows in which larger images are measured; null for 2048 in those of more than
             16 million pixels.
+        overlap: Least part of a window that the next one sees, too.
         **settings: The others of `Task`.
 
     Raises:
@@ -35,13 +36,15 @@ class DenseTask(Task):
         test_scales: list[float] | None = None,
         test_flip: bool = False,
         window: int | None = None,
+        overlap: float = OVERLAP,
         **settings: Any,
     ) -> None:
         super().__init__(network=network, num_classes=num_classes, **settings)
         if not isinstance(self.model, DensePredictor):
             raise ValueError(f"{self.network} gives no class to each pixel; {_dense(self.network)} does")
-        check_views(test_scales or [1.0], window)
-        self.inference: dict[str, Any] = {"scales": test_scales or [1.0], "flip": test_flip, "window": window}
+        scales = test_scales or [1.0]
+        check_views(scales, window, overlap)
+        self.inference: dict[str, Any] = {"scales": scales, "flip": test_flip, "window": window, "overlap": overlap}
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Logits of every pixel."""
@@ -56,9 +59,8 @@ class DenseTask(Task):
         return predict_classes(self, images, **self._views(images, plain))
 
     def _views(self, images: Tensor, plain: bool) -> dict[str, Any]:
-        views = {"window": self.inference["window"]} if plain else self.inference
-        window = fitting_window(images.shape[-2:], views.get("scales", [1.0]), views["window"])
-        return {**views, "window": window}
+        views = self.inference | ({"scales": [1.0], "flip": False} if plain else {})
+        return views | {"window": fitting_window(images.shape[-2:], views["scales"], views["window"])}
 
 
 def mean_over_processes(counted: Float[Tensor, ""]) -> Float[Tensor, ""]:
