@@ -1,5 +1,7 @@
 """Averages over scales, mirror images and windows agree with the plain softmax where they must."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -112,6 +114,39 @@ def test_strips_never_hold_the_whole():
         for strip in predict_strips(model, batch, window=32, flip=True):
             assert strip.shape[2] <= 32
     assert largest.nbytes == batch[:, :1].nbytes * max(3, 40 * 32 / 640)  # the images, mirrored
+
+
+class Kept(TorchDispatchMode):
+    """How many maps a model took or gave, and made for it alone, are there whenever probabilities are made."""
+
+    def __init__(self, model: nn.Module, images: torch.Tensor) -> None:
+        super().__init__()
+        self.maps, self.counts = [], []
+
+        def note(_, inputs, logits):
+            self.maps += [weakref.ref(maps) for maps in (*inputs, logits) if maps is not images]
+
+        model.register_forward_hook(note)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "softmax" in str(func):
+            self.counts.append(sum(maps() is not None for maps in self.maps))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"flip": True}, [1, 1]),  # the logits; of the mirror image, which has copies of them, that image
+        ({"scales": (0.5, 2), "flip": True}, [0] * 4),
+        ({"scales": (0.5, 2), "window": 16}, [0] * 2),
+    ],
+)
+def test_views_are_gone_before_the_next(options, expected):
+    model, batch = nn.Conv2d(3, 5, 1).eval(), images(32, 32)
+    with Kept(model, batch) as kept:
+        predict_probabilities(model, batch, **options)
+    assert kept.counts == expected
 
 
 @pytest.mark.parametrize(

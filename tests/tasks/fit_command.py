@@ -47,7 +47,15 @@ class StopAwaited(Callback):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Sends it in the second epoch."""
         if (trainer.current_epoch, batch_idx) == (1, 0):
-            if trainer.is_global_zero:
-                time.sleep(1)
-                os.kill(os.getpid(), signal.SIGTERM)
-            trainer.strategy.barrier()
+            self._stop(trainer)
+
+    def on_validation_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Sends it where nothing is trained."""
+        if trainer.state.fn == "validate":
+            self._stop(trainer)
+
+    def _stop(self, trainer: Any) -> None:
+        if trainer.is_global_zero:
+            time.sleep(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+        trainer.strategy.barrier()

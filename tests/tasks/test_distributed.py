@@ -123,14 +123,23 @@ def test_two_processes_that_show_progress_come_to_an_end(tmp_path):
     assert len(logged(tmp_path, "val/miou")) == 1
 
 
-def test_a_process_that_the_other_waits_for_can_be_stopped(tmp_path):
+def stopped(command: str, root: Path, **changes: str) -> str:
+    """Stop the first of two processes while the other waits for it, and return what they say of it."""
     two = ["--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.callbacks+=fit_command.StopAwaited"]
-    command = [*DLA, *words({**TASKS["segmentation"], **ALIKE, "--data.batch_size": "2"}, tmp_path, *two)]
+    options = {**TASKS["segmentation"], **ALIKE, "--data.batch_size": "2"}
+    full = [*DLA, *words(options, root, *two, command=command, **changes)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True, env=environment)
+    run = subprocess.run(full, check=False, timeout=120, capture_output=True, text=True, env=environment)
     assert run.returncode == 143, run.stderr
-    assert f"--ckpt_path {tmp_path}/checkpoints/last.ckpt" in run.stderr
+    return run.stderr
+
+
+def test_a_process_that_the_other_waits_for_can_be_stopped(tmp_path):
+    assert f"--ckpt_path {tmp_path}/checkpoints/last.ckpt" in stopped("fit", tmp_path)
     assert last(tmp_path)["epoch"] == 0
+    printed = stopped("validate", tmp_path, **{"--ckpt_path": "last"})
+    assert "dla validate: stopped by SIGTERM before its end" in printed
+    assert "Traceback" not in printed
 
 
 if __name__ == "__main__":

@@ -158,8 +158,9 @@ def _view_logits(
     cut: Callable[[Tensor], Iterator[Tensor]], images: Tensor, scale: float, mirrored: bool, whole: bool
 ) -> Iterator[Tensor]:
     """Logits of the images as one view of them has it, at their size: in the strips of `cut`, or `whole`."""
-    view = _mirror(_resize(images, _scaled(images.shape[-2:], scale)), mirrored)
-    strips = (_mirror(strip, mirrored) for strip in cut(view))
+    turned = partial(_mirror, mirrored=mirrored)
+    # No name here holds what is passed on: between its strips a generator keeps what it has names for.
+    strips = map(turned, cut(turned(_resize(images, _scaled(images.shape[-2:], scale)))))
     if whole:
         yield _resize(_joined(list(strips)), images.shape[-2:])
     else:
