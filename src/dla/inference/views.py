@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dla.inference.windows import axis_windows, window_logits
 
-WHOLE, WINDOW = 16_000_000, 2048
+WHOLE, WINDOW = 16_000_000, 1024
 """Of how many pixels an image is seen whole, since a million may take half a gigabyte; and else in what windows."""
 
 OVERLAP = 0.25  # a half is as good and takes up to twice the time (docs/segmentation.md)

@@ -47,7 +47,7 @@ examples:
   slower and better: the mean over three sizes of the picture and their mirror images
     dla predict photo.jpg --model dla46_cup.camvid --output out --scales 0.75 1 1.25 --flip
   an aerial picture with less memory, in smaller windows than by default
-    dla predict aerial.tif --model dla46_cup.camvid --output out --window 1024
+    dla predict aerial.tif --model dla46_cup.camvid --output out --window 512
 
 pictures:
   Any size; boundaries need 2 pixels or more on each side. EXIF orientation is applied, transparent parts are laid on

@@ -19,7 +19,7 @@ class DenseTask(Task):
         num_classes: Given by the data.
         test_scales: Sizes of the image over which `validate` and `test` average.
         test_flip: Average over mirrored images as well, in `validate` and `test`.
-        window: Side in pixels of the windows in which larger images are measured; null for 2048 in those of more than
+        window: Side in pixels of the windows in which larger images are measured; null for 1024 in those of more than
             16 million pixels.
         overlap: Least part of a window that the next one sees, too.
         **settings: The others of `Task`.
