@@ -34,6 +34,7 @@ def test_large_pictures_are_reduced_and_small_ones_enlarged(monkeypatch):
     assert drawn.shape == (CAPTION + height + GAP, 2 * (width + GAP) + 1, 3)
     assert (drawn[CAPTION : CAPTION + height, :50] == 255).all()
     assert (drawn[CAPTION : CAPTION + 60, width + GAP : width + GAP + 180] == 0).all()
+    assert grid([[np.zeros((299, 1, 3), np.uint8)]], ("input",)).height == CAPTION + 299 + GAP  # not as wide as legible
 
 
 def test_rows_stand_below_captions_and_beside_the_names():

@@ -58,6 +58,7 @@ def grid(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], names: S
 
 def _legible(picture: np.ndarray) -> np.ndarray:
     """Small pictures enlarged by repeating pixels, large ones reduced by leaving out: the colours of a mask stay."""
-    step = -(-max(picture.shape[:2]) // LARGEST)
-    factor = max(1, LEGIBLE // picture.shape[1])
+    height, width = picture.shape[:2]
+    step = -(-max(height, width) // LARGEST)
+    factor = max(1, min(LEGIBLE // width, LARGEST // height))
     return picture[::step, ::step].repeat(factor, 0).repeat(factor, 1)
