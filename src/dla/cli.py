@@ -81,16 +81,14 @@ def _dispatch(args: list[str]) -> int:
     command, rest = (args[0], args[1:]) if args else ("--help", [])
     if command in COMMANDS:
         module, function = COMMANDS[command]
-        with of_any_size():
-            return getattr(import_module(module), function)(rest)
+        return getattr(import_module(module), function)(rest)
     if command in TRAINING:
         try:
             from dla.tasks.cli import main as train
         except ModuleNotFoundError as error:
             print(f"dla {command}: {error}; install what training needs by the extra [train]", file=sys.stderr)
             return 1
-        with of_any_size():
-            return train(args)
+        return train(args)
     if command in ("-V", "--version"):
         print(__version__)
         return 0
@@ -105,7 +103,8 @@ def _dispatch(args: list[str]) -> int:
 def _run(args: list[str]) -> int:
     """Run a command; where nobody reads its output any more, as behind `| head`, it ends quietly."""
     try:
-        code = _dispatch(args)
+        with of_any_size():
+            code = _dispatch(args)
         sys.stdout.flush()
     except OSError as error:
         if error.errno not in (EPIPE, *FULL):
