@@ -297,10 +297,10 @@ WRONG: list[tuple[Change, str]] = [
     ),
     (lambda c: c["annotations"][1].pop("segmentation"), "1 of its annotations has no segmentation" + AGAIN),
     (
-        lambda c: shape(c, [[1, 1, 5, 5]]),
+        lambda c: shape(c, [[1, 1, 5, 5, 4]]),
         r"annotation 1 of \S+train.json, on 01.png, has a polygon that is not x, y, x, y",
     ),
-    (lambda c: shape(c, [[1, 1, 5, 5, 4, 3, 2]]), "of three or more points: draw it anew or remove it"),
+    (lambda c: shape(c, [[1, 1, 5, 5, 4, 3], []]), "has a polygon that is not x, y, x, y, ...: draw it anew or remove"),
     (lambda c: shape(c, [1, 1, 5, 5, 4, 3]), "has a polygon that is not x, y"),
     (lambda c: c["images"][1].update(file_name="no.png"), r"no file \S+no.png, which \S+train.json names; 1 of 2 are"),
 ]
@@ -317,6 +317,14 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, change: Change, mess
     (tmp_path / "train.json").write_text(json.dumps(content))
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         CocoData(str(tmp_path), **SPLITS).read("train")
+
+
+def test_polygons_of_one_or_two_points_are_passed_over_and_said(tmp_path: Path) -> None:
+    slips = [drawn(2, [5, 5, 30, 30]), drawn(2, [5, 5], box(3, 4, 20, 9)), drawn(1, [5, 5])]
+    save(tmp_path, [*slips, drawn(1, box(40, 2, 44, 8))])
+    with pytest.warns(match=r"are passed over: annotation 0 of \S+train.json, and 2 others"):
+        mask = first(tmp_path)
+    assert np.array_equal(mask, filled(1, 40, 2, 44, 8, on=filled(2, 3, 4, 20, 9)))
 
 
 CODE = {"size": [HEIGHT, WIDTH], "counts": [3, HEIGHT * WIDTH]}
