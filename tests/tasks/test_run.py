@@ -283,7 +283,7 @@ SLOW = [pytest.param(precision, marks=pytest.mark.slow) for precision in ("bf16-
     ids=["segmentation", "boundaries", "classification"],
 )
 def test_any_precision_trains_and_predicts(job, precision, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("dla.tasks.facts.has_bfloat16", lambda: False)
+    monkeypatch.setattr("dla.tasks.precision.has_bfloat16", lambda: False)
     options = [f"--trainer.precision={precision}", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=2"]
     assert main(["fit", *job, *options, f"--trainer.default_root_dir={tmp_path}"]) == 0
     assert ("note: this processor has no bfloat16" in capsys.readouterr().out) == precision.startswith("bf16")

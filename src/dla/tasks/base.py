@@ -1,10 +1,9 @@
-"""What every job shares: the network by name, its optimizer and schedule, and what a checkpoint says of it."""
+"""What every job shares: the network by name, what it is trained from, and what a checkpoint says of it."""
 
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from lightning import LightningModule
 from torch import Tensor, nn
 
 from dla.data.base import SetData
@@ -12,20 +11,11 @@ from dla.data.sampling import draw_seed, global_seed
 from dla.models.options import check_options, given_channels
 from dla.names import parse
 from dla.tasks.diverged import check_loss
-from dla.tasks.facts import (
-    check_callbacks,
-    check_channels,
-    check_data,
-    check_facts,
-    check_precision,
-    cut_off,
-    data_facts,
-    half_step,
-)
+from dla.tasks.facts import check_callbacks, check_channels, check_data, check_facts, cut_off, data_facts, half_step
 from dla.tasks.normalization import adopt, fitting, stated
-from dla.tasks.optimizers import Optimizer, check_optimizer, images_a_step, make_optimizer, scaled_rate
+from dla.tasks.optimized import Optimized
+from dla.tasks.precision import check_precision
 from dla.tasks.say import say
-from dla.tasks.schedules import Schedule, make_schedule
 from dla.tasks.start import start
 from dla.weights import completed_options
 
@@ -33,7 +23,7 @@ Batch = dict[str, Any]
 """Tensors by name; what annotators drew of an image comes as a list, since their number differs."""
 
 
-class Task(LightningModule):
+class Task(Optimized):
     """Builds a network and trains all of it with one optimizer; a subclass gives the loss and the metrics.
 
     Args:
@@ -52,23 +42,10 @@ class Task(LightningModule):
             more.
         compile: Train through torch.compile, by which recomputing costs no time. It needs a C++ compiler, and takes a
             minute or more at the start. What is not training is not compiled.
-        optimizer: sgd, as the authors trained; adamw, which gets further in a short run (lr 0.003); or lamb, for large
-            batches.
-        lr: Learning rate of the first epoch.
-        batch_base: Images of a step for which `lr` is meant. The rate then follows the actual ones, batch size times
-            processes times accumulated batches: in proportion with sgd, by the square root with adamw and lamb. Null
-            takes `lr` as it is.
-        momentum: Of SGD.
-        weight_decay: Of all parameters, but see the next.
-        decay_norms: Whether norms and biases decay too, as the authors had it.
-        schedule: Poly, cosine, step or constant, once an epoch.
-        power: Of the poly schedule.
-        milestones: Epochs at which the step schedule multiplies the rate with gamma.
-        gamma: See milestones.
-        warmup: Epochs over which the rate rises at the start.
+        **settings: Of the optimizer and its schedule.
 
     Raises:
-        ValueError: a number is out of its range, or the schedule and its milestones do not fit; the message says which.
+        ValueError: network, options and weights do not go together, or a setting is out of its range.
     """
 
     kind: str  # what a checkpoint says it does: "segmentation", "boundaries" or "classification"
@@ -87,40 +64,18 @@ class Task(LightningModule):
         grad_checkpointing: bool = False,
         memory_efficient: bool | None = None,
         compile: bool = False,
-        optimizer: Optimizer = "sgd",
-        lr: float = 0.01,
-        batch_base: int | None = None,
-        momentum: float = 0.9,
-        weight_decay: float = 1e-4,
-        decay_norms: bool = True,
-        schedule: Schedule = "poly",
-        power: float = 0.9,
-        milestones: list[int] | None = None,
-        gamma: float = 0.1,
-        warmup: int = 0,
+        **settings: Any,
     ) -> None:
-        super().__init__()
-        check_optimizer(optimizer, batch_base, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        super().__init__(**settings)
         self.network = network
         self.num_classes, self.options = int(num_classes), completed_options(self.network, options or {})
-        self.optimizer, self.lr, self.batch_base = optimizer, float(lr), batch_base  # NumPy's are no plain values
-        self.momentum, self.weight_decay, self.decay_norms = float(momentum), float(weight_decay), decay_norms
-        self.rate_factor = make_schedule(
-            schedule=schedule, power=power, milestones=milestones, gamma=gamma, warmup=warmup
-        )
         check_options(self.options)
         chosen = {"drop_path_rate": drop_path_rate, "memory_efficient": memory_efficient} | self.options
         begun = start(self.network, num_classes=num_classes, options=chosen, weights=weights, new_head=new_head)
         self.origin, self.untrained = begun.origin, begun.untrained
         self.normalization = fitting(begun.normalization, given_channels(self.options))
         self.model = begun.model.to(memory_format=torch.channels_last)
-        if hasattr(self.model, "set_grad_checkpointing"):
-            try:
-                self.model.set_grad_checkpointing(grad_checkpointing)
-            except AssertionError as error:  # how timm's models say that they cannot
-                raise ValueError(f"{self.network} cannot checkpoint: leave out grad_checkpointing") from error
-        elif grad_checkpointing:
-            raise ValueError(f"{self.network} has no set_grad_checkpointing: leave out grad_checkpointing")
+        _set_grad_checkpointing(self.model, grad_checkpointing, self.network)
         self.last_loss: Tensor | None = None
         self.compiles = compile
         if compile:
@@ -138,45 +93,22 @@ class Task(LightningModule):
         """As the network computes: channels last, and in its own precision where that is not mixed, as bf16-true."""
         return images.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One optimizer over all that is trained."""
-        return make_optimizer(
-            self.trained(),
-            self.optimizer,
-            lr=self.full_rate(),
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            decay_norms=self.decay_norms,
-        )
-
     def trained(self) -> list[nn.Module]:
-        """The modules whose parameters are optimized."""
+        """The network alone."""
         return [self.model]
 
-    def full_rate(self) -> float:
-        """The learning rate that the schedule multiplies, for the images of a step of this run."""
-        if self.batch_base is None:
-            return self.lr
-        return scaled_rate(self.lr, images_a_step(self.trainer), self.batch_base, self.optimizer)
-
     def on_train_start(self) -> None:
-        """Say with which weights it starts, and what became of the learning rate, where it follows the batch."""
+        """Say with which weights it starts, how images are normalised, and what became of the learning rate."""
         if self.origin:
             say(self.trainer, self.origin)
         if self.normalization:
             mean, std = self.normalization
             say(self.trainer, f"images are normalised as these weights expect, by the mean {mean} and std {std}")
-        if self.batch_base is not None:
-            images = images_a_step(self.trainer)
-            rates = f"{self.lr:.4g} for {self.batch_base}, so {self.full_rate():.4g} at full height"
-            say(self.trainer, f"{images} images a step over {self.trainer.world_size} processes: lr {rates}")
+        super().on_train_start()
 
     def on_train_epoch_start(self) -> None:
         """Set this epoch's learning rate; the last epoch is measured, whatever the epochs between are."""
-        lr = self.full_rate() * self.rate_factor(self.current_epoch, self.trainer.max_epochs or -1)
-        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
-            group["lr"] = lr
-        self.log("train/lr", lr, sync_dist=True)
+        super().on_train_epoch_start()
         if self.current_epoch + 1 == self.trainer.max_epochs and self.trainer.check_val_every_n_epoch:
             self.trainer.check_val_every_n_epoch = 1
 
@@ -184,7 +116,7 @@ class Task(LightningModule):
         """Set the random state, so that a step drops the same paths whether or not the run was resumed before it.
 
         Raises:
-            ValueError: see `dla.tasks.facts.check_precision`.
+            ValueError: see `dla.tasks.precision.check_precision`.
         """
         check_precision(self.trainer.precision, batch["image"], self.options.get("stem_stride", 4))
         torch.manual_seed(draw_seed(global_seed() + self.global_rank, self.current_epoch, batch_idx))
@@ -268,3 +200,15 @@ class Task(LightningModule):
     def data_facts(self) -> dict[str, Any]:
         """What the data module says, see `dla.tasks.facts.data_facts`."""
         return data_facts(self.trainer.datamodule)  # type: ignore[attr-defined]
+
+
+def _set_grad_checkpointing(model: nn.Module, checkpoints: bool, network: str) -> None:
+    """Have a network trade time for memory, or not; where it is asked for, it must be able to."""
+    setter: Any = getattr(model, "set_grad_checkpointing", None)
+    if setter is None and checkpoints:
+        raise ValueError(f"{network} has no set_grad_checkpointing: leave out grad_checkpointing")
+    try:
+        if setter is not None:
+            setter(checkpoints)
+    except AssertionError as error:  # how timm's models say that they cannot
+        raise ValueError(f"{network} cannot checkpoint: leave out grad_checkpointing") from error

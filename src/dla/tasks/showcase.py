@@ -13,7 +13,7 @@ from rich.table import Table
 from dla.costs import parameters
 from dla.data.base import SetData
 from dla.files import atomic_write
-from dla.tasks.facts import slow_precision
+from dla.tasks.precision import slow_precision
 from dla.tasks.say import say
 
 NAMED = 12  # classes of a set before training
