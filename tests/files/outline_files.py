@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from image_files import random_image, save_image
 
 HEIGHT, WIDTH = 36, 48
@@ -13,6 +14,14 @@ HEIGHT, WIDTH = 36, 48
 def box(left: float, top: float, right: float, bottom: float) -> list[float]:
     """A rectangle as a polygon."""
     return [left, top, right, top, right, bottom, left, bottom]
+
+
+def rectangles(*drawn: tuple[int, int, int, int, int], on: int = 0) -> np.ndarray:
+    """Rectangles of a class each, as left, top, right, bottom behind it."""
+    mask = np.full((HEIGHT, WIDTH), on)
+    for index, left, top, right, bottom in drawn:
+        mask[top:bottom, left:right] = index
+    return mask
 
 
 def save_outlines(

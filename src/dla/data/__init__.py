@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from dla.data.classification.modules import CIFARData, DigitsData, ImageFolderData
     from dla.data.classification.shards import ShardsData
     from dla.data.segmentation.base import SegmentationData
-    from dla.data.segmentation.coco import Coco
-    from dla.data.segmentation.coco_data import CocoData
     from dla.data.segmentation.modules import CamVidData, CityscapesData, FolderData, ScenesData
+    from dla.data.segmentation.outlines.coco import Coco
+    from dla.data.segmentation.outlines.labelme import LabelMe
+    from dla.data.segmentation.outlines.modules import CocoData, LabelMeData, YoloData
+    from dla.data.segmentation.outlines.yolo import Yolo
 
 __all__ = [
     "BSDS500",
@@ -54,6 +56,8 @@ __all__ = [
     "FolderData",
     "Food101Data",
     "ImageFolderData",
+    "LabelMe",
+    "LabelMeData",
     "PairedFolders",
     "RandomScale",
     "Sample",
@@ -66,6 +70,8 @@ __all__ = [
     "SegmentationSet",
     "ShardsData",
     "StanfordCarsData",
+    "Yolo",
+    "YoloData",
     "collate",
     "draw_seed",
     "joint_transforms",
@@ -78,9 +84,11 @@ MODULES = {
     "classification.modules": ("CIFARData", "DigitsData", "ImageFolderData"),
     "classification.shards": ("ShardsData",),
     "segmentation.base": ("SegmentationData",),
-    "segmentation.coco": ("Coco",),
-    "segmentation.coco_data": ("CocoData",),
     "segmentation.modules": ("CamVidData", "CityscapesData", "FolderData", "ScenesData"),
+    "segmentation.outlines.coco": ("Coco",),
+    "segmentation.outlines.labelme": ("LabelMe",),
+    "segmentation.outlines.modules": ("CocoData", "LabelMeData", "YoloData"),
+    "segmentation.outlines.yolo": ("Yolo",),
 }
 """What needs lightning or pycocotools, by the file that holds it: imported when first asked for."""
 

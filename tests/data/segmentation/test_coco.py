@@ -233,7 +233,8 @@ def test_paths_of_another_machine_where_names_differ(tmp_path: Path) -> None:
     for image in content["images"]:
         image["file_name"] = "..\\media\\" + image["file_name"]
     (tmp_path / "train.json").write_text(json.dumps(content))
-    assert [path.name for path, _ in Coco(tmp_path, **SPLITS, classes=["crack", "stain"]).files] == ["00.png", "01.png"]
+    shown = Coco(tmp_path, **SPLITS, classes=["crack", "stain"]).drawn
+    assert [of.image.name for of in shown] == ["00.png", "01.png"]
     assert first(tmp_path).max() == 1
     content["images"][1]["file_name"] = "00.png"
     (tmp_path / "train.json").write_text(json.dumps(content))
@@ -322,7 +323,7 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, change: Change, mess
 def test_polygons_of_one_or_two_points_are_passed_over_and_said(tmp_path: Path) -> None:
     slips = [drawn(2, [5, 5, 30, 30]), drawn(2, [5, 5], box(3, 4, 20, 9)), drawn(1, [5, 5])]
     save(tmp_path, [*slips, drawn(1, box(40, 2, 44, 8))])
-    with pytest.warns(match=r"are passed over: annotation 0 of \S+train.json, and 2 others"):
+    with pytest.warns(match=r"passed over: annotation 0 of \S+train.json, on 00.png, and 2 others"):
         mask = first(tmp_path)
     assert np.array_equal(mask, filled(1, 40, 2, 44, 8, on=filled(2, 3, 4, 20, 9)))
 
@@ -358,7 +359,7 @@ def test_no_file_no_json_and_another_size(tmp_path: Path) -> None:
         first(tmp_path, classes=["crack"])
     with pytest.raises(
         FileNotFoundError,
-        match=r"no file \S+train.json, whose categories are the classes: .* or the classes, as --data.c",
+        match=r"no file \S+train.json: .* as --data.annotations; or name the classes, as --data.classes",
     ):
         CocoData(str(tmp_path), **SPLITS)
     (tmp_path / "train.json").write_text("{")

@@ -35,17 +35,17 @@ def pairs(images: Path, annotations: Path, suffix: str = "") -> list[Pair]:
     if bare := [stem for stem in pictures if stem + suffix not in drawn]:
         raise FileNotFoundError(
             f"{pictures[bare[0]]} has no annotation: expected {annotations / bare[0]}{suffix}.png; add it or remove "
-            f"the image{_others(bare)}"
+            f"the image{others(bare)}"
         )
     if alone := [path for stem, path in drawn.items() if stem.removesuffix(suffix) not in pictures]:
         raise FileNotFoundError(
             f"{alone[0]} has no image in {images}, which may end in {', '.join(PICTURES)}: add it or remove the "
-            f"annotation{_others(alone)}"
+            f"annotation{others(alone)}"
         )
     return [(path, drawn[stem + suffix]) for stem, path in pictures.items()]
 
 
-def _others(faulty: Sized) -> str:
+def others(faulty: Sized) -> str:
     """How many more there are, so that nobody removes hundreds one by one."""
     return f", and {len(faulty) - 1} others" if len(faulty) > 1 else ""
 

@@ -1,0 +1,94 @@
+"""Reads what LabelMe keeps of a picture, and X-AnyLabeling in the same form: the shapes drawn on it, in JSON."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools.mask import encode
+
+from dla.data.segmentation.outlines.fill import Picture, Shape
+
+AGAIN = "open and save it again in the program that wrote it, or remove it"
+FIELDS = ("imageHeight", "imageWidth", "shapes")
+CORNERS = 90  # of a circle, whose polygon then has 0.1 % less than its area
+
+Point = Sequence[float]
+Size = tuple[int, int]
+
+
+def read_labelme(path: Path) -> Picture:
+    """What was drawn on a picture; polygons, rectangles, circles and masks.
+
+    Raises:
+        ValueError: the file is no JSON or of another form, or a shape is another one, such as a line.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error}): {AGAIN}") from error
+    held: Any = content if isinstance(content, dict) else {}
+    height, width, shapes = (held.get(key) for key in FIELDS)
+    if not isinstance(shapes, list) or not all(isinstance(side, int) and side > 0 for side in (height, width)):
+        raise ValueError(f"{path} lacks one of {', '.join(FIELDS)}, which LabelMe's files have: {AGAIN}")
+    outlines = [_shape(path, number, entry, (height, width)) for number, entry in enumerate(shapes, 1)]
+    return Picture(path.stem, (height, width), outlines)
+
+
+def _shape(path: Path, number: int, entry: Any, size: Size) -> Shape:
+    held = entry if isinstance(entry, dict) else {}
+    kind = held.get("shape_type") or "polygon"  # which old versions leave out
+    if kind not in OUTLINES:
+        raise ValueError(
+            f"shape {number} of {path} is a {kind}, no outline: expected {', '.join(OUTLINES)}; draw it as one of "
+            "them, or remove it"
+        )
+    try:
+        points = [(float(x), float(y)) for x, y in held["points"]]
+        return Shape(number, str(held["label"]), OUTLINES[kind](points, held, size))
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise ValueError(f"shape {number} of {path}, a {kind}, cannot be read ({error!r}): {AGAIN}") from error
+
+
+def _polygon(points: Sequence[Point], _entry: Mapping[str, Any], _size: Size) -> list[list[float]]:
+    return [list(chain.from_iterable(points))]
+
+
+def _rectangle(points: Sequence[Point], _entry: Mapping[str, Any], _size: Size) -> list[list[float]]:
+    """Two opposite corners, or all four."""
+    (left, top), (right, bottom) = np.min(points, 0).tolist(), np.max(points, 0).tolist()
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def _circle(points: Sequence[Point], _entry: Mapping[str, Any], _size: Size) -> list[list[float]]:
+    """Its centre, and a point on it."""
+    centre, edge = np.array(points)
+    angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
+    around = centre + np.hypot(*(edge - centre)) * np.stack([np.cos(angles), np.sin(angles)], 1)
+    return [around.ravel().tolist()]
+
+
+def _mask(points: Sequence[Point], entry: Mapping[str, Any], size: Size) -> Any:
+    """A PNG of what is between two corners, both of which it covers."""
+    (left, top), (right, bottom) = np.round(points).astype(int).tolist()
+    with Image.open(BytesIO(base64.b64decode(entry["mask"]))) as image:
+        inside = np.asarray(image.convert("L")) > 0
+    whole = np.zeros(size, np.uint8, order="F")
+    whole[top : bottom + 1, left : right + 1] = inside
+    code = encode(whole)
+    return code | {"counts": code["counts"].decode()}  # as it stands in JSON
+
+
+OUTLINES: dict[str, Callable[[Sequence[Point], Mapping[str, Any], Size], Any]] = {
+    "polygon": _polygon,
+    "rectangle": _rectangle,
+    "rotation": _polygon,  # a turned rectangle of X-AnyLabeling
+    "circle": _circle,
+    "mask": _mask,
+}
+"""By the name of a shape."""

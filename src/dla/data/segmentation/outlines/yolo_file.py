@@ -1,0 +1,69 @@
+"""Reads what is in the files of YOLO's segmentation: the names of the classes, and the outlines of one image."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+
+from dla.data.segmentation.outlines.fill import Shape
+from dla.files import read_names, read_text
+
+NAMES = ("data.yaml", "classes.txt")
+"""Where the names of the classes may stand, within the root."""
+
+BOX = 4  # numbers: a box, since two points have no inside
+
+
+def read_classes(root: Path) -> dict[int, str]:
+    """The names of the classes by their numbers, in the order of these.
+
+    Raises:
+        FileNotFoundError: there is no file of them.
+        ValueError: it has no names.
+    """
+    path = next((root / name for name in NAMES if (root / name).is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"no {' or '.join(NAMES)} in {root}, which names the classes of YOLO's labels: copy it there"
+        )
+    if path.suffix == ".txt":
+        return dict(enumerate(read_names(path, "class")))
+    try:
+        content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} cannot be read as YAML ({error}); expected the key names") from error
+    names = content.get("names") if isinstance(content, dict) else None
+    numbered = dict(enumerate(names)) if isinstance(names, list) else names
+    if not isinstance(numbered, dict) or not numbered or not all(isinstance(number, int) for number in numbered):
+        raise ValueError(f"{path} has the names {names!r}; expected a list of the names of the classes")
+    return {number: str(name) for number, name in sorted(numbered.items())}
+
+
+def read_shapes(path: Path, names: Mapping[int, str]) -> list[Shape]:
+    """The polygons of one file, a line each: number of the class, then x and y of each point in parts of the picture.
+
+    Raises:
+        ValueError: a line is another one, or a box.
+    """
+    lines = enumerate(read_text(path).splitlines(), 1)
+    return [_shape(path, number, line.split(), names) for number, line in lines if line.strip()]
+
+
+def _shape(path: Path, number: int, words: Sequence[str], names: Mapping[int, str]) -> Shape:
+    try:
+        category, *polygon = map(float, words)  # some programs write 0.0 for class 0
+    except ValueError as error:
+        raise ValueError(f"line {number} of {path} is no number of a class and x, y, x, y, ... ({error})") from error
+    if category not in names:
+        raise ValueError(f"line {number} of {path} is of class {category:g}; there are {min(names)} to {max(names)}")
+    if not all(-1 <= place <= 2 for place in polygon):
+        raise ValueError(f"line {number} of {path} has other numbers than parts of the picture, from 0 to 1")
+    if len(polygon) == BOX:
+        raise ValueError(
+            f"line {number} of {path} is a box, no outline: export the labels as YOLO for segmentation, or remove it"
+        )
+    if len(polygon) % 2:
+        raise ValueError(
+            f"line {number} of {path} has {len(polygon)} numbers behind its class; expected x, y, x, y, ..."
+        )
+    return Shape(number, names[int(category)], [polygon])

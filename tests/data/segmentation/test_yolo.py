@@ -1,0 +1,136 @@
+"""Labels in the form of YOLO's segmentation: polygons in parts of a picture are filled, and wrong lines are named."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from image_files import random_image, save_image
+from outline_files import HEIGHT, WIDTH, rectangles
+
+from dla.data import Yolo, YoloData
+
+
+def line(category: Any, left: float, top: float, right: float, bottom: float) -> str:
+    """A rectangle in pixels as a line of a file."""
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) / [WIDTH, HEIGHT]
+    return " ".join([str(category), *(f"{part:.6f}" for part in corners.ravel())])
+
+
+def save(root: Path, *labels: str | None, split: str = "train", names: str = "names: [crack, stain]\n") -> None:
+    """Images with the lines of their labels; None writes no file of them."""
+    (root / "labels" / split).mkdir(parents=True)
+    (root / "data.yaml").write_text(names)
+    for number, lines in enumerate(labels):
+        save_image(root / "images" / split / f"{number:02}.png", random_image(number, HEIGHT, WIDTH))
+        if lines is not None:
+            (root / "labels" / split / f"{number:02}.txt").write_text(lines)
+
+
+def first(root: Path, **options: Any) -> np.ndarray:
+    """The mask of the first image of train."""
+    return np.asarray(YoloData(str(root), **options).read("train")[0].mask)
+
+
+def test_polygons_are_filled_small_on_large(tmp_path: Path) -> None:
+    save(tmp_path, "\n".join([line(1, 10, 12, 20, 24), line("0.0", 3, 3, 30, 33), "", line(0, 12, 14, 16, 18)]))
+    assert np.array_equal(first(tmp_path), rectangles((1, 3, 3, 30, 33), (2, 10, 12, 20, 24), (1, 12, 14, 16, 18)))
+    assert np.array_equal(first(tmp_path, classes=["stain"]), rectangles((1, 10, 12, 20, 24)))
+    assert np.array_equal(first(tmp_path, classes=["stain"], background=None), rectangles((0, 10, 12, 20, 24), on=255))
+
+
+def test_images_of_any_size_and_what_lies_beyond_their_edges(tmp_path: Path) -> None:
+    save(tmp_path, "0 -0.5 0 0.5 0 0.5 0.5 -0.5 0.5")
+    save_image(tmp_path / "images" / "train" / "00.png", random_image(0, 20, 80))
+    mask = first(tmp_path)
+    assert mask.shape == (20, 80)
+    assert mask[:10, :40].all()
+    assert mask.sum() == 400
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("data.yaml", "names:\n  7: stain\n  2: crack\n"),
+        ("data.yaml", "train: ../train\nnc: 8\nnames: [a, b, crack, d, e, f, g, stain]\n"),
+        ("classes.txt", "a\nb\ncrack\nd\ne\nf\ng\nstain\n"),
+    ],
+)
+def test_names_of_classes_in_each_form(tmp_path: Path, file: str, text: str) -> None:
+    save(tmp_path, f"{line(7, 2, 2, 9, 9)}\n{line(2, 20, 2, 29, 9)}")
+    (tmp_path / "data.yaml").unlink()
+    (tmp_path / file).write_text(text)
+    classes = YoloData(str(tmp_path)).classes
+    mask = first(tmp_path)
+    assert classes[mask[5, 5]] == "stain"
+    assert classes[mask[5, 25]] == "crack"
+
+
+def test_an_image_without_labels_is_all_background_and_said(tmp_path: Path) -> None:
+    save(tmp_path, "", line(0, 2, 2, 9, 9))
+    assert np.array_equal(first(tmp_path), rectangles())
+    (tmp_path / "labels" / "train" / "00.txt").unlink()
+    with pytest.warns(match=r"\S+00.png has no labels in \S+train, so nothing is drawn on it"):
+        assert np.array_equal(first(tmp_path), rectangles())
+    (tmp_path / "images" / "train" / "01.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"\S+01.txt has no image in \S+train: add it or remove the labels"):
+        first(tmp_path)
+
+
+def test_one_folder_for_all_with_the_classes_between_the_labels(tmp_path: Path) -> None:
+    """As labelImg leaves them."""
+    save(tmp_path, *[line(0, 2, 2, 9, 9)] * 10)
+    (tmp_path / "data.yaml").rename(tmp_path / "labels" / "train" / "classes.txt")
+    (tmp_path / "classes.txt").write_text("crack\n")
+    data = YoloData(str(tmp_path), images="images/train", annotations="labels/train", hold_out=True)
+    assert [len(data.read(split)) for split in ("train", "val")] == [9, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 0.5 0.5 0.2 0.2", r"line 1 of \S+00.txt is a box, no outline: export the labels as YOLO for segmentation"),
+        ("\n0 0.1 0.1 0.2 0.2 0.3 0.1 0.4", r"line 2 of \S+00.txt has 7 numbers behind its class; expected x, y, x, y"),
+        ("crack 0.1 0.1 0.2 0.2 0.3 0.1", r"line 1 of \S+00.txt is no number of a class and x, y, x, y, ... \(could"),
+        ("2 0.1 0.1 0.2 0.2 0.3 0.1", r"line 1 of \S+00.txt is of class 2; there are 0 to 1"),
+        ("0.5 0.1 0.1 0.2 0.2 0.3 0.1", r"line 1 of \S+00.txt is of class 0.5; there are 0 to 1"),
+        ("nan 0.1 0.1 0.2 0.2 0.3 0.1", r"line 1 of \S+00.txt is of class nan"),
+        ("0 10 10 20 20 30 10", r"line 1 of \S+00.txt has other numbers than parts of the picture, from 0 to 1"),
+        ("0 0.1 nan 0.2 0.2 0.3 0.1", r"line 1 of \S+00.txt has other numbers than parts"),
+    ],
+)
+def test_what_is_wrong_with_a_line_is_named(tmp_path: Path, text: str, message: str) -> None:
+    save(tmp_path, text)
+    with pytest.raises(ValueError, match=message):
+        Yolo(tmp_path, classes=["crack", "stain"])
+
+
+def test_a_line_of_one_point_is_passed_over_and_said(tmp_path: Path) -> None:
+    save(tmp_path, f"0 0.5 0.5\n{line(1, 2, 2, 9, 9)}")
+    with pytest.warns(match=r"passed over: annotation 1 of \S+00.txt, on 00.png, and 0 others"):
+        assert np.array_equal(first(tmp_path), rectangles((2, 2, 2, 9, 9)))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("names: [crack", r"\S+data.yaml cannot be read as YAML"),
+        ("train: images", r"\S+data.yaml has the names None; expected a list of the names of the classes"),
+        ("names: {a: crack}", r"\S+data.yaml has the names {'a': 'crack'}; expected"),
+        ("names: []", r"\S+data.yaml has the names \[\]; expected"),
+        ("- crack", r"\S+data.yaml has the names None"),
+    ],
+)
+def test_names_that_are_none(tmp_path: Path, names: str, message: str) -> None:
+    save(tmp_path, "", names=names)
+    with pytest.raises(ValueError, match=message):
+        YoloData(str(tmp_path))
+
+
+def test_no_names_and_no_folder(tmp_path: Path) -> None:
+    save(tmp_path, "")
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+val"):
+        YoloData(str(tmp_path)).read("val")
+    (tmp_path / "data.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no data.yaml or classes.txt in \S+, which names .*; or name the cl"):
+        YoloData(str(tmp_path))
