@@ -13,7 +13,7 @@ from band_files import save_set
 from fine_grained_sets import make_cub
 from hub_cache import add_to_cache, take_from_cache_alone
 from image_files import random_image, save_image, save_truths
-from outline_files import box, save_outlines
+from outline_files import box, labelme_shape, save_labelme, save_outlines, save_yolo, yolo_line
 
 import dla
 from dla.cli import main
@@ -68,10 +68,13 @@ def make_data(root: Path, classes: int) -> None:
 
 
 def make_outlines(root: Path) -> None:
-    """Twenty images with an outline, as Label Studio exports them."""
+    """Images with an outline, as Label Studio, LabelMe and YOLO have them."""
     leaf = {"category_id": 1, "segmentation": [box(3, 4, 20, 9)]}
     images = [(f"images/{number}.png", [leaf]) for number in range(20)]
-    save_outlines(root / "result.json", images, categories=["leaf"], folder=root)
+    save_outlines(root / "leaves" / "result.json", images, categories=["leaf"], folder=root / "leaves")
+    save_labelme(root / "cells" / "photos", *[[labelme_shape("cell", [[3, 4], [20, 4], [9, 20]])]] * 20)
+    for split, count in (("train", 4), ("val", 2)):
+        save_yolo(root / "tools", *[yolo_line(1, 3, 4, 20, 9)] * count, split=split)
 
 
 def make_boundaries(images: Path, truths: Path, names: list[str]) -> None:
@@ -113,7 +116,7 @@ def pages_folder(tmp_path_factory):
     data = root / "data"
     make_data(data / "camvid", 12)
     make_data(data / "cracks", 2)
-    make_outlines(data / "leaves")
+    make_outlines(data)
     save_set(data / "fields", train=4, val=2)
     make_classes(data / "fruit", "train", classes=2, count=4)
     make_classes(data / "fruit", "val", classes=2, count=1)

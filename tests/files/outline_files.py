@@ -1,4 +1,4 @@
-"""Sets whose labels are in COCO's form, as files."""
+"""Sets whose labels are outlines, as files in the forms of COCO, LabelMe and YOLO."""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from image_files import random_image, save_image
+
+from dla.cli import main
 
 HEIGHT, WIDTH = 36, 48
 
@@ -53,3 +55,42 @@ def save_outlines(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
     return content
+
+
+def labelme_shape(label: str, points: Sequence[Sequence[float]], kind: str = "polygon", **more: Any) -> dict[str, Any]:
+    """A shape as LabelMe writes it."""
+    return {"label": label, "points": points, "shape_type": kind, "group_id": None, "flags": {}} | more
+
+
+def save_labelme(folder: Path, *images: list[dict[str, Any]], **more: Any) -> None:
+    """Images of random pixels, and beside each what LabelMe would write of the shapes on it."""
+    for number, shapes in enumerate(images):
+        name = f"{number:02}.png"
+        save_image(folder / name, random_image(number, HEIGHT, WIDTH))
+        content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": name, "imageData": None}
+        content |= {"imageHeight": HEIGHT, "imageWidth": WIDTH} | more
+        (folder / name).with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def yolo_line(category: Any, left: float, top: float, right: float, bottom: float) -> str:
+    """A rectangle in pixels as a line of YOLO's labels."""
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) / [WIDTH, HEIGHT]
+    return " ".join([str(category), *(f"{part:.6f}" for part in corners.ravel())])
+
+
+def save_yolo(root: Path, *labels: str | None, split: str = "train", names: str = "names: [crack, stain]\n") -> None:
+    """Images of random pixels with YOLO's labels, the lines of a file each; None writes no file."""
+    (root / "labels" / split).mkdir(parents=True, exist_ok=True)
+    (root / "data.yaml").write_text(names)
+    for number, lines in enumerate(labels):
+        save_image(root / "images" / split / f"{number:02}.png", random_image(number, HEIGHT, WIDTH))
+        if lines is not None:
+            (root / "labels" / split / f"{number:02}.txt").write_text(lines)
+
+
+def fit(root: Path, *data: str) -> int:
+    """Have `dla fit` train a step on a set in `root`, where its run is kept."""
+    model = ["--model=dla.tasks.SegmentationTask", "--model.network=dla46_cup"]
+    trainer = ["max_epochs=1", "limit_train_batches=1", f"default_root_dir={root / 'run'}", "accelerator=cpu"]
+    small = [f"--data.root={root}", "--data.crop=32", "--data.workers=0", "--data.batch_size=2"]
+    return main(["fit", *model, *data, *small, *(f"--trainer.{option}" for option in trainer)])

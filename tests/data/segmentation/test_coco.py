@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from image_files import random_image, save_image
-from outline_files import HEIGHT, WIDTH, box, save_outlines
+from outline_files import HEIGHT, WIDTH, box, fit, save_outlines
 from PIL import Image
 from pycocotools.mask import encode
 
@@ -383,11 +383,7 @@ def test_dla_fit_trains_on_outlines_and_dla_predict_finds_the_classes(
 ) -> None:
     save(tmp_path, *[[drawn(number % 2 + 1, box(2, 2, 30, 30))] for number in range(10)])
     (tmp_path / "train.json").rename(tmp_path / "labels.json")
-    data = ["--data=CocoData", f"--data.root={tmp_path}", *(f"--data.{key}={value}" for key, value in ONE.items())]
-    model = ["--model=dla.tasks.SegmentationTask", "--model.network=dla46_cup"]
-    trainer = ["max_epochs=1", "limit_train_batches=1", f"default_root_dir={tmp_path / 'run'}", "accelerator=cpu"]
-    data += ["--data.crop=32", "--data.workers=0", "--data.batch_size=2"]
-    assert main(["fit", *model, *data, *(f"--trainer.{option}" for option in trainer)]) == 0
+    assert fit(tmp_path, "--data=CocoData", *(f"--data.{key}={value}" for key, value in ONE.items())) == 0
     assert "\n3 classes: background, crack, stain\n" in capsys.readouterr().out
     best = str(tmp_path / "run" / "checkpoints" / "best.ckpt")
     assert (

@@ -1,38 +1,22 @@
 """Labels as LabelMe keeps them: each kind of shape is filled, and what is wrong with a file is named."""
 
 import base64
-import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from image_files import random_image, save_image
-from outline_files import HEIGHT, WIDTH, rectangles
+from outline_files import HEIGHT, WIDTH, fit, rectangles
+from outline_files import labelme_shape as shape
+from outline_files import save_labelme as save
 from PIL import Image
 
 from dla.data import LabelMe, LabelMeData
 
-Points = list[list[float]]
 
-
-def shape(label: str, points: Points, kind: str = "polygon", **more: Any) -> dict[str, Any]:
-    return {"label": label, "points": points, "shape_type": kind, "group_id": None, "flags": {}} | more
-
-
-def box(left: float, top: float, right: float, bottom: float) -> Points:
+def box(left: float, top: float, right: float, bottom: float) -> list[list[float]]:
     return [[left, top], [right, top], [right, bottom], [left, bottom]]
-
-
-def save(folder: Path, *images: list[dict[str, Any]], **more: Any) -> None:
-    """Images and beside each the shapes on it."""
-    for number, shapes in enumerate(images):
-        name = f"{number:02}.png"
-        save_image(folder / name, random_image(number, HEIGHT, WIDTH))
-        content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": name, "imageData": None}
-        content |= {"imageHeight": HEIGHT, "imageWidth": WIDTH} | more
-        (folder / name).with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def first(root: Path, **options: Any) -> np.ndarray:
@@ -70,10 +54,10 @@ def test_a_circle_has_its_radius(tmp_path: Path) -> None:
     assert not mask[far > 11].any()
 
 
-@pytest.mark.parametrize("kind", [bool, np.uint8])
-def test_a_mask_lies_between_its_corners(tmp_path: Path, kind: type) -> None:
+@pytest.mark.parametrize(("kind", "end"), [(bool, [18.0, 11.0]), (np.uint8, [19.0, 12.0])])
+def test_a_mask_lies_between_its_corners(tmp_path: Path, kind: type, end: list[float]) -> None:
     mask = np.random.default_rng(0).integers(0, 2, (9, 14)).astype(kind)
-    save(tmp_path / "train", [shape("crack", [[5.0, 3.0], [18.0, 11.0]], "mask", mask=png(mask))])
+    save(tmp_path / "train", [shape("crack", [[5.0, 3.0], end], "mask", mask=png(mask))])
     expected = rectangles()
     expected[3:12, 5:19] = mask
     assert np.array_equal(first(tmp_path), expected)
@@ -93,7 +77,10 @@ def test_classes_are_the_labels_in_the_order_of_the_alphabet_or_those_named(tmp_
 
 
 def test_what_labelme_calls_ignored_is_void(tmp_path: Path) -> None:
-    save(tmp_path / "train", [shape("__ignore__", box(10, 10, 20, 20)), shape("crack", box(2, 2, 30, 30))])
+    save(
+        tmp_path / "train",
+        [shape("__ignore__", box(10, 10, 20, 20)), shape("crack", box(2, 2, 30, 30))],
+    )
     assert LabelMeData(str(tmp_path)).classes == ("background", "crack")
     assert np.array_equal(first(tmp_path), rectangles((1, 2, 2, 30, 30), (255, 10, 10, 20, 20)))
 
@@ -126,7 +113,11 @@ def test_no_folder_names_what_may_be_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shapes", "more", "message"),
     [
-        ([shape("crack", [[1, 1], [5, 5]], "line")], {}, r"shape 1 of \S+00.json is a line, no outline: expected poly"),
+        (
+            [shape("crack", [[1, 1], [5, 5]], "line")],
+            {},
+            r"shape 1 of \S+00.json is a line, no outline: expected poly",
+        ),
         (
             [shape("crack", [[1, 1]], "circle")],
             {},
@@ -136,8 +127,16 @@ def test_no_folder_names_what_may_be_given(tmp_path: Path) -> None:
         ([shape("crack", [], "rectangle")], {}, "a rectangle, cannot be read"),
         ([shape("crack", [[0, 0], [3, 3]], "mask")], {}, r"a mask, cannot be read \(KeyError\('mask'\)\)"),
         ([shape("crack", [[0, 0], [3, 3]], "mask", mask="AAAA")], {}, "a mask, cannot be read"),
-        ([shape("crack", [[0, 0], [3, 3]], "mask", mask=png(np.ones((3, 4), bool)))], {}, "a mask, cannot be read"),
-        ([shape("crack", [[-2, 0], [3, 3]], "mask", mask=png(np.ones((4, 6), bool)))], {}, "a mask, cannot be read"),
+        (
+            [shape("crack", [[-1, 0], [3, 3]], "mask", mask=png(np.ones((4, 5), bool)))],
+            {},
+            "it goes beyond the picture",
+        ),
+        (
+            [shape("crack", [[45, 0], [49, 3]], "mask", mask=png(np.ones((4, 5), bool)))],
+            {},
+            "it goes beyond the pict",
+        ),
         ([{"points": box(1, 1, 5, 5)}], {}, r"cannot be read \(KeyError\('label'\)\)"),
         (["crack"], {}, r"shape 1 of \S+00.json, a polygon, cannot be read"),
         ([], {"imageHeight": None}, "00.json lacks one of imageHeight, imageWidth, shapes, which LabelMe's files have"),
@@ -160,3 +159,10 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "train" / "00.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=r"\S+00.json (cannot be read as JSON|lacks one of)"):
         LabelMeData(str(tmp_path))
+
+
+def test_dla_fit_trains_on_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("train", "val"):
+        save(tmp_path / split, *[[shape("crack", box(2, 2, 30, 30))]] * 2)
+    assert fit(tmp_path, "--data=LabelMeData") == 0
+    assert "\n2 classes: background, crack\n" in capsys.readouterr().out

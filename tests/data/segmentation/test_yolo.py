@@ -6,25 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from image_files import random_image, save_image
-from outline_files import HEIGHT, WIDTH, rectangles
+from outline_files import fit, rectangles
+from outline_files import save_yolo as save
+from outline_files import yolo_line as line
 
 from dla.data import Yolo, YoloData
-
-
-def line(category: Any, left: float, top: float, right: float, bottom: float) -> str:
-    """A rectangle in pixels as a line of a file."""
-    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) / [WIDTH, HEIGHT]
-    return " ".join([str(category), *(f"{part:.6f}" for part in corners.ravel())])
-
-
-def save(root: Path, *labels: str | None, split: str = "train", names: str = "names: [crack, stain]\n") -> None:
-    """Images with the lines of their labels; None writes no file of them."""
-    (root / "labels" / split).mkdir(parents=True)
-    (root / "data.yaml").write_text(names)
-    for number, lines in enumerate(labels):
-        save_image(root / "images" / split / f"{number:02}.png", random_image(number, HEIGHT, WIDTH))
-        if lines is not None:
-            (root / "labels" / split / f"{number:02}.txt").write_text(lines)
 
 
 def first(root: Path, **options: Any) -> np.ndarray:
@@ -33,7 +19,10 @@ def first(root: Path, **options: Any) -> np.ndarray:
 
 
 def test_polygons_are_filled_small_on_large(tmp_path: Path) -> None:
-    save(tmp_path, "\n".join([line(1, 10, 12, 20, 24), line("0.0", 3, 3, 30, 33), "", line(0, 12, 14, 16, 18)]))
+    save(
+        tmp_path,
+        "\n".join([line(1, 10, 12, 20, 24), line("0.0", 3, 3, 30, 33), "", line(0, 12, 14, 16, 18)]),
+    )
     assert np.array_equal(first(tmp_path), rectangles((1, 3, 3, 30, 33), (2, 10, 12, 20, 24), (1, 12, 14, 16, 18)))
     assert np.array_equal(first(tmp_path, classes=["stain"]), rectangles((1, 10, 12, 20, 24)))
     assert np.array_equal(first(tmp_path, classes=["stain"], background=None), rectangles((0, 10, 12, 20, 24), on=255))
@@ -134,3 +123,10 @@ def test_no_names_and_no_folder(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").unlink()
     with pytest.raises(FileNotFoundError, match=r"no data.yaml or classes.txt in \S+, which names .*; or name the cl"):
         YoloData(str(tmp_path))
+
+
+def test_dla_fit_trains_on_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("train", "val"):
+        save(tmp_path, *[line(1, 2, 2, 30, 30)] * 2, split=split)
+    assert fit(tmp_path, "--data=YoloData") == 0
+    assert "\n3 classes: background, crack, stain\n" in capsys.readouterr().out

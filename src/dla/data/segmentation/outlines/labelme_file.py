@@ -74,12 +74,14 @@ def _circle(points: Sequence[Point], _entry: Mapping[str, Any], _size: Size) -> 
 
 
 def _mask(points: Sequence[Point], entry: Mapping[str, Any], size: Size) -> Any:
-    """A PNG of what is between two corners, both of which it covers."""
-    (left, top), (right, bottom) = np.round(points).astype(int).tolist()
+    """A PNG, from the first of its two corners on; by the second, some programs mean its last pixel, some the next."""
+    left, top = np.round(points).astype(int).min(0).tolist()
     with Image.open(BytesIO(base64.b64decode(entry["mask"]))) as image:
         inside = np.asarray(image.convert("L")) > 0
+    if not (left >= 0 and top >= 0 and top + len(inside) <= size[0] and left + inside.shape[1] <= size[1]):
+        raise ValueError("it goes beyond the picture")
     whole = np.zeros(size, np.uint8, order="F")
-    whole[top : bottom + 1, left : right + 1] = inside
+    whole[top : top + len(inside), left : left + inside.shape[1]] = inside
     code = encode(whole)
     return code | {"counts": code["counts"].decode()}  # as it stands in JSON
 
