@@ -4,12 +4,13 @@ import weakref
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import dla
-from dla.inference import model_runs, predict_probabilities, predict_strips
+from dla.inference import model_runs, predict_probabilities, predict_strips, scaled, views
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
 
@@ -85,15 +86,36 @@ def test_probabilities_sum_to_one_at_any_size(network, size, device):
     torch.testing.assert_close(result.sum(1), torch.ones(2, *size, device=device))
 
 
-@pytest.mark.parametrize("options", [{"flip": True}, {"overlap": 0.8}, {"scales": (1, 0.5)}, {"window": None}])
-def test_strips_are_the_whole(network, options):
+@pytest.mark.parametrize(
+    ("options", "cut"),
+    [
+        ({"flip": True}, True),
+        ({"overlap": 0.8}, True),
+        ({"scales": (1, 0.5)}, False),
+        ({"window": None}, False),
+        ({"scales": (0.3, 0.9), "flip": True}, True),
+        ({"scales": (0.3,), "window": None}, True),
+    ],
+)
+def test_strips_are_the_whole(network, options, cut, monkeypatch):
+    monkeypatch.setattr(views, "ROWS", 40)
     batch, options = images(101, 70), {"window": 48, **options}
     strips = list(predict_strips(network, batch, **options))
     torch.testing.assert_close(torch.cat(strips, 2), predict_probabilities(network, batch, **options), rtol=0, atol=0)
     heights = [strip.shape[2] for strip in strips]
-    cut = options["window"] is not None and "scales" not in options
     assert sum(heights) == 101
     assert (max(heights) <= 48 and len(heights) >= 3) if cut else heights == [101]
+
+
+@pytest.mark.parametrize("scale", [0.21, 0.5, 0.99])
+@pytest.mark.parametrize("size", [(101, 70), (1, 30), (97, 2)])
+def test_strips_of_smaller_views_are_their_logits_resized(network, scale, size, monkeypatch):
+    monkeypatch.setattr(views, "ROWS", 40)
+    batch = images(*size)
+    small = F.interpolate(batch, size=scaled(size, scale), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        logits = F.interpolate(network(small), size=size, mode="bilinear", antialias=True)
+    torch.testing.assert_close(predict_probabilities(network, batch, scales=(scale,)), logits.softmax(1))
 
 
 class Largest(TorchDispatchMode):
@@ -114,6 +136,14 @@ def test_strips_never_hold_the_whole():
         for strip in predict_strips(model, batch, window=32, flip=True):
             assert strip.shape[2] <= 32
     assert largest.nbytes == batch[:, :1].nbytes * max(3, 40 * 32 / 640)  # the images, mirrored
+
+
+def test_strips_of_smaller_views_never_hold_the_whole():
+    model, batch = nn.Conv2d(3, 40, 1).eval(), torch.zeros(1, 3, 2048, 128)
+    with Largest() as largest:
+        for strip in predict_strips(model, batch, scales=(0.25,), flip=True):
+            assert strip.shape[2] <= views.ROWS
+    assert largest.nbytes == 40 * views.ROWS * 128 * 4  # a strip; the whole is eight
 
 
 class Kept(TorchDispatchMode):

@@ -17,7 +17,7 @@ from run_files import save_checkpoint
 import dla
 from dla.cli import main
 from dla.images import read_image
-from dla.inference import views
+from dla.inference import predict_classes, views
 from dla.predict import Predictor, command, load_predictor
 
 CLASSES = ["road", "sky", "tree", "car", "sign", "person"]
@@ -102,8 +102,12 @@ def test_a_large_picture_is_seen_in_windows(tmp_path, model, monkeypatch, whole,
     monkeypatch.setattr(views, "WINDOW", 48)
     path = picture(tmp_path / "a.png")
     assert predict(path, *options, model=model, output=tmp_path / "out") == 0
-    expected = load_predictor(model).segment(read_image(path), **seen)
+    predictor = load_predictor(model)
+    expected = predict_classes(predictor.model, predictor.inputs(read_image(path)), **seen)[0]
     np.testing.assert_array_equal(np.asarray(opened(tmp_path / "out" / "a.png")), expected)
+    by_call = {"scales": seen["scales"]} if "scales" in seen else {}
+    by_call |= {"window": 1000} if "--window" in options else {}
+    np.testing.assert_array_equal(predictor.segment(read_image(path), **by_call), expected)
 
 
 def test_a_picture_may_be_larger_than_pillow_takes(tmp_path, model, monkeypatch):

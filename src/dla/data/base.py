@@ -65,6 +65,10 @@ class SetData(LightningDataModule, Generic[Set]):
         """The set of one split; called once, when a stage first needs it."""
         raise NotImplementedError(f"{type(self).__name__} does not say how to read its {split} split")
 
+    def prepared(self, found: Set) -> Set:
+        """What is made of a split before anything of it is read or kept: nothing, unless a subclass says so."""
+        return found
+
     def training(self) -> Dataset[Item]:
         """The training split, indexed by draws, augmented."""
         raise NotImplementedError
@@ -100,7 +104,7 @@ class SetData(LightningDataModule, Generic[Set]):
             raise ValueError(f"stage is {stage!r}; expected one of {', '.join(STAGES)}: `dla predict` reads pictures")
         for split in STAGES[stage]:
             if split not in self.sets:
-                found: Any = self.read(split)
+                found: Any = self.prepared(self.read(split))
                 self.sets[split] = cast(Set, Cached(found)) if self.cache else found
 
     def holds(self, split: Split) -> str:

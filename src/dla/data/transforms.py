@@ -49,16 +49,19 @@ class RandomScale(v2.Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Resize one of the inputs."""
-        if isinstance(inpt, tv_tensors.Mask):
-            return _resized_mask(inpt, params["size"])
-        return F.resize(inpt, size=params["size"], antialias=True)
+        return resized(inpt, params["size"])
 
 
-def _resized_mask(mask: tv_tensors.Mask, size: list[int]) -> tv_tensors.Mask:
-    """Each pixel takes the class at its centre; torchvision takes the one at its corner, half a pixel up and left."""
-    image = mask.as_subclass(Tensor)[None]
-    resized = F.resize_image(image, size, interpolation=InterpolationMode.NEAREST_EXACT)[0]
-    return tv_tensors.wrap(resized, like=mask)
+def resized(part: Any, size: list[int]) -> Any:
+    """An image or a mask at a size (h, w) in pixels.
+
+    Each pixel of a mask takes the class at its centre; torchvision takes that at its corner, half a pixel up and left.
+    """
+    if not isinstance(part, tv_tensors.Mask):
+        return F.resize(part, size=size, antialias=True)
+    image = part.as_subclass(Tensor)[None]
+    mask = F.resize_image(image, size, interpolation=InterpolationMode.NEAREST_EXACT)[0]
+    return tv_tensors.wrap(mask, like=part)
 
 
 def check_ranges(*, crop: int, scale: tuple[float, float] | None, rotate: float, color: float) -> None:

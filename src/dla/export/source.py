@@ -107,6 +107,8 @@ def metadata(name: str, predictor: Predictor, size: tuple[int, int]) -> dict[str
     }
     if predictor.bands is not None:
         facts["bands"] = predictor.bands
+    if predictor.max_size is not None:
+        facts["max_size"] = predictor.max_size
     if isinstance(predictor.model, CenterNet):  # ncnn's outputs have numbers alone
         facts["outputs"] = tuple(predictor.model.heads)
     return {f"dla.{key}": json.dumps(fact) for key, fact in facts.items()}

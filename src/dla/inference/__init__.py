@@ -1,5 +1,6 @@
 """Class probabilities of images: over scales and mirror images, in overlapping windows where images are large."""
 
+from dla.inference.sizes import reduction, scaled
 from dla.inference.views import (
     OVERLAP,
     WHOLE,
@@ -22,4 +23,6 @@ __all__ = [
     "predict_classes",
     "predict_probabilities",
     "predict_strips",
+    "reduction",
+    "scaled",
 ]

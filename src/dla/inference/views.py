@@ -14,10 +14,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from dla.inference.sizes import scaled
 from dla.inference.windows import axis_windows, window_logits
 
 WHOLE, WINDOW = 16_000_000, 1024
 """Of how many pixels an image is seen whole, since a million may take half a gigabyte; and else in what windows."""
+
+ROWS = 256  # of a strip where logits are resized
 
 OVERLAP = 0.25  # a half is as good and takes up to twice the time (docs/segmentation.md)
 
@@ -33,8 +36,8 @@ def predict_strips(
 ) -> Iterator[Float[Tensor, "b classes rows w"]]:
     """Softmax probabilities of each pixel, in strips of whole rows from the top, each as soon as no window adds to it.
 
-    With windows, at the size of the images, memory then holds two rows of windows of every class and no more. At other
-    scales, and without windows, the strip is the whole: logits are resized from above and below.
+    With windows, at the size of the images, memory then holds two rows of windows of every class and no more; where all
+    scales are below 1, the logits of each view at its own size, and a strip. Otherwise the strip is the whole.
 
     Images are resized bilinearly with antialiasing, as in training: nothing then leaves the range of values the network
     was trained on, as bicubic overshoot would. Logits, not probabilities, are resized back, because that is how a
@@ -55,10 +58,10 @@ def predict_strips(
     if model.training:
         raise ValueError("the model is in training mode, where results depend on the batch: call model.eval() first")
     check_views(scales, window, overlap)
-    whole = any(scale != 1 for scale in scales)
+    back = _as_they_are if set(scales) == {1} else _by_rows if max(scales) < 1 else _at_once
     cut = partial(window_logits, model, window=window, overlap=overlap)
     views = [
-        _view_logits(cut, images, scale, mirrored, whole)
+        _view_logits(cut, back, images, scale, mirrored)
         for scale, mirrored in product(scales, (False, True) if flip else (False,))
     ]
     return _without_history(_averaged(views))
@@ -84,7 +87,7 @@ def model_runs(
     height: int, width: int, *, scales: Sequence[float], flip: bool, window: int | None, overlap: float = OVERLAP
 ) -> int:
     """How many times the model runs for an image of this size."""
-    sizes = [_scaled((height, width), scale) for scale in scales]
+    sizes = [scaled((height, width), scale) for scale in scales]
     counts = [math.prod(len(axis_windows(side, window or side, overlap)) for side in size) for size in sizes]
     return sum(counts) * (2 if flip else 1)
 
@@ -146,22 +149,37 @@ def _mirror(maps: Tensor, mirrored: bool) -> Tensor:
     return maps.flip(-1) if mirrored else maps
 
 
-def _scaled(size: Sequence[int], scale: float) -> list[int]:
-    return [max(1, round(side * scale)) for side in size]
-
-
 def _joined(strips: list[Tensor]) -> Tensor:
     return strips[0] if len(strips) == 1 else torch.cat(strips, dim=2)
 
 
 def _view_logits(
-    cut: Callable[[Tensor], Iterator[Tensor]], images: Tensor, scale: float, mirrored: bool, whole: bool
+    cut: Callable[[Tensor], Iterator[Tensor]],
+    back: Callable[[Iterator[Tensor], Sequence[int]], Iterator[Tensor]],
+    images: Tensor,
+    scale: float,
+    mirrored: bool,
 ) -> Iterator[Tensor]:
-    """Logits of the images as one view of them has it, at their size: in the strips of `cut`, or `whole`."""
+    """Logits of the images as one view of them has it, in the strips of `cut`, brought `back` to their size."""
     turned = partial(_mirror, mirrored=mirrored)
     # No name here holds what is passed on: between its strips a generator keeps what it has names for.
-    strips = map(turned, cut(turned(_resize(images, _scaled(images.shape[-2:], scale)))))
-    if whole:
-        yield _resize(_joined(list(strips)), images.shape[-2:])
-    else:
-        yield from strips
+    yield from back(map(turned, cut(turned(_resize(images, scaled(images.shape[-2:], scale))))), images.shape[-2:])
+
+
+def _as_they_are(strips: Iterator[Tensor], size: Sequence[int]) -> Iterator[Tensor]:
+    return strips
+
+
+def _at_once(strips: Iterator[Tensor], size: Sequence[int]) -> Iterator[Tensor]:
+    yield _resize(_joined(list(strips)), size)
+
+
+def _by_rows(strips: Iterator[Tensor], size: Sequence[int]) -> Iterator[Tensor]:
+    """What `_resize` makes of all, `ROWS` by `ROWS`: those of an identity, resized, are the weights of each row."""
+    maps = _joined(list(strips))
+    identity = torch.eye(maps.shape[-2], dtype=torch.float32, device=maps.device)
+    for weights in _resize(identity[None, None], (size[0], maps.shape[-2]))[0, 0].split(ROWS):
+        seen = weights.any(0).nonzero()
+        some = slice(int(seen[0]), int(seen[-1]) + 1)
+        wide = _resize(maps[..., some, :].float(), (some.stop - some.start, size[1]))
+        yield (weights[:, some] @ wide).to(maps.dtype)

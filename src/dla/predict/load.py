@@ -74,7 +74,7 @@ def described(
         colors = tuple(_rgb(color) for color in description["colors"]) if task != "classification" else ()
         bands = as_bands(description.get("bands"))
         mean, std = (_floats(description[key], len(bands or "RGB")) for key in ("mean", "std"))
-        resize, crop = (int(description.get(key) or 0) or None for key in ("resize", "crop"))
+        resize, crop, max_size = (int(description.get(key) or 0) or None for key in ("resize", "crop", "max_size"))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f'{source} does not say how to use it ({error!r}): "classes", "colors" (3 integers from 0 to 255 each; not '
@@ -93,7 +93,7 @@ def described(
     model = model.to(device).eval()
     if torch.device(device).type == "cpu":  # where convolutions are faster so
         model = model.to(memory_format=torch.channels_last)
-    return Predictor(model, task, classes, colors, mean, std, resize, crop, bands)
+    return Predictor(model, task, classes, colors, mean, std, resize, crop, bands, max_size)
 
 
 def _rgb(values: Any) -> RGB:

@@ -1,5 +1,6 @@
 """A network with all that is needed to use it on pictures: how they are prepared, and what its answers mean."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from dla.bands import Bands, Picture, read_bands
 from dla.images import RGB, read_image
-from dla.inference import predict_classes, predict_strips
+from dla.inference import fitting_window, predict_classes, predict_strips, reduction
 
 TASKS = {"segmentation": "segment", "boundaries": "boundaries", "classification": "classify"}
 """What a network may be for, and the call of `Predictor` for it."""
@@ -34,6 +35,8 @@ class Predictor:
         resize: in classification, what the shorter side becomes, in pixels; None keeps the size.
         crop: in classification, the side of the square cut out of the middle; None takes all.
         bands: where images are no RGB pictures, the range of values of each of their bands.
+        max_size: in dense prediction, what the longer side of larger pictures is reduced to before the network sees
+            them; answers have the picture's own size.
     """
 
     model: nn.Module
@@ -45,6 +48,7 @@ class Predictor:
     resize: int | None = None
     crop: int | None = None
     bands: Bands | None = None
+    max_size: int | None = None
 
     def read(self, path: str | Path) -> Picture:
         """What a file holds, as the other calls take it.
@@ -55,15 +59,31 @@ class Predictor:
         return read_image(path) if self.bands is None else read_bands(path, self.bands)
 
     def segment(self, image: Picture, **options: Any) -> UInt8[np.ndarray, "h w"]:
-        """Class index of each pixel of a picture; the keywords are those of `predict_strips`."""
+        """Class index of each pixel of a picture; the keywords are those of `predict_strips`, as `views` takes them."""
         self._expect("segmentation")
-        return predict_classes(self.model, self.inputs(image), **options)[0].to("cpu", torch.uint8).numpy()
+        views = self.views(image, **options)
+        return predict_classes(self.model, self.inputs(image), **views)[0].to("cpu", torch.uint8).numpy()
 
     def boundaries(self, image: Picture, **options: Any) -> Float32[np.ndarray, "h w"]:
         """Probability of a boundary at each pixel of a picture; keywords as for `segment`."""
         self._expect("boundaries")
-        strips = predict_strips(self.model, self.inputs(image), **options)
+        strips = predict_strips(self.model, self.inputs(image), **self.views(image, **options))
         return torch.cat([strip[0, 1].to("cpu", torch.float32, copy=True) for strip in strips]).numpy()
+
+    def views(
+        self, image: Picture, *, scales: Sequence[float] = (1.0,), window: int | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Keywords of `predict_strips` for a picture: scales of the size that images had in training, and a window.
+
+        Args:
+            image: the picture.
+            scales: of that size.
+            window: None for one only where the picture is too large to be seen whole.
+            **options: the others, as they are.
+        """
+        size = transforms.get_size(image)
+        scales = [scale * reduction(size, self.max_size) for scale in scales]
+        return options | {"scales": scales, "window": fitting_window(size, scales, window)}
 
     @torch.inference_mode()
     def classify(self, image: Picture, *, flip: bool = False) -> Float32[np.ndarray, " classes"]:

@@ -17,7 +17,7 @@ FEW = 4  # runs of a network for which no bar is worth it
 @contextmanager
 def shown(progress: Progress, name: str, writer: Results, image: Picture) -> Iterator[None]:
     """Within it, where `writer` predicts this picture, a bar advances whenever the network has run."""
-    runs = model_runs(*get_size(image), **writer.views(image)) if isinstance(writer, Dense) else 1
+    runs = _runs(writer, image)
     if runs <= FEW:
         yield
         return
@@ -28,3 +28,10 @@ def shown(progress: Progress, name: str, writer: Results, image: Picture) -> Ite
     finally:
         hook.remove()
         progress.remove_task(task)
+
+
+def _runs(writer: Results, image: Picture) -> int:
+    """How many times the network runs for this picture."""
+    if not isinstance(writer, Dense):
+        return 1
+    return model_runs(*get_size(image), **writer.predictor.views(image, **writer.inference))

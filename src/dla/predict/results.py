@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from torchvision.transforms.v2.functional import get_size
 
 from dla.bands import Picture, as_picture
 from dla.files import atomic_write, refuse_folder, write_text
 from dla.files.georeference import Place, describe, find_place, sidecar
 from dla.files.tables import write_csv
 from dla.images import RGB, ImageError, draw_overlay
-from dla.inference import OVERLAP, check_views, fitting_window
+from dla.inference import OVERLAP, check_views
 from dla.predict.predictor import Predictor
 
 TOP = 5  # classes that are named unless asked otherwise
@@ -49,7 +48,7 @@ class Results:
 
 
 class Dense(Results):
-    """Something of each pixel; a picture too large to be seen whole is seen in windows, those asked for or ours."""
+    """Something of each pixel."""
 
     endings: tuple[str, ...]  # what follows the picture's stem in the names of its files
 
@@ -57,11 +56,6 @@ class Dense(Results):
         """The files that belong to the picture `path` alone; sidecars are written where it has a place on a map."""
         pictures = self._pictures(path)
         return (*pictures, *(sidecar(target) for target in pictures if target.suffix == ".png"))
-
-    def views(self, image: Picture) -> dict[str, Any]:
-        """Keywords of the predictor's method for this picture."""
-        window = fitting_window(get_size(image), self.inference["scales"], self.inference["window"])
-        return self.inference | {"window": window}
 
     def _pictures(self, path: Path) -> tuple[Path, ...]:
         return tuple(self.folder / f"{path.stem}{ending}" for ending in self.endings)
@@ -84,7 +78,7 @@ class Masks(Dense):
 
     def write(self, path: Path, image: Picture) -> None:
         """Segment the picture."""
-        mask = self.predictor.segment(image, **self.views(image))
+        mask = self.predictor.segment(image, **self.inference)
         overlay = draw_overlay(as_picture(image), mask, self.predictor.classes, self.predictor.colors)
         self._save(path, Image.fromarray(mask), overlay)
 
@@ -108,7 +102,7 @@ class Boundaries(Dense):
             raise ImageError(
                 f"{path} is {seen.width} x {seen.height}: to have boundaries, it needs 2 pixels or more on each side"
             )
-        probabilities = self.predictor.boundaries(image, **self.views(image))
+        probabilities = self.predictor.boundaries(image, **self.inference)
         crest = thin_crest(probabilities)
         full = Image.fromarray((255 * probabilities).round().astype(np.uint8))
         self._save(path, full, Image.fromarray(crest), draw_boundaries(seen, crest))

@@ -20,6 +20,8 @@ def data_facts(data: Any) -> dict[str, Any]:
     facts = {"classes": list(data.classes), "mean": [*map(float, data.mean)], "std": [*map(float, data.std)]}
     if getattr(data, "bands", None) is not None:
         facts["bands"] = [list(band) for band in data.bands]
+    if getattr(data, "max_size", None) is not None:
+        facts["max_size"] = data.max_size
     return facts | ({"colors": [list(color) for color in data.colors]} if hasattr(data, "colors") else {})
 
 
@@ -84,11 +86,13 @@ def check_facts(there: dict[str, Any], here: dict[str, Any]) -> None:
                 "another checkpoint"
             )
     _check_classes(there.get("classes"), here.get("classes"))
-    bands, ranges = there.get("bands"), here.get("bands")
-    if "mean" in there and bands != ranges:
-        raise ValueError(
-            f"the checkpoint's images have the bands {bands}, and the data's {ranges}: give --data.bands as its run had"
-        )
+    for name in ("bands", "max_size"):
+        before, now = there.get(name), here.get(name)
+        if "mean" in there and before != now:
+            raise ValueError(
+                f"the checkpoint's images have the {name} {before}, and the data's {now}: give --data.{name} as its "
+                "run had"
+            )
     for name in ("mean", "std"):
         before, now = there.get(name), here.get(name)
         if before and now and not np.allclose(before, now, rtol=1e-3):

@@ -9,6 +9,7 @@ from dla.data.segmentation.camvid import CamVid
 from dla.data.segmentation.cityscapes import Cityscapes
 from dla.data.segmentation.folders import PairedFolders, class_colors, distinct
 from dla.data.segmentation.indices import Void
+from dla.data.segmentation.reduced import Reduced
 from dla.data.segmentation.scene_base import SceneData
 from dla.data.segmentation.scenes import Scenes
 from dla.images import RGB
@@ -39,12 +40,23 @@ class StoredData(SegmentationData):
 
     Args:
         root: Folder of the set.
+        max_size: What the longer side of larger images is reduced to, in pixels, as 1024 for photographs of a phone;
+            `dla predict` does the same, and gives masks of the pictures' own size. Null keeps all as they are.
         **settings: Those of `SegmentationData`.
+
+    Raises:
+        ValueError: `max_size` is below 1.
     """
 
-    def __init__(self, root: str, **settings: Any) -> None:
+    def __init__(self, root: str, *, max_size: int | None = None, **settings: Any) -> None:
         super().__init__(**settings)
-        self.root = root
+        if max_size is not None and max_size < 1:
+            raise ValueError(f"max_size is {max_size}; expected a number of pixels of at least 1, or null")
+        self.root, self.max_size = root, max_size
+
+    def prepared(self, found: SegmentationSet) -> SegmentationSet:
+        """The set with its larger images reduced."""
+        return Reduced(found, self.max_size) if self.max_size else found
 
 
 class CamVidData(StoredData):

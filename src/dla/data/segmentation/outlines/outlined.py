@@ -92,6 +92,7 @@ class Outlined:
         elif source == "train":  # other splits may be without some
             _expect_categories(labels, [name for name in classes if name != background])
         self.drawn = held_out(drawn, split) if held else drawn
+        self.files = [(of.image, of.labels) for of in self.drawn]
 
     @staticmethod
     def read(root: Path, images: Path, annotations: Path) -> Labels:
