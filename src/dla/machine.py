@@ -20,6 +20,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory() -> int | None:
+    """Bytes of memory of the machine; None where the system does not say, as Windows."""
+    names = ("SC_PAGE_SIZE", "SC_PHYS_PAGES")
+    if not hasattr(os, "sysconf") or not set(names) <= os.sysconf_names.keys():
+        return None
+    return os.sysconf(names[0]) * os.sysconf(names[1])
+
+
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Python's version and those of the packages that are installed."""
     found = {"python": platform.python_version()}

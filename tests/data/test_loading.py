@@ -1,5 +1,8 @@
 """Loading: augmentation follows the seed of the draw, not the worker, and batches hold images of one size."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from time import sleep
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -133,6 +136,31 @@ def test_cache_reads_each_sample_once() -> None:
     assert all(torch.equal(cached[index].image, Uneven()[index].image) for index in (2, 0, 1, 2))
     assert source.reads == [1, 1, 1]
     assert len(cached) == 3
+
+
+@pytest.mark.parametrize(("room", "fits"), [(30 * 400, True), (30 * 400 - 1, False), (None, True)])
+def test_a_cache_that_would_fill_the_memory_is_refused_before_all_is_read(room, fits, monkeypatch) -> None:
+    monkeypatch.setattr("dla.data.loading.memory", lambda: room)
+    monkeypatch.setattr("dla.data.loading.ThreadPoolExecutor", partial(ThreadPoolExecutor, 1))
+    read = []
+
+    class Slow:
+        def __len__(self) -> int:
+            return 30
+
+        def __getitem__(self, index: int) -> Sample:
+            read.append(index)
+            sleep(0.02)
+            return make_sample(torch.zeros(3, 10, 10, dtype=torch.uint8), torch.zeros(10, 10, dtype=torch.uint8))
+
+    if fits:
+        assert len(Cached(Slow())) == 30
+        return
+    with pytest.raises(
+        ValueError, match=r"30 images take about 0 GiB .*: set --data.cache false, or .* --data.max_size"
+    ):
+        Cached(Slow())
+    assert len(read) < 20
 
 
 def test_cache_is_not_changed_by_augmentation() -> None:

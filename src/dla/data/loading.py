@@ -7,6 +7,8 @@ from shutil import disk_usage
 from typing import Any, TypeAlias
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
@@ -14,30 +16,57 @@ from dla.data.batch_augment import BatchAugment
 from dla.data.sample import IGNORE_INDEX
 from dla.data.sampling import Draw, as_draw, draw_seed
 from dla.data.shift import Shift
+from dla.machine import memory
 
 # One loaded sample: `image` uint8 (3, H, W), `mask` uint8 (H, W), `index` and `epoch` int64 (), which say where it
 # comes from, and, if it is to be augmented in its batch, `parameters` float32 (8,). A batch has B of each, stacked.
 Item: TypeAlias = dict[str, Tensor]
 
+FEW = 8  # samples, by which it is judged what all take
 SHARED = Path("/dev/shm")  # on Linux; batches of the processes that load lie there until they are used
 ONE_BY_ONE = "set --data.augment sample for training, and --data.val_batch_size 1 for evaluation"
 
 
-def read_all(dataset: Any) -> list[Any]:
-    """All of a set, read once; as a list it is a set in memory, which the loader's workers share."""
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
-        return list(pool.map(dataset.__getitem__, range(len(dataset))))
+def read_all(dataset: Any, shown: str = "") -> list[Any]:
+    """All of a set, read once; as a list it is a set in memory, which the loader's workers share.
+
+    Args:
+        dataset: The set.
+        shown: What stands beside a bar, which goes once all is read; no bar where it is empty.
+
+    Raises:
+        ValueError: the machine has not so much memory, as far as the first samples show.
+    """
+    found: list[Any] = []
+    count, console = len(dataset), Console(stderr=True)
+    pool = ThreadPoolExecutor()  # Pillow decodes outside Python's lock
+    samples = pool.map(dataset.__getitem__, range(count))
+    try:
+        for sample in track(samples, shown, count, console=console, transient=True, disable=not shown):
+            found.append(sample)
+            if len(found) == FEW:
+                _expect_room(found, count)
+    finally:
+        pool.shutdown(cancel_futures=True)  # what is not read by now, after an error, never is
+    return found
 
 
 class Cached:
     """A set whose samples are read once, at the start, and kept in memory as uint8.
 
     They are read before the loader's workers start, so that all of them share the one copy.
+
+    Args:
+        dataset: The set.
+        shown: As of `read_all`.
+
+    Raises:
+        ValueError: as by `read_all`.
     """
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, shown: str = "") -> None:
         self.files = getattr(dataset, "files", None)  # where it has some, to name them
-        self.samples = read_all(dataset)
+        self.samples = read_all(dataset, shown)
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -46,6 +75,17 @@ class Cached:
     def __getitem__(self, index: int) -> Any:
         """Sample number `index`; not a copy, so it must not be changed."""
         return self.samples[index]
+
+
+def _expect_room(first: list[Any], count: int) -> None:
+    """Refuse what would fill the memory, upon which a system ends the program without a word."""
+    size = sum(part.nbytes for sample in first for part in sample if isinstance(part, Tensor)) * count // len(first)
+    room = memory()
+    if room is not None and size > room:
+        raise ValueError(
+            f"{count} images take about {size / 2**30:.0f} GiB once they are read, and this machine has "
+            f"{room / 2**30:.0f}: set --data.cache false, or for segmentation reduce them, as by --data.max_size 1024"
+        )
 
 
 class Seeded(Dataset[Item]):
