@@ -85,6 +85,13 @@ def test_what_labelme_calls_ignored_is_void(tmp_path: Path) -> None:
     assert np.array_equal(first(tmp_path), rectangles((1, 2, 2, 30, 30), (255, 10, 10, 20, 20)))
 
 
+def test_what_labelme_calls_ignored_is_a_class_where_it_is_named_so(tmp_path: Path) -> None:
+    save(tmp_path / "train", [shape("__ignore__", box(10, 10, 20, 20)), shape("crack", box(2, 2, 30, 30))])
+    classes = ["crack", "__ignore__"]
+    assert np.array_equal(first(tmp_path, classes=classes), rectangles((1, 2, 2, 30, 30), (2, 10, 10, 20, 20)))
+    assert np.array_equal(first(tmp_path, background="__ignore__"), rectangles((1, 2, 2, 30, 30), (0, 10, 10, 20, 20)))
+
+
 def test_labels_in_a_folder_of_their_own_and_val_held_out(tmp_path: Path) -> None:
     save(tmp_path / "all", *[[shape("crack", box(2, 2, 9, 9))]] * 10)
     (tmp_path / "labels").mkdir()

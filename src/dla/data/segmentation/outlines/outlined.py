@@ -14,7 +14,7 @@ from dla.data.segmentation.pairing import expect_own_place, held_out
 from dla.images import RGB
 
 IGNORED = "__ignore__"
-"""The category whose pixels are void, as LabelMe's own tools have it."""
+"""The category whose pixels are void, as LabelMe's own tools have it, unless it is named as a class."""
 
 TRIANGLE = 6  # coordinates
 
@@ -82,7 +82,7 @@ class Outlined:
         self.read_image = pixel_reader(bands)
         self.classes = with_background(classes, background)
         self.colors = outline_colors(self.classes, background)
-        self.indices = {name: index for index, name in enumerate(self.classes)} | {IGNORED: IGNORE_INDEX}
+        self.indices = {IGNORED: IGNORE_INDEX} | {name: index for index, name in enumerate(self.classes)}
         self.rest = IGNORE_INDEX if background is None else self.indices[background]
         places = [Path(root, place.replace("{split}", source)) for place in (images, annotations)]
         labels = self.read(Path(root), *places)
