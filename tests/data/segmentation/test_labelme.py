@@ -45,6 +45,16 @@ def test_polygons_and_rectangles_are_rectangles(tmp_path: Path) -> None:
     assert np.array_equal(first(tmp_path), rectangles(*expected))
 
 
+@pytest.mark.parametrize("kind", ["rotation", "oriented_rectangle", "quadrilateral"])
+def test_shapes_of_four_corners_are_polygons(tmp_path: Path, kind: str) -> None:
+    save(tmp_path / "train", [shape("crack", [[24, 4], [34, 14], [24, 24], [14, 14]], kind)])
+    x, y = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
+    far = abs(x - 24) + abs(y - 14)
+    mask = first(tmp_path)
+    assert mask[far < 9].all()
+    assert not mask[far > 11].any()
+
+
 def test_a_circle_has_its_radius(tmp_path: Path) -> None:
     save(tmp_path / "train", [shape("crack", [[20.0, 16.0], [26.0, 24.0]], "circle")])
     x, y = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)

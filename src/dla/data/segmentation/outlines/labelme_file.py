@@ -89,7 +89,9 @@ def _mask(points: Sequence[Point], entry: Mapping[str, Any], size: Size) -> Any:
 OUTLINES: dict[str, Callable[[Sequence[Point], Mapping[str, Any], Size], Any]] = {
     "polygon": _polygon,
     "rectangle": _rectangle,
-    "rotation": _polygon,  # a turned rectangle of X-AnyLabeling
+    "oriented_rectangle": _polygon,  # LabelMe's, by its four corners
+    "rotation": _polygon,  # X-AnyLabeling's of the same kind
+    "quadrilateral": _polygon,
     "circle": _circle,
     "mask": _mask,
 }
