@@ -26,7 +26,7 @@ def read_labelme(path: Path) -> Picture:
     """What was drawn on a picture; polygons, rectangles, circles and masks.
 
     Raises:
-        ValueError: the file is no JSON or of another form, or a shape is another one, such as a line.
+        ValueError: the file is no JSON or of another form, or a shape has no label or is another one, such as a line.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -42,6 +42,9 @@ def read_labelme(path: Path) -> Picture:
 
 def _shape(path: Path, number: int, entry: Any, size: Size) -> Shape:
     held = entry if isinstance(entry, dict) else {}
+    label = held.get("label")
+    if label is None or label == "":
+        raise ValueError(f"shape {number} of {path} has no label: give it one, or remove it")
     kind = held.get("shape_type") or "polygon"  # which old versions leave out
     if kind not in OUTLINES:
         raise ValueError(
@@ -50,7 +53,7 @@ def _shape(path: Path, number: int, entry: Any, size: Size) -> Shape:
         )
     try:
         points = [(float(x), float(y)) for x, y in held["points"]]
-        return Shape(number, str(held["label"]), OUTLINES[kind](points, held, size))
+        return Shape(number, str(label), OUTLINES[kind](points, held, size))
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(f"shape {number} of {path}, a {kind}, cannot be read ({error!r}): {AGAIN}") from error
 
