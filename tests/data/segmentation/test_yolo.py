@@ -55,6 +55,25 @@ def test_names_of_classes_in_each_form(tmp_path: Path, file: str, text: str) -> 
     assert classes[mask[5, 25]] == "crack"
 
 
+@pytest.mark.parametrize("names", ["names: [crack, stain, crack]\n", "names: {0: crack, 1: stain, 2: crack}\n"])
+def test_two_numbers_of_one_name_are_one_class(tmp_path: Path, names: str) -> None:
+    save(tmp_path, f"{line(0, 2, 2, 9, 9)}\n{line(2, 20, 2, 29, 9)}\n{line(1, 2, 20, 9, 29)}", names=names)
+    assert YoloData(str(tmp_path)).classes == ("background", "crack", "stain")
+    assert np.array_equal(first(tmp_path), rectangles((1, 2, 2, 9, 9), (1, 20, 2, 29, 9), (2, 2, 20, 9, 29)))
+
+
+def test_a_list_of_names_with_an_empty_line_between_them_is_refused(tmp_path: Path) -> None:
+    """Whether it counts as a number is not to be known."""
+    save(tmp_path, line(1, 2, 2, 9, 9))
+    (tmp_path / "data.yaml").unlink()
+    for text in ("crack\n\nstain\n", "\ncrack\nstain"):
+        (tmp_path / "classes.txt").write_text(text)
+        with pytest.raises(ValueError, match=r"line \d of \S+classes.txt is empty, so that the numbers of the names"):
+            YoloData(str(tmp_path))
+    (tmp_path / "classes.txt").write_bytes(b"\xef\xbb\xbfcrack\r\nstain \r\n\r\n")
+    assert YoloData(str(tmp_path)).classes == ("background", "crack", "stain")
+
+
 def test_an_image_without_labels_is_all_background_and_said(tmp_path: Path) -> None:
     save(tmp_path, "", line(0, 2, 2, 9, 9))
     assert np.array_equal(first(tmp_path), rectangles())

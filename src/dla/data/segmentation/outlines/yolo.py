@@ -1,5 +1,6 @@
 """Sets whose labels are in the form of YOLO's segmentation: a text file for each image, and a list of the classes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,14 @@ class Yolo(Outlined):
             for stem, path in shown.items()
             for label in [files.get(stem, annotations / f"{stem}.txt")]
         ]
-        return Labels(annotations, tuple(names.values()), drawn)
+        return Labels(annotations, _distinct(names), drawn)
 
     @staticmethod
     def categories(root: Path, annotations: Path) -> tuple[str, ...]:
         """The names of the classes."""
-        return tuple(read_classes(root).values())
+        return _distinct(read_classes(root))
+
+
+def _distinct(names: Mapping[int, str]) -> tuple[str, ...]:
+    """Each name once: two numbers of one name are one class."""
+    return tuple(dict.fromkeys(names.values()))

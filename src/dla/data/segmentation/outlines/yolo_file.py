@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from dla.data.segmentation.outlines.fill import Shape
-from dla.files import read_names, read_text
+from dla.files import read_text
 
 NAMES = ("data.yaml", "classes.txt")
 """Where the names of the classes may stand, within the root."""
@@ -19,20 +19,36 @@ def read_classes(root: Path) -> dict[int, str]:
 
     Raises:
         FileNotFoundError: there is no file of them.
-        ValueError: it has no names.
+        ValueError: it has no names, or their numbers are in doubt.
     """
     path = next((root / name for name in NAMES if (root / name).is_file()), None)
     if path is None:
         raise FileNotFoundError(
             f"no {' or '.join(NAMES)} in {root}, which names the classes of YOLO's labels: copy it there"
         )
-    if path.suffix == ".txt":
-        return dict(enumerate(read_names(path, "class")))
+    return _listed(path) if path.suffix == ".txt" else _in_yaml(path)
+
+
+def _listed(path: Path) -> dict[int, str]:
+    """Those of a list, in which the number of a name is that of its line."""
+    names = [line.strip() for line in read_text(path).rstrip().splitlines()]
+    if not names:
+        raise ValueError(f"{path} lists no class; expected one name a line")
+    if "" in names:
+        raise ValueError(
+            f"line {names.index('') + 1} of {path} is empty, so that the numbers of the names behind it are in doubt: "
+            "remove it, or write the name that belongs there"
+        )
+    return dict(enumerate(names))
+
+
+def _in_yaml(path: Path) -> dict[int, str]:
     try:
         content = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} cannot be read as YAML ({error}); expected the key names") from error
-    names = content.get("names") if isinstance(content, dict) else None
+    held = content if isinstance(content, dict) else {}
+    names = held.get("names")
     numbered = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(numbered, dict) or not numbered or not all(isinstance(number, int) for number in numbered):
         raise ValueError(f"{path} has the names {names!r}; expected a list of the names of the classes")
