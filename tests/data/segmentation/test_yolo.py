@@ -74,6 +74,13 @@ def test_a_list_of_names_with_an_empty_line_between_them_is_refused(tmp_path: Pa
     assert YoloData(str(tmp_path)).classes == ("background", "crack", "stain")
 
 
+def test_keypoints_are_refused(tmp_path: Path) -> None:
+    """Their lines have a box and points, which would fill as an outline."""
+    save(tmp_path, "0 0.5 0.5 0.2 0.2 0.4 0.3 0.6 0.4", names="kpt_shape: [2, 2]\nnames: [crack]\n")
+    with pytest.raises(ValueError, match=r"\S+data.yaml is of keypoints \(kpt_shape\): export the labels as YOLO"):
+        YoloData(str(tmp_path))
+
+
 def test_an_image_without_labels_is_all_background_and_said(tmp_path: Path) -> None:
     save(tmp_path, "", line(0, 2, 2, 9, 9))
     assert np.array_equal(first(tmp_path), rectangles())

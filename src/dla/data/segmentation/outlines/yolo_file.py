@@ -19,7 +19,7 @@ def read_classes(root: Path) -> dict[int, str]:
 
     Raises:
         FileNotFoundError: there is no file of them.
-        ValueError: it has no names, or their numbers are in doubt.
+        ValueError: it has no names, their numbers are in doubt, or the labels are keypoints.
     """
     path = next((root / name for name in NAMES if (root / name).is_file()), None)
     if path is None:
@@ -48,6 +48,8 @@ def _in_yaml(path: Path) -> dict[int, str]:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} cannot be read as YAML ({error}); expected the key names") from error
     held = content if isinstance(content, dict) else {}
+    if "kpt_shape" in held:  # lines of a box and points, which would fill as an outline
+        raise ValueError(f"{path} is of keypoints (kpt_shape): export the labels as YOLO for segmentation")
     names = held.get("names")
     numbered = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(numbered, dict) or not numbered or not all(isinstance(number, int) for number in numbered):
