@@ -24,7 +24,8 @@ def read_classes(root: Path) -> dict[int, str]:
     path = next((root / name for name in NAMES if (root / name).is_file()), None)
     if path is None:
         raise FileNotFoundError(
-            f"no {' or '.join(NAMES)} in {root}, which names the classes of YOLO's labels: copy it there"
+            f"no {' or '.join(NAMES)} in {root}, which names the classes of YOLO's labels: copy it there by that name, "
+            "or write classes.txt in the order of the numbers, a name a line"
         )
     return _listed(path) if path.suffix == ".txt" else _in_yaml(path)
 
