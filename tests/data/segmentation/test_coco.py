@@ -367,6 +367,8 @@ def test_no_file_no_json_and_another_size(tmp_path: Path) -> None:
         CocoData(str(tmp_path), **SPLITS)
     save(tmp_path, [drawn(1, box(2, 2, 30, 30))])
     Image.new("RGB", (WIDTH, HEIGHT + 1)).save(tmp_path / "images" / "00.png")
+    with pytest.raises(FileNotFoundError, match=r"no file \S+val.json: .*; without a val split, --data.hold_out true"):
+        CocoData(str(tmp_path), **SPLITS).setup("fit")
     with pytest.raises(ValueError, match=r"00.png is 48x37 but its annotation \S+train.json is 48x36"):
         first(tmp_path)
 

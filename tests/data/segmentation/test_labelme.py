@@ -123,8 +123,11 @@ def test_images_that_nobody_has_labelled_are_left_out_and_said(tmp_path: Path) -
 
 
 def test_no_folder_names_what_may_be_given(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no folder \S+train: .*; or name the classes, as --data.classes"):
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+train: .* as --data.annotations; or name the classes, "):
         LabelMeData(str(tmp_path))
+    save(tmp_path / "train", [shape("crack", box(2, 2, 9, 9))])
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+val: .*; without a val split, --data.hold_out true"):
+        LabelMeData(str(tmp_path)).setup("fit")
 
 
 @pytest.mark.parametrize(

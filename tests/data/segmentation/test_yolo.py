@@ -144,8 +144,10 @@ def test_names_that_are_none(tmp_path: Path, names: str, message: str) -> None:
 
 def test_no_names_and_no_folder(tmp_path: Path) -> None:
     save(tmp_path, "")
-    with pytest.raises(FileNotFoundError, match=r"no folder \S+val"):
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+labels/val: .* as --data.annotations; without a val"):
         YoloData(str(tmp_path)).read("val")
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+photos: name that of the images within root, as --dat"):
+        YoloData(str(tmp_path), images="photos", hold_out=True).read("train")
     (tmp_path / "data.yaml").unlink()
     for classes in (None, ["crack"]):  # which does without them no more
         with pytest.raises(FileNotFoundError, match=r"no data.yaml or classes.txt in \S+, which .*, a name a line$"):

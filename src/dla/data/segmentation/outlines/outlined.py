@@ -1,6 +1,6 @@
 """Outlines as a set: images, and masks in which what was drawn around things is filled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sampl
 from dla.data.segmentation.folders import spread_colors
 from dla.data.segmentation.outlines.fill import Picture, Shape, filled
 from dla.data.segmentation.pairing import expect_own_place, held_out
+from dla.files.listing import list_by_stem
 from dla.images import RGB
 
 IGNORED = "__ignore__"
@@ -85,13 +86,22 @@ class Outlined:
         self.indices = {IGNORED: IGNORE_INDEX} | {name: index for index, name in enumerate(self.classes)}
         self.rest = IGNORE_INDEX if background is None else self.indices[background]
         places = [Path(root, place.replace("{split}", source)) for place in (images, annotations)]
-        labels = self.read(Path(root), *places)
+        labels = self._labels(Path(root), source, *places)
         drawn = _without_slips(labels.drawn)
         if not leave_out:
             _expect_classes(drawn, self.indices)
         elif source == "train":  # other splits may be without some
             _expect_categories(labels, [name for name in classes if name != background])
         self.drawn = held_out(drawn, split) if held else drawn
+
+    def _labels(self, root: Path, split: Split, images: Path, annotations: Path) -> Labels:
+        try:
+            return self.read(root, images, annotations)
+        except FileNotFoundError as error:
+            if split != "val" or annotations.exists():
+                raise
+            hint = "without a val split, --data.hold_out true validates on every tenth image of train"
+            raise FileNotFoundError(f"{error}; {hint}") from error
 
     @staticmethod
     def read(root: Path, images: Path, annotations: Path) -> Labels:
@@ -115,6 +125,13 @@ class Outlined:
         mask = filled(picture, (height, width), self.indices, self.rest)
         check_sizes(image, mask, path, labels)
         return make_sample(image, mask)
+
+
+def files_by_stem(folder: Path, suffixes: Collection[str], option: str) -> dict[str, Path]:
+    """As `list_by_stem`, for a folder that an option names: "images" or "annotations"."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}: name that of the {option} within root, as --data.{option}")
+    return list_by_stem(folder, suffixes)
 
 
 def with_background(names: Sequence[str], background: str | None) -> tuple[str, ...]:
