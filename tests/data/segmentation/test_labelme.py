@@ -86,6 +86,14 @@ def test_classes_are_the_labels_in_the_order_of_the_alphabet_or_those_named(tmp_
         LabelMeData(str(tmp_path)).read("val")
 
 
+def test_lines_and_points_of_what_is_no_class_are_passed_over(tmp_path: Path) -> None:
+    shapes = [shape("scale", [[1, 1], [5, 5]], "line"), shape("tip", [[9, 9]], "point")]
+    save(tmp_path / "train", [*shapes, shape("crack", box(2, 2, 9, 9))])
+    assert np.array_equal(first(tmp_path, classes=["crack"]), rectangles((1, 2, 2, 9, 9)))
+    with pytest.raises(ValueError, match=r"is a line of scale, no outline, and 1 others: .* \(--data.classes\)"):
+        first(tmp_path)
+
+
 def test_what_labelme_calls_ignored_is_void(tmp_path: Path) -> None:
     save(
         tmp_path / "train",
@@ -136,7 +144,7 @@ def test_no_folder_names_what_may_be_given(tmp_path: Path) -> None:
         (
             [shape("crack", [[1, 1], [5, 5]], "line")],
             {},
-            r"shape 1 of \S+00.json is a line, no outline: expected poly",
+            r"annotation 1 of \S+00.json, on 00, is a line of crack, no outline: draw or export outlines",
         ),
         (
             [shape("crack", [[1, 1]], "circle")],

@@ -104,7 +104,7 @@ def test_one_folder_for_all_with_the_classes_between_the_labels(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0 0.5 0.5 0.2 0.2", r"line 1 of \S+00.txt is a box, no outline: export the labels as YOLO for segmentation"),
+        ("0 0.5 0.5 0.2 0.2", r"annotation 1 of \S+00.txt, on 00.png, is a box of crack, no outline: draw or export"),
         ("\n0 0.1 0.1 0.2 0.2 0.3 0.1 0.4", r"line 2 of \S+00.txt has 7 numbers behind its class; expected x, y, x, y"),
         ("crack 0.1 0.1 0.2 0.2 0.3 0.1", r"line 1 of \S+00.txt is no number of a class and x, y, x, y, ... \(could"),
         ("2 0.1 0.1 0.2 0.2 0.3 0.1", r"line 1 of \S+00.txt is of class 2; there are 0 to 1"),
@@ -118,6 +118,11 @@ def test_what_is_wrong_with_a_line_is_named(tmp_path: Path, text: str, message: 
     save(tmp_path, text)
     with pytest.raises(ValueError, match=message):
         Yolo(tmp_path, classes=["crack", "stain"])
+
+
+def test_a_box_of_what_is_no_class_is_passed_over(tmp_path: Path) -> None:
+    save(tmp_path, f"0 0.5 0.5 0.2 0.2\n{line(1, 2, 2, 9, 9)}")
+    assert np.array_equal(first(tmp_path, classes=["stain"]), rectangles((1, 2, 2, 9, 9)))
 
 
 def test_a_line_of_one_point_is_passed_over_and_said(tmp_path: Path) -> None:

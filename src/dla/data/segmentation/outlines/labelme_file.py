@@ -23,10 +23,10 @@ Size = tuple[int, int]
 
 
 def read_labelme(path: Path) -> Picture:
-    """What was drawn on a picture; polygons, rectangles, circles and masks.
+    """What was drawn on a picture; polygons, rectangles, circles and masks have outlines, lines and points none.
 
     Raises:
-        ValueError: the file is no JSON or of another form, or a shape has no label or is another one, such as a line.
+        ValueError: the file is no JSON or of another form, or a shape has no label or is damaged.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -47,10 +47,7 @@ def _shape(path: Path, number: int, entry: Any, size: Size) -> Shape:
         raise ValueError(f"shape {number} of {path} has no label: give it one, or remove it")
     kind = held.get("shape_type") or "polygon"  # which old versions leave out
     if kind not in OUTLINES:
-        raise ValueError(
-            f"shape {number} of {path} is a {kind}, no outline: expected {', '.join(OUTLINES)}; draw it as one of "
-            "them, or remove it"
-        )
+        return Shape(number, str(label), str(kind))
     try:
         points = [(float(x), float(y)) for x, y in held["points"]]
         return Shape(number, str(label), OUTLINES[kind](points, held, size))

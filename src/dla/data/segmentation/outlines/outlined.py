@@ -10,7 +10,7 @@ from dla.bands import Bands
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.folders import spread_colors
 from dla.data.segmentation.outlines.fill import Picture, Shape, filled
-from dla.data.segmentation.pairing import expect_own_place, held_out
+from dla.data.segmentation.pairing import expect_own_place, held_out, others
 from dla.files.listing import list_by_stem
 from dla.images import RGB
 
@@ -59,9 +59,9 @@ class Outlined:
 
     Raises:
         FileNotFoundError: labels or an image are missing.
-        ValueError: labels are of another form, two splits would have the same images, a category is no class, or train
-            has no category of a class; on reading an item: a broken file, an outline that cannot be filled, or unequal
-            sizes.
+        ValueError: labels are of another form, two splits would have the same images, a category is no class, train has
+            no category of a class, or what has no outline is of one; on reading an item: a broken file, an outline that
+            cannot be filled, or unequal sizes.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Outlined:
         self.rest = IGNORE_INDEX if background is None else self.indices[background]
         places = [Path(root, place.replace("{split}", source)) for place in (images, annotations)]
         labels = self._labels(Path(root), source, *places)
+        _expect_outlines(labels.drawn, self.indices)
         drawn = _without_slips(labels.drawn)
         if not leave_out:
             _expect_classes(drawn, self.indices)
@@ -176,6 +177,18 @@ def _whole(shape: Shape) -> Any:
     return [polygon for polygon in shape.outline if len(polygon) >= TRIANGLE]
 
 
+def _expect_outlines(drawn: Sequence[Drawn], indices: Mapping[str, int]) -> None:
+    """Refuse what has no inside and counts, since filled it would be wrong labels."""
+    shapes = [(of, shape) for of in drawn for shape in of.picture.shapes if shape.category in indices]
+    if bare := [(of, shape) for of, shape in shapes if isinstance(shape.outline, str)]:
+        of, shape = bare[0]
+        raise ValueError(
+            f"annotation {shape.number} of {of.labels}, on {of.picture.name}, is a {shape.outline} of {shape.category}"
+            f", no outline{others(bare)}: draw or export outlines, remove what is none, or name the classes that count "
+            "without it (--data.classes)"
+        )
+
+
 def _expect_categories(labels: Labels, classes: Sequence[str]) -> None:
     if unknown := [name for name in classes if name not in labels.categories]:
         raise ValueError(
@@ -186,9 +199,9 @@ def _expect_categories(labels: Labels, classes: Sequence[str]) -> None:
 
 def _expect_classes(drawn: Sequence[Drawn], indices: Mapping[str, int]) -> None:
     for _, labels, picture in drawn:
-        if others := [shape.category for shape in picture.shapes if shape.category not in indices]:
+        if unknown := [shape.category for shape in picture.shapes if shape.category not in indices]:
             classes = ", ".join(name for name in indices if name != IGNORED)
             raise ValueError(
-                f"{labels} has {others[0]} on {picture.name}, which is none of the classes {classes}: name the classes "
-                "that count (--data.classes); all else then counts as not drawn"
+                f"{labels} has {unknown[0]} on {picture.name}, which is none of the classes {classes}: name the "
+                "classes that count (--data.classes); all else then counts as not drawn"
             )

@@ -59,10 +59,10 @@ def _in_yaml(path: Path) -> dict[int, str]:
 
 
 def read_shapes(path: Path, names: Mapping[int, str]) -> list[Shape]:
-    """The polygons of one file, a line each: number of the class, then x and y of each point in parts of the picture.
+    """What a file holds, a line each: number of the class, x and y of each point in parts of the picture, or a box.
 
     Raises:
-        ValueError: a line is another one, or a box.
+        ValueError: a line is another one.
     """
     lines = enumerate(read_text(path).splitlines(), 1)
     return [_shape(path, number, line.split(), names) for number, line in lines if line.strip()]
@@ -78,9 +78,7 @@ def _shape(path: Path, number: int, words: Sequence[str], names: Mapping[int, st
     if not all(-1 <= place <= 2 for place in polygon):
         raise ValueError(f"line {number} of {path} has other numbers than parts of the picture, from 0 to 1")
     if len(polygon) == BOX:
-        raise ValueError(
-            f"line {number} of {path} is a box, no outline: export the labels as YOLO for segmentation, or remove it"
-        )
+        return Shape(number, names[int(category)], "box")
     if len(polygon) % 2:
         raise ValueError(
             f"line {number} of {path} has {len(polygon)} numbers behind its class; expected x, y, x, y, ..."
