@@ -294,7 +294,7 @@ WRONG: list[tuple[Change, str]] = [
     (lambda c: c["annotations"][0].update(category_id=8), r"annotation 0 of \S+train.json is of category_id 8, which"),
     (
         lambda c: shape(c, []),
-        r"train.json has boxes alone, no outlines: annotation 1 on 01.png, and 0 others; draw outlines, or",
+        r"annotation 1 of \S+train.json, on 01.png, is a box of stain, no outline: draw or export outlines",
     ),
     (lambda c: c["annotations"][1].pop("segmentation"), "1 of its annotations has no segmentation" + AGAIN),
     (
@@ -326,6 +326,14 @@ def test_polygons_of_one_or_two_points_are_passed_over_and_said(tmp_path: Path) 
     with pytest.warns(match=r"passed over: annotation 0 of \S+train.json, on 00.png, and 2 others"):
         mask = first(tmp_path)
     assert np.array_equal(mask, filled(1, 40, 2, 44, 8, on=filled(2, 3, 4, 20, 9)))
+
+
+def test_boxes_of_what_is_no_class_are_passed_over_and_others_counted(tmp_path: Path) -> None:
+    boxes = [{"category_id": 2, "segmentation": []}] * 3
+    save(tmp_path, [drawn(1, box(2, 2, 9, 9)), *boxes])
+    assert np.array_equal(first(tmp_path, classes=["crack"]), filled(1, 2, 2, 9, 9))
+    with pytest.raises(ValueError, match=r"is a box of stain, no outline, and 2 others: draw or export outlines"):
+        first(tmp_path)
 
 
 CODE = {"size": [HEIGHT, WIDTH], "counts": [3, HEIGHT * WIDTH]}
@@ -367,6 +375,8 @@ def test_no_file_no_json_and_another_size(tmp_path: Path) -> None:
         CocoData(str(tmp_path), **SPLITS)
     save(tmp_path, [drawn(1, box(2, 2, 30, 30))])
     Image.new("RGB", (WIDTH, HEIGHT + 1)).save(tmp_path / "images" / "00.png")
+    with pytest.raises(FileNotFoundError, match=r"no file \S+val.json: .*; without a val split, --data.hold_out true"):
+        CocoData(str(tmp_path), **SPLITS).setup("fit")
     with pytest.raises(ValueError, match=r"00.png is 48x37 but its annotation \S+train.json is 48x36"):
         first(tmp_path)
 

@@ -45,6 +45,16 @@ def test_polygons_and_rectangles_are_rectangles(tmp_path: Path) -> None:
     assert np.array_equal(first(tmp_path), rectangles(*expected))
 
 
+@pytest.mark.parametrize("kind", ["rotation", "oriented_rectangle", "quadrilateral"])
+def test_shapes_of_four_corners_are_polygons(tmp_path: Path, kind: str) -> None:
+    save(tmp_path / "train", [shape("crack", [[24, 4], [34, 14], [24, 24], [14, 14]], kind)])
+    x, y = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
+    far = abs(x - 24) + abs(y - 14)
+    mask = first(tmp_path)
+    assert mask[far < 9].all()
+    assert not mask[far > 11].any()
+
+
 def test_a_circle_has_its_radius(tmp_path: Path) -> None:
     save(tmp_path / "train", [shape("crack", [[20.0, 16.0], [26.0, 24.0]], "circle")])
     x, y = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
@@ -76,6 +86,14 @@ def test_classes_are_the_labels_in_the_order_of_the_alphabet_or_those_named(tmp_
         LabelMeData(str(tmp_path)).read("val")
 
 
+def test_lines_and_points_of_what_is_no_class_are_passed_over(tmp_path: Path) -> None:
+    shapes = [shape("scale", [[1, 1], [5, 5]], "line"), shape("tip", [[9, 9]], "point")]
+    save(tmp_path / "train", [*shapes, shape("crack", box(2, 2, 9, 9))])
+    assert np.array_equal(first(tmp_path, classes=["crack"]), rectangles((1, 2, 2, 9, 9)))
+    with pytest.raises(ValueError, match=r"is a line of scale, no outline, and 1 others: .* \(--data.classes\)"):
+        first(tmp_path)
+
+
 def test_what_labelme_calls_ignored_is_void(tmp_path: Path) -> None:
     save(
         tmp_path / "train",
@@ -83,6 +101,13 @@ def test_what_labelme_calls_ignored_is_void(tmp_path: Path) -> None:
     )
     assert LabelMeData(str(tmp_path)).classes == ("background", "crack")
     assert np.array_equal(first(tmp_path), rectangles((1, 2, 2, 30, 30), (255, 10, 10, 20, 20)))
+
+
+def test_what_labelme_calls_ignored_is_a_class_where_it_is_named_so(tmp_path: Path) -> None:
+    save(tmp_path / "train", [shape("__ignore__", box(10, 10, 20, 20)), shape("crack", box(2, 2, 30, 30))])
+    classes = ["crack", "__ignore__"]
+    assert np.array_equal(first(tmp_path, classes=classes), rectangles((1, 2, 2, 30, 30), (2, 10, 10, 20, 20)))
+    assert np.array_equal(first(tmp_path, background="__ignore__"), rectangles((1, 2, 2, 30, 30), (0, 10, 10, 20, 20)))
 
 
 def test_labels_in_a_folder_of_their_own_and_val_held_out(tmp_path: Path) -> None:
@@ -106,8 +131,11 @@ def test_images_that_nobody_has_labelled_are_left_out_and_said(tmp_path: Path) -
 
 
 def test_no_folder_names_what_may_be_given(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no folder \S+train: .*; or name the classes, as --data.classes"):
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+train: .* as --data.annotations; or name the classes, "):
         LabelMeData(str(tmp_path))
+    save(tmp_path / "train", [shape("crack", box(2, 2, 9, 9))])
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+val: .*; without a val split, --data.hold_out true"):
+        LabelMeData(str(tmp_path)).setup("fit")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +144,7 @@ def test_no_folder_names_what_may_be_given(tmp_path: Path) -> None:
         (
             [shape("crack", [[1, 1], [5, 5]], "line")],
             {},
-            r"shape 1 of \S+00.json is a line, no outline: expected poly",
+            r"annotation 1 of \S+00.json, on 00, is a line of crack, no outline: draw or export outlines",
         ),
         (
             [shape("crack", [[1, 1]], "circle")],
@@ -137,8 +165,10 @@ def test_no_folder_names_what_may_be_given(tmp_path: Path) -> None:
             {},
             "it goes beyond the pict",
         ),
-        ([{"points": box(1, 1, 5, 5)}], {}, r"cannot be read \(KeyError\('label'\)\)"),
-        (["crack"], {}, r"shape 1 of \S+00.json, a polygon, cannot be read"),
+        ([{"points": box(1, 1, 5, 5)}], {}, r"shape 1 of \S+00.json has no label: give it one"),
+        ([shape(None, box(1, 1, 5, 5))], {}, r"shape 1 of \S+00.json has no label: give it one"),
+        ([shape("", box(1, 1, 5, 5))], {}, r"shape 1 of \S+00.json has no label: give it one"),
+        (["crack"], {}, r"shape 1 of \S+00.json has no label"),
         ([], {"imageHeight": None}, "00.json lacks one of imageHeight, imageWidth, shapes, which LabelMe's files have"),
         ([], {"imageWidth": 0}, "00.json lacks one of"),
         ([], {"shapes": None}, "00.json lacks one of"),

@@ -55,6 +55,32 @@ def test_names_of_classes_in_each_form(tmp_path: Path, file: str, text: str) -> 
     assert classes[mask[5, 25]] == "crack"
 
 
+@pytest.mark.parametrize("names", ["names: [crack, stain, crack]\n", "names: {0: crack, 1: stain, 2: crack}\n"])
+def test_two_numbers_of_one_name_are_one_class(tmp_path: Path, names: str) -> None:
+    save(tmp_path, f"{line(0, 2, 2, 9, 9)}\n{line(2, 20, 2, 29, 9)}\n{line(1, 2, 20, 9, 29)}", names=names)
+    assert YoloData(str(tmp_path)).classes == ("background", "crack", "stain")
+    assert np.array_equal(first(tmp_path), rectangles((1, 2, 2, 9, 9), (1, 20, 2, 29, 9), (2, 2, 20, 9, 29)))
+
+
+def test_a_list_of_names_with_an_empty_line_between_them_is_refused(tmp_path: Path) -> None:
+    """Whether it counts as a number is not to be known."""
+    save(tmp_path, line(1, 2, 2, 9, 9))
+    (tmp_path / "data.yaml").unlink()
+    for text in ("crack\n\nstain\n", "\ncrack\nstain"):
+        (tmp_path / "classes.txt").write_text(text)
+        with pytest.raises(ValueError, match=r"line \d of \S+classes.txt is empty, so that the numbers of the names"):
+            YoloData(str(tmp_path))
+    (tmp_path / "classes.txt").write_bytes(b"\xef\xbb\xbfcrack\r\nstain \r\n\r\n")
+    assert YoloData(str(tmp_path)).classes == ("background", "crack", "stain")
+
+
+def test_keypoints_are_refused(tmp_path: Path) -> None:
+    """Their lines have a box and points, which would fill as an outline."""
+    save(tmp_path, "0 0.5 0.5 0.2 0.2 0.4 0.3 0.6 0.4", names="kpt_shape: [2, 2]\nnames: [crack]\n")
+    with pytest.raises(ValueError, match=r"\S+data.yaml is of keypoints \(kpt_shape\): export the labels as YOLO"):
+        YoloData(str(tmp_path))
+
+
 def test_an_image_without_labels_is_all_background_and_said(tmp_path: Path) -> None:
     save(tmp_path, "", line(0, 2, 2, 9, 9))
     assert np.array_equal(first(tmp_path), rectangles())
@@ -78,7 +104,7 @@ def test_one_folder_for_all_with_the_classes_between_the_labels(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0 0.5 0.5 0.2 0.2", r"line 1 of \S+00.txt is a box, no outline: export the labels as YOLO for segmentation"),
+        ("0 0.5 0.5 0.2 0.2", r"annotation 1 of \S+00.txt, on 00.png, is a box of crack, no outline: draw or export"),
         ("\n0 0.1 0.1 0.2 0.2 0.3 0.1 0.4", r"line 2 of \S+00.txt has 7 numbers behind its class; expected x, y, x, y"),
         ("crack 0.1 0.1 0.2 0.2 0.3 0.1", r"line 1 of \S+00.txt is no number of a class and x, y, x, y, ... \(could"),
         ("2 0.1 0.1 0.2 0.2 0.3 0.1", r"line 1 of \S+00.txt is of class 2; there are 0 to 1"),
@@ -92,6 +118,11 @@ def test_what_is_wrong_with_a_line_is_named(tmp_path: Path, text: str, message: 
     save(tmp_path, text)
     with pytest.raises(ValueError, match=message):
         Yolo(tmp_path, classes=["crack", "stain"])
+
+
+def test_a_box_of_what_is_no_class_is_passed_over(tmp_path: Path) -> None:
+    save(tmp_path, f"0 0.5 0.5 0.2 0.2\n{line(1, 2, 2, 9, 9)}")
+    assert np.array_equal(first(tmp_path, classes=["stain"]), rectangles((1, 2, 2, 9, 9)))
 
 
 def test_a_line_of_one_point_is_passed_over_and_said(tmp_path: Path) -> None:
@@ -118,11 +149,14 @@ def test_names_that_are_none(tmp_path: Path, names: str, message: str) -> None:
 
 def test_no_names_and_no_folder(tmp_path: Path) -> None:
     save(tmp_path, "")
-    with pytest.raises(FileNotFoundError, match=r"no folder \S+val"):
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+labels/val: .* as --data.annotations; without a val"):
         YoloData(str(tmp_path)).read("val")
+    with pytest.raises(FileNotFoundError, match=r"no folder \S+photos: name that of the images within root, as --dat"):
+        YoloData(str(tmp_path), images="photos", hold_out=True).read("train")
     (tmp_path / "data.yaml").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no data.yaml or classes.txt in \S+, which names .*; or name the cl"):
-        YoloData(str(tmp_path))
+    for classes in (None, ["crack"]):  # which does without them no more
+        with pytest.raises(FileNotFoundError, match=r"no data.yaml or classes.txt in \S+, which .*, a name a line$"):
+            YoloData(str(tmp_path), classes=classes).read("train")
 
 
 def test_dla_fit_trains_on_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

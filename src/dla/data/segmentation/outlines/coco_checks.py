@@ -75,12 +75,6 @@ def _expect_listed(path: Path, entries: Sequence[Mapping[str, Any]], field: str,
 
 
 def _expect_outlines(path: Path, entries: Sequence[Mapping[str, Any]], shown: Mapping[Any, str]) -> None:
-    if boxes := [entry for entry in entries if not entry["segmentation"]]:
-        first = f"annotation {boxes[0]['id']} on {shown[boxes[0]['image_id']]}"
-        raise ValueError(
-            f"{path} has boxes alone, no outlines: {first}, and {len(boxes) - 1} others; draw outlines, or remove the "
-            "boxes, which are no segmentation"
-        )
     for entry in entries:
         polygons = entry["segmentation"] if isinstance(entry["segmentation"], list) else []
         if any(not isinstance(polygon, list) or not polygon or len(polygon) % 2 for polygon in polygons):

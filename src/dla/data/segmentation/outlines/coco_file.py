@@ -27,14 +27,16 @@ def read_coco(path: Path) -> CocoFile:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no JSON or of another form, there is no picture, one stands in it twice or has no size, two
-            categories have one id, or an annotation belongs to none or has no outline.
+            categories have one id, or an annotation belongs to none or has no list of outlines.
     """
     parts = checked(path, _content(path))
     categories = sorted(parts["categories"], key=lambda category: category["id"])
     names = {category["id"]: str(category["name"]) for category in categories}
     shapes: dict[Any, list[Shape]] = {image["id"]: [] for image in parts["images"]}
     for entry in parts["annotations"]:
-        shapes[entry["image_id"]].append(Shape(entry["id"], names[entry["category_id"]], entry["segmentation"]))
+        shapes[entry["image_id"]].append(
+            Shape(entry["id"], names[entry["category_id"]], entry["segmentation"] or "box")
+        )
     pictures = [
         Picture(str(image["file_name"]).replace("\\", "/"), (image["height"], image["width"]), shapes[image["id"]])
         for image in sorted(parts["images"], key=lambda image: str(image["file_name"]))

@@ -19,7 +19,8 @@ class Shape(NamedTuple):
     Attributes:
         number: the annotation's own, to name it.
         category: its name.
-        outline: polygons, each as x, y, x, y, ... in pixels, or a run-length code as pycocotools takes it.
+        outline: polygons, each as x, y, x, y, ... in pixels, or a run-length code as pycocotools takes it; of what has
+            no inside the word for it, such as "box".
     """
 
     number: int

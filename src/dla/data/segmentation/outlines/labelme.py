@@ -7,9 +7,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from dla.data.sample import Split
 from dla.data.segmentation.outlines.labelme_file import read_labelme
-from dla.data.segmentation.outlines.outlined import Drawn, Labels, Outlined
+from dla.data.segmentation.outlines.outlined import Drawn, Labels, Outlined, files_by_stem
 from dla.data.segmentation.pairing import others
-from dla.files.listing import PICTURES, list_by_stem
+from dla.files.listing import PICTURES
 
 
 class LabelMe(Outlined):
@@ -37,7 +37,7 @@ class LabelMe(Outlined):
     @staticmethod
     def read(root: Path, images: Path, annotations: Path) -> Labels:
         """What the files of a folder say, and their images."""
-        files, shown = list_by_stem(annotations, (".json",)), list_by_stem(images, PICTURES)
+        files, shown = files_by_stem(annotations, (".json",), "annotations"), files_by_stem(images, PICTURES, "images")
         if alone := [path for stem, path in files.items() if stem not in shown]:
             raise FileNotFoundError(f"{alone[0]} has no image in {images}: add it or remove the labels{others(alone)}")
         if bare := [path for stem, path in shown.items() if stem not in files]:
@@ -49,5 +49,5 @@ class LabelMe(Outlined):
     @staticmethod
     def categories(root: Path, annotations: Path) -> tuple[str, ...]:
         """What the files of a folder name, in the order of the alphabet."""
-        pictures = map(read_labelme, list_by_stem(annotations, (".json",)).values())
+        pictures = map(read_labelme, files_by_stem(annotations, (".json",), "annotations").values())
         return tuple(sorted({shape.category for picture in pictures for shape in picture.shapes}))

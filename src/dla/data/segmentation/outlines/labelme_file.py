@@ -23,10 +23,10 @@ Size = tuple[int, int]
 
 
 def read_labelme(path: Path) -> Picture:
-    """What was drawn on a picture; polygons, rectangles, circles and masks.
+    """What was drawn on a picture; polygons, rectangles, circles and masks have outlines, lines and points none.
 
     Raises:
-        ValueError: the file is no JSON or of another form, or a shape is another one, such as a line.
+        ValueError: the file is no JSON or of another form, or a shape has no label or is damaged.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -42,15 +42,15 @@ def read_labelme(path: Path) -> Picture:
 
 def _shape(path: Path, number: int, entry: Any, size: Size) -> Shape:
     held = entry if isinstance(entry, dict) else {}
+    label = held.get("label")
+    if label is None or label == "":
+        raise ValueError(f"shape {number} of {path} has no label: give it one, or remove it")
     kind = held.get("shape_type") or "polygon"  # which old versions leave out
     if kind not in OUTLINES:
-        raise ValueError(
-            f"shape {number} of {path} is a {kind}, no outline: expected {', '.join(OUTLINES)}; draw it as one of "
-            "them, or remove it"
-        )
+        return Shape(number, str(label), str(kind))
     try:
         points = [(float(x), float(y)) for x, y in held["points"]]
-        return Shape(number, str(held["label"]), OUTLINES[kind](points, held, size))
+        return Shape(number, str(label), OUTLINES[kind](points, held, size))
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(f"shape {number} of {path}, a {kind}, cannot be read ({error!r}): {AGAIN}") from error
 
@@ -89,7 +89,9 @@ def _mask(points: Sequence[Point], entry: Mapping[str, Any], size: Size) -> Any:
 OUTLINES: dict[str, Callable[[Sequence[Point], Mapping[str, Any], Size], Any]] = {
     "polygon": _polygon,
     "rectangle": _rectangle,
-    "rotation": _polygon,  # a turned rectangle of X-AnyLabeling
+    "oriented_rectangle": _polygon,  # LabelMe's, by its four corners
+    "rotation": _polygon,  # X-AnyLabeling's of the same kind
+    "quadrilateral": _polygon,
     "circle": _circle,
     "mask": _mask,
 }

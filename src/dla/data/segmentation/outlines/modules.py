@@ -31,6 +31,8 @@ class OutlineData(StoredData):
     """
 
     reader: type[Outlined]
+    otherwise = "; or name the classes, as --data.classes"
+    """What also helps where what names the categories is missing."""
 
     def __init__(
         self,
@@ -68,7 +70,7 @@ class OutlineData(StoredData):
         try:
             named = self.reader.categories(Path(self.root), labels)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error}; or name the classes, as --data.classes") from error
+            raise FileNotFoundError(f"{error}{self.otherwise}") from error
         return tuple(name for name in named if name != IGNORED)
 
 
@@ -120,6 +122,7 @@ class YoloData(OutlineData):
     """
 
     reader = Yolo
+    otherwise = ""  # without names the numbers say nothing
 
     def __init__(
         self, root: str, *, images: str = "images/{split}", annotations: str = "labels/{split}", **settings: Any

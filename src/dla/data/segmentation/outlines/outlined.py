@@ -1,6 +1,6 @@
 """Outlines as a set: images, and masks in which what was drawn around things is filled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +10,12 @@ from dla.bands import Bands
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.folders import spread_colors
 from dla.data.segmentation.outlines.fill import Picture, Shape, filled
-from dla.data.segmentation.pairing import expect_own_place, held_out
+from dla.data.segmentation.pairing import expect_own_place, held_out, others
+from dla.files.listing import list_by_stem
 from dla.images import RGB
 
 IGNORED = "__ignore__"
-"""The category whose pixels are void, as LabelMe's own tools have it."""
+"""The category whose pixels are void, as LabelMe's own tools have it, unless it is named as a class."""
 
 TRIANGLE = 6  # coordinates
 
@@ -58,9 +59,9 @@ class Outlined:
 
     Raises:
         FileNotFoundError: labels or an image are missing.
-        ValueError: labels are of another form, two splits would have the same images, a category is no class, or train
-            has no category of a class; on reading an item: a broken file, an outline that cannot be filled, or unequal
-            sizes.
+        ValueError: labels are of another form, two splits would have the same images, a category is no class, train has
+            no category of a class, or what has no outline is of one; on reading an item: a broken file, an outline that
+            cannot be filled, or unequal sizes.
     """
 
     def __init__(
@@ -82,10 +83,11 @@ class Outlined:
         self.read_image = pixel_reader(bands)
         self.classes = with_background(classes, background)
         self.colors = outline_colors(self.classes, background)
-        self.indices = {name: index for index, name in enumerate(self.classes)} | {IGNORED: IGNORE_INDEX}
+        self.indices = {IGNORED: IGNORE_INDEX} | {name: index for index, name in enumerate(self.classes)}
         self.rest = IGNORE_INDEX if background is None else self.indices[background]
         places = [Path(root, place.replace("{split}", source)) for place in (images, annotations)]
-        labels = self.read(Path(root), *places)
+        labels = self._labels(Path(root), source, *places)
+        _expect_outlines(labels.drawn, self.indices)
         drawn = _without_slips(labels.drawn)
         if not leave_out:
             _expect_classes(drawn, self.indices)
@@ -93,6 +95,15 @@ class Outlined:
             _expect_categories(labels, [name for name in classes if name != background])
         self.drawn = held_out(drawn, split) if held else drawn
         self.files = [(of.image, of.labels) for of in self.drawn]
+
+    def _labels(self, root: Path, split: Split, images: Path, annotations: Path) -> Labels:
+        try:
+            return self.read(root, images, annotations)
+        except FileNotFoundError as error:
+            if split != "val" or annotations.exists():
+                raise
+            hint = "without a val split, --data.hold_out true validates on every tenth image of train"
+            raise FileNotFoundError(f"{error}; {hint}") from error
 
     @staticmethod
     def read(root: Path, images: Path, annotations: Path) -> Labels:
@@ -116,6 +127,13 @@ class Outlined:
         mask = filled(picture, (height, width), self.indices, self.rest)
         check_sizes(image, mask, path, labels)
         return make_sample(image, mask)
+
+
+def files_by_stem(folder: Path, suffixes: Collection[str], option: str) -> dict[str, Path]:
+    """As `list_by_stem`, for a folder that an option names: "images" or "annotations"."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}: name that of the {option} within root, as --data.{option}")
+    return list_by_stem(folder, suffixes)
 
 
 def with_background(names: Sequence[str], background: str | None) -> tuple[str, ...]:
@@ -160,6 +178,18 @@ def _whole(shape: Shape) -> Any:
     return [polygon for polygon in shape.outline if len(polygon) >= TRIANGLE]
 
 
+def _expect_outlines(drawn: Sequence[Drawn], indices: Mapping[str, int]) -> None:
+    """Refuse what has no inside and counts, since filled it would be wrong labels."""
+    shapes = [(of, shape) for of in drawn for shape in of.picture.shapes if shape.category in indices]
+    if bare := [(of, shape) for of, shape in shapes if isinstance(shape.outline, str)]:
+        of, shape = bare[0]
+        raise ValueError(
+            f"annotation {shape.number} of {of.labels}, on {of.picture.name}, is a {shape.outline} of {shape.category}"
+            f", no outline{others(bare)}: draw or export outlines, remove what is none, or name the classes that count "
+            "without it (--data.classes)"
+        )
+
+
 def _expect_categories(labels: Labels, classes: Sequence[str]) -> None:
     if unknown := [name for name in classes if name not in labels.categories]:
         raise ValueError(
@@ -170,9 +200,9 @@ def _expect_categories(labels: Labels, classes: Sequence[str]) -> None:
 
 def _expect_classes(drawn: Sequence[Drawn], indices: Mapping[str, int]) -> None:
     for _, labels, picture in drawn:
-        if others := [shape.category for shape in picture.shapes if shape.category not in indices]:
+        if unknown := [shape.category for shape in picture.shapes if shape.category not in indices]:
             classes = ", ".join(name for name in indices if name != IGNORED)
             raise ValueError(
-                f"{labels} has {others[0]} on {picture.name}, which is none of the classes {classes}: name the classes "
-                "that count (--data.classes); all else then counts as not drawn"
+                f"{labels} has {unknown[0]} on {picture.name}, which is none of the classes {classes}: name the "
+                "classes that count (--data.classes); all else then counts as not drawn"
             )

@@ -1,5 +1,6 @@
 """Sets whose labels are in the form of YOLO's segmentation: a text file for each image, and a list of the classes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from dla.data.sample import Split
 from dla.data.segmentation.outlines.fill import Picture
-from dla.data.segmentation.outlines.outlined import Drawn, Labels, Outlined
+from dla.data.segmentation.outlines.outlined import Drawn, Labels, Outlined, files_by_stem
 from dla.data.segmentation.outlines.yolo_file import NAMES, read_classes, read_shapes
 from dla.data.segmentation.pairing import others
-from dla.files.listing import PICTURES, list_by_stem
+from dla.files.listing import PICTURES
 
 
 class Yolo(Outlined):
@@ -39,7 +40,7 @@ class Yolo(Outlined):
     def read(root: Path, images: Path, annotations: Path) -> Labels:
         """What the files of a folder say, and all images."""
         names = read_classes(root)
-        files, shown = list_by_stem(annotations, (".txt",)), list_by_stem(images, PICTURES)
+        files, shown = files_by_stem(annotations, (".txt",), "annotations"), files_by_stem(images, PICTURES, "images")
         if alone := [path for stem, path in files.items() if stem not in shown and path.name not in NAMES]:
             raise FileNotFoundError(f"{alone[0]} has no image in {images}: add it or remove the labels{others(alone)}")
         if bare := [path for stem, path in shown.items() if stem not in files]:
@@ -49,9 +50,14 @@ class Yolo(Outlined):
             for stem, path in shown.items()
             for label in [files.get(stem, annotations / f"{stem}.txt")]
         ]
-        return Labels(annotations, tuple(names.values()), drawn)
+        return Labels(annotations, _distinct(names), drawn)
 
     @staticmethod
     def categories(root: Path, annotations: Path) -> tuple[str, ...]:
         """The names of the classes."""
-        return tuple(read_classes(root).values())
+        return _distinct(read_classes(root))
+
+
+def _distinct(names: Mapping[int, str]) -> tuple[str, ...]:
+    """Each name once: two numbers of one name are one class."""
+    return tuple(dict.fromkeys(names.values()))

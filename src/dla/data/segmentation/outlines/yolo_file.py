@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from dla.data.segmentation.outlines.fill import Shape
-from dla.files import read_names, read_text
+from dla.files import read_text
 
 NAMES = ("data.yaml", "classes.txt")
 """Where the names of the classes may stand, within the root."""
@@ -19,20 +19,39 @@ def read_classes(root: Path) -> dict[int, str]:
 
     Raises:
         FileNotFoundError: there is no file of them.
-        ValueError: it has no names.
+        ValueError: it has no names, their numbers are in doubt, or the labels are keypoints.
     """
     path = next((root / name for name in NAMES if (root / name).is_file()), None)
     if path is None:
         raise FileNotFoundError(
-            f"no {' or '.join(NAMES)} in {root}, which names the classes of YOLO's labels: copy it there"
+            f"no {' or '.join(NAMES)} in {root}, which names the classes of YOLO's labels: copy it there by that name, "
+            "or write classes.txt in the order of the numbers, a name a line"
         )
-    if path.suffix == ".txt":
-        return dict(enumerate(read_names(path, "class")))
+    return _listed(path) if path.suffix == ".txt" else _in_yaml(path)
+
+
+def _listed(path: Path) -> dict[int, str]:
+    """Those of a list, in which the number of a name is that of its line."""
+    names = [line.strip() for line in read_text(path).rstrip().splitlines()]
+    if not names:
+        raise ValueError(f"{path} lists no class; expected one name a line")
+    if "" in names:
+        raise ValueError(
+            f"line {names.index('') + 1} of {path} is empty, so that the numbers of the names behind it are in doubt: "
+            "remove it, or write the name that belongs there"
+        )
+    return dict(enumerate(names))
+
+
+def _in_yaml(path: Path) -> dict[int, str]:
     try:
         content = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} cannot be read as YAML ({error}); expected the key names") from error
-    names = content.get("names") if isinstance(content, dict) else None
+    held = content if isinstance(content, dict) else {}
+    if "kpt_shape" in held:  # lines of a box and points, which would fill as an outline
+        raise ValueError(f"{path} is of keypoints (kpt_shape): export the labels as YOLO for segmentation")
+    names = held.get("names")
     numbered = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(numbered, dict) or not numbered or not all(isinstance(number, int) for number in numbered):
         raise ValueError(f"{path} has the names {names!r}; expected a list of the names of the classes")
@@ -40,10 +59,10 @@ def read_classes(root: Path) -> dict[int, str]:
 
 
 def read_shapes(path: Path, names: Mapping[int, str]) -> list[Shape]:
-    """The polygons of one file, a line each: number of the class, then x and y of each point in parts of the picture.
+    """What a file holds, a line each: number of the class, x and y of each point in parts of the picture, or a box.
 
     Raises:
-        ValueError: a line is another one, or a box.
+        ValueError: a line is another one.
     """
     lines = enumerate(read_text(path).splitlines(), 1)
     return [_shape(path, number, line.split(), names) for number, line in lines if line.strip()]
@@ -59,9 +78,7 @@ def _shape(path: Path, number: int, words: Sequence[str], names: Mapping[int, st
     if not all(-1 <= place <= 2 for place in polygon):
         raise ValueError(f"line {number} of {path} has other numbers than parts of the picture, from 0 to 1")
     if len(polygon) == BOX:
-        raise ValueError(
-            f"line {number} of {path} is a box, no outline: export the labels as YOLO for segmentation, or remove it"
-        )
+        return Shape(number, names[int(category)], "box")
     if len(polygon) % 2:
         raise ValueError(
             f"line {number} of {path} has {len(polygon)} numbers behind its class; expected x, y, x, y, ..."
