@@ -184,6 +184,18 @@ def test_images_over_time_and_complex_numbers_are_no_bands(tmp_path: Path) -> No
         ImageError, match=r"its axes TCYX have the sizes \(2, 3, 20, 30\), of which one may count bands"
     ):
         read_bands(path, BYTES * 6)
+    tifffile.imwrite(
+        path, values(6).reshape(2, 3, 20, 30), photometric="minisblack"
+    )  # that do not say what their axes are
+    with pytest.raises(
+        ImageError, match=r"its axes QQYX have the sizes \(2, 3, 20, 30\), of which one may count bands"
+    ):
+        read_bands(path, BYTES * 6)
+    tifffile.imwrite(path, values(3)[None], imagej=True, metadata={"axes": "TCYX"})
+    assert np.allclose(whole(path, 3), values(3), atol=0.02)  # at one time they are
+    tifffile.imwrite(path, values(1)[0, 0])
+    with pytest.raises(ImageError, match=r"its axes \w+ have the sizes \(30,\), of which one may count bands"):
+        read_bands(path, BYTES)
     tifffile.imwrite(path, values(1)[0].astype(np.complex64))
     with pytest.raises(ImageError, match=r"a\.tif holds numbers of type complex64"):
         read_bands(path, BYTES)

@@ -139,8 +139,7 @@ def _of_tiff(path: Path) -> Shaped[np.ndarray, "c h w"]:
         if sizes.count(sizes[0]) > 1:
             raise ValueError(f"it holds {sizes.count(sizes[0])} images of one size, not one of all bands")
         values, axes = whole[0].asarray(), whole[0].axes
-    others = {axis: size for axis, size in zip(axes, values.shape, strict=True) if axis not in "YX" and size > 1}
-    if len(others) > 1 or not {"Y", "X"} <= set(axes):
+    if sum(axis not in "YX" for axis in axes) > 1 or not {"Y", "X"} <= set(axes):
         raise ValueError(f"its axes {axes} have the sizes {values.shape}, of which one may count bands")
     values = np.moveaxis(values, (axes.index("Y"), axes.index("X")), (-2, -1))
     return values.reshape(-1, *values.shape[-2:])
