@@ -1,6 +1,7 @@
 """Images of bands: read whatever holds them, and scaled by their ranges."""
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,16 @@ def test_large_numbers_keep_their_differences(tmp_path: Path) -> None:
     stored = np.arange(30000000, 30000000 + 600, dtype=np.uint32).reshape(1, 20, 30)
     found = read_bands(save_bands(tmp_path / "a.tif", stored[0], planarconfig=None), ((3e7, 3e7 + 599),))
     assert torch.allclose(found.flatten(), torch.linspace(0, 255, 600), atol=1e-3)
+
+
+def test_a_large_image_is_never_there_in_64_bits(tmp_path: Path) -> None:
+    path = save_bands(tmp_path / "a.tif", np.zeros((4, 1000, 1000), np.uint16))
+    read_bands(path, ((0.0, 1.0),) * 4)  # what is loaded the first time does not count
+    tracemalloc.start()
+    found = read_bands(path, ((0.0, 1.0),) * 4)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1.5 * found.nbytes + found.numel() * 2  # the image, what is in the file, and a strip
 
 
 def test_each_band_has_its_range_and_what_lies_beyond_is_cut_off(tmp_path: Path) -> None:
