@@ -100,7 +100,7 @@ def as_picture(image: Picture) -> Image.Image:
     """A picture as it is, or one of an image's bands, to look at."""
     if isinstance(image, Image.Image):
         return image
-    return Image.fromarray(visible(image).round().byte().movedim(0, -1).contiguous().numpy())
+    return Image.fromarray(visible(image).round().byte().movedim(0, -1).numpy())
 
 
 def _sampled(path: Path) -> Shaped[np.ndarray, "c n"]:
