@@ -1,6 +1,7 @@
 """Images of bands: read whatever holds them, and scaled by their ranges."""
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from band_files import RANGES, save_bands, save_set
 from image_files import random_image, save_image
 from PIL import Image
 
+from dla import bands
 from dla.bands import as_bands, as_picture, find_bands, read_bands, visible
 from dla.images import ImageError, read_image
 
@@ -61,6 +63,16 @@ def test_large_numbers_keep_their_differences(tmp_path: Path) -> None:
     assert torch.allclose(found.flatten(), torch.linspace(0, 255, 600), atol=1e-3)
 
 
+def test_a_large_image_is_never_there_in_64_bits(tmp_path: Path) -> None:
+    path = save_bands(tmp_path / "a.tif", np.zeros((4, 1000, 1000), np.uint16))
+    read_bands(path, ((0.0, 1.0),) * 4)  # what is loaded the first time does not count
+    tracemalloc.start()
+    found = read_bands(path, ((0.0, 1.0),) * 4)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1.5 * found.nbytes + found.numel() * 2  # the image, what is in the file, and a strip
+
+
 def test_each_band_has_its_range_and_what_lies_beyond_is_cut_off(tmp_path: Path) -> None:
     stored = np.array([[-1, 0, 50, 100, 101], [-1, 0, 50, 100, 101]], np.float32)[:, None]
     found = read_bands(save_bands(tmp_path / "a.tif", stored), ((0.0, 100.0), (50.0, 150.0)))
@@ -96,6 +108,11 @@ def test_a_turned_jpeg_is_not_turned(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.fromarray(random_image(0)).save(tmp_path / "a.jpg", exif=exif)
     assert read_bands(tmp_path / "a.jpg", BYTES * 3).shape == (3, 30, 40)
+
+
+def test_the_name_of_a_tiff_may_end_in_capitals(tmp_path: Path) -> None:
+    stored = values(5)
+    assert np.allclose(whole(save_bands(tmp_path / "A.TIF", stored, planarconfig=None), 5), stored, atol=0.02)
 
 
 def test_smaller_copies_in_a_file_are_passed_over(tmp_path: Path) -> None:
@@ -184,6 +201,18 @@ def test_images_over_time_and_complex_numbers_are_no_bands(tmp_path: Path) -> No
         ImageError, match=r"its axes TCYX have the sizes \(2, 3, 20, 30\), of which one may count bands"
     ):
         read_bands(path, BYTES * 6)
+    tifffile.imwrite(
+        path, values(6).reshape(2, 3, 20, 30), photometric="minisblack"
+    )  # that do not say what their axes are
+    with pytest.raises(
+        ImageError, match=r"its axes QQYX have the sizes \(2, 3, 20, 30\), of which one may count bands"
+    ):
+        read_bands(path, BYTES * 6)
+    tifffile.imwrite(path, values(3)[None], imagej=True, metadata={"axes": "TCYX"})
+    assert np.allclose(whole(path, 3), values(3), atol=0.02)  # at one time they are
+    tifffile.imwrite(path, values(1)[0, 0])
+    with pytest.raises(ImageError, match=r"its axes \w+ have the sizes \(30,\), of which one may count bands"):
+        read_bands(path, BYTES)
     tifffile.imwrite(path, values(1)[0].astype(np.complex64))
     with pytest.raises(ImageError, match=r"a\.tif holds numbers of type complex64"):
         read_bands(path, BYTES)
@@ -195,6 +224,7 @@ def test_images_over_time_and_complex_numbers_are_no_bands(tmp_path: Path) -> No
         ([[0, 1], [2, 2]], r"bands holds \[2, 2\]; expected two numbers for each band, the lower one first"),
         ([[0, 1, 2]], r"bands holds \[0, 1, 2\]"),
         ([[0, float("nan")]], r"bands holds \[0, nan\]"),
+        ([[0, float("inf")]], r"bands holds \[0, inf\]"),
         ([], "bands is empty; expected"),
     ],
 )
@@ -227,6 +257,24 @@ def test_ranges_pass_over_what_is_no_number_and_are_never_empty(tmp_path: Path) 
     assert find_bands(tmp_path) == [[7.0, 8.0], [7.0, 8.0]]
 
 
+def test_folders_and_files_may_be_named_in_text(tmp_path: Path) -> None:
+    path = save_bands(tmp_path / "a.tif", np.full((2, 40, 40), 7, np.float32))
+    assert find_bands(str(tmp_path)) == [[7.0, 8.0], [7.0, 8.0]]
+    assert read_bands(str(path), ((7.0, 8.0), (6.0, 7.0))).unique().tolist() == [0, 255]
+
+
+def test_ranges_of_a_large_image_are_those_of_some_rows_and_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = np.full((1, 40, 30), 50, np.uint8)
+    stored[:, 1::2] = stored[..., 1::2] = 90
+    stored[:, ::4, ::3] = 7
+    save_bands(tmp_path / "a.tif", stored[0], planarconfig=None)
+    assert find_bands(tmp_path) == [[7.0, 90.0]]
+    monkeypatch.setattr(bands, "SIDE", 10)
+    assert find_bands(tmp_path) == [[7.0, 8.0]]
+
+
 def test_ranges_of_images_that_do_not_agree(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no images in"):
         find_bands(tmp_path)
@@ -239,6 +287,7 @@ def test_ranges_of_images_that_do_not_agree(tmp_path: Path) -> None:
 def test_what_is_shown_of_an_image() -> None:
     image = torch.rand(5, 4, 6) * 255
     assert torch.equal(visible(image), image[:3])
+    assert torch.equal(visible(image[:3]), image[:3])
     assert torch.equal(visible(image[:2]), image[[0, 0, 0]])
     picture = as_picture(image)
     assert picture.size == (6, 4)

@@ -1,5 +1,6 @@
 """Where pictures lie on a map, in the texts that GDAL 3.10 read to the last bit as it did the pictures themselves."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from image_files import random_image, save_image
 from PIL import Image
 
 from dla.files.georeference import Place, describe, find_place, sidecar
+from dla.images import read_image
 
 SCALE, TIEPOINTS, MATRIX, KEYS = 33550, 33922, 34264, 34735
 NORTH = {SCALE: (0.2, 0.2, 0.0), TIEPOINTS: (0.0, 0.0, 0.0, 500000.25, 4649776.5, 0.0)}
@@ -59,6 +61,9 @@ def save(path: Path, tags: dict, bands: bool, **options) -> Path:
         (NORTH | keys(model=32767, projected=32633), "EPSG:32633", NORTH_TEXT),  # as ESRI writes them
         (NORTH | keys(model=1, projected=500), None, NORTH_TEXT),
         (NORTH | {KEYS: (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 34735, 1, 2056)}, None, NORTH_TEXT),  # it stands elsewhere
+        (NORTH | keys(model=3, geodetic=4978), "EPSG:4978", NORTH_TEXT),  # of the earth's centre
+        (NORTH | keys(), None, NORTH_TEXT),
+        (NORTH | {KEYS: (1, 1, 0, 1, *UTM[KEYS][4:])}, None, NORTH_TEXT),  # what lies behind the first is no key
     ],
 )
 def test_tags_are_kept_as_gdal_reads_them(bands, tags, code, transform, tmp_path):
@@ -74,6 +79,16 @@ def test_tags_of_tiffs_of_any_form(bands, form, tmp_path):
     assert find_place(path, bands=bands) == Place(NORTH_PLACE.transform, 32633)
 
 
+def test_the_name_of_a_tiff_may_end_in_capitals(tmp_path):
+    assert find_place(save(tmp_path / "A.TIF", NORTH, True), bands=True) == NORTH_PLACE
+
+
+def test_the_place_of_a_picture_needs_nothing_of_the_extra_bands(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.tif", NORTH, False)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    assert find_place(path, bands=False) == NORTH_PLACE
+
+
 @pytest.mark.parametrize("bands", [False, True])
 @pytest.mark.parametrize(
     ("tags", "reason"),
@@ -83,9 +98,11 @@ def test_tags_of_tiffs_of_any_form(bands, form, tmp_path):
         ({MATRIX: TURNED[MATRIX][:12]}, "tag 34264 holds .* expected 16 numbers or more"),
         (NORTH | {SCALE: (float("nan"), 0.2, 0.0)}, "is no transform"),
         (NORTH | {SCALE: (0.0, 0.0, 0.0)}, "is no transform"),
+        ({MATRIX: (2.0, 4.0, 0.0, 1e5, 3.0, 6.0, 0.0, 5e6, *[0.0] * 7, 1.0)}, "is no transform"),  # all on a line
         ({SCALE: NORTH[SCALE]}, "a scale or points alone"),
         ({TIEPOINTS: NORTH[TIEPOINTS] * 3} | UTM, "a scale or points alone"),
         (NORTH | {KEYS: UTM[KEYS][:-2]}, "GeoKeyDirectory ends before 3 keys"),
+        (NORTH | {KEYS: (1, 1, 0)}, "tag 34735 holds .* expected 4 numbers or more"),
     ],
 )
 def test_odd_tags_are_named_and_give_no_place(bands, tags, reason, tmp_path):
@@ -104,11 +121,18 @@ def test_a_picture_without_a_place_has_none(bands, tmp_path):
 @pytest.mark.parametrize("bands", [False, True])
 @pytest.mark.parametrize(
     ("picture", "world"),
-    [("a.jpg", "a.jgw"), ("a.jpg", "a.jpgw"), ("a.png", "a.wld"), ("a.JPG", "a.JGW"), ("a.tif", "a.tfw")],
+    [
+        ("a.jpg", "a.jgw"),
+        ("a.jpg", "a.jpgw"),
+        ("a.png", "a.wld"),
+        ("a.JPG", "a.JGW"),
+        ("a.JPG", "a.jgw"),
+        ("a.tif", "a.tfw"),
+    ],
 )
 def test_world_files_place_the_centre_of_the_first_pixel(bands, picture, world, tmp_path):
     path = save_image(tmp_path / picture, random_image(0))
-    (tmp_path / world).write_text("0.5\n0.25\n-0.125\n-1.0\n1000.0\n2000.0\n")
+    (tmp_path / world).write_text("0.5\n0.25\n-0.125\n-1.0\n1000.0\n2000.0\nby hand\n")  # six lines count
     assert find_place(path, bands=bands) == Place((999.8125, 0.5, -0.125, 2000.375, 0.25, -1.0))
 
 
@@ -139,6 +163,18 @@ def test_what_orientation_turns_has_no_place_and_what_it_leaves_alone_has(tmp_pa
         with pytest.warns(UserWarning, match=f"{path}: .*its orientation tag turns it"):
             assert find_place(path, bands=False) is None
         assert find_place(path, bands=True) is not None
+
+
+@pytest.mark.parametrize(("orientation", "turned"), [(0, False), (1, False), (2, True), (8, True), (9, False)])
+def test_a_place_is_kept_where_a_picture_is_read_as_it_lies(orientation, turned, tmp_path, recwarn):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = random_image(0, 30, 30)
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    (tmp_path / "a.wld").write_text("1\n0\n0\n-1\n0.5\n9.5\n")
+    assert np.array_equal(read_image(tmp_path / "a.png"), pixels) is not turned
+    assert (find_place(tmp_path / "a.png", bands=False) is None) is turned
+    assert len(recwarn) == turned
 
 
 def test_of_bands_the_page_that_is_read_counts(tmp_path):

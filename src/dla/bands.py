@@ -25,6 +25,7 @@ Picture: TypeAlias = Image.Image | Tensor
 
 MOST = 100  # images in which ranges are looked for
 SIDE = 128  # about so many rows and columns of each
+STRIP = 2**17  # values that are scaled together, in 64 bits; of a whole image they would be gigabytes
 
 
 def as_bands(ranges: Sequence[Sequence[float]] | None) -> Bands | None:
@@ -63,8 +64,11 @@ def read_bands(path: str | Path, bands: Bands) -> Float32[Tensor, "c h w"]:
             f"{path} has {len(values)} bands, and bands has ranges for {len(bands)}: give [low, high] for each"
         )
     scaled = np.empty(values.shape, np.float32)
-    for band, one, (low, high) in zip(scaled, values, bands, strict=True):
-        band[:] = np.nan_to_num((one.astype(np.float64) - low) * (255 / (high - low))).clip(0, 255)
+    low, high = np.array(bands, np.float64).T[..., None, None]
+    rows = max(1, STRIP // values[:, 0].size)
+    for strip in (slice(top, top + rows) for top in range(0, values.shape[1], rows)):
+        wide = values[:, strip].astype(np.float64)
+        scaled[:, strip] = np.nan_to_num((wide - low) * (255 / (high - low))).clip(0, 255)
     return torch.from_numpy(scaled)
 
 
@@ -96,7 +100,7 @@ def as_picture(image: Picture) -> Image.Image:
     """A picture as it is, or one of an image's bands, to look at."""
     if isinstance(image, Image.Image):
         return image
-    return Image.fromarray(visible(image).round().byte().movedim(0, -1).contiguous().numpy())
+    return Image.fromarray(visible(image).round().byte().movedim(0, -1).numpy())
 
 
 def _sampled(path: Path) -> Shaped[np.ndarray, "c n"]:
@@ -139,8 +143,7 @@ def _of_tiff(path: Path) -> Shaped[np.ndarray, "c h w"]:
         if sizes.count(sizes[0]) > 1:
             raise ValueError(f"it holds {sizes.count(sizes[0])} images of one size, not one of all bands")
         values, axes = whole[0].asarray(), whole[0].axes
-    others = {axis: size for axis, size in zip(axes, values.shape, strict=True) if axis not in "YX" and size > 1}
-    if len(others) > 1 or not {"Y", "X"} <= set(axes):
+    if sum(axis not in "YX" for axis in axes) > 1 or not {"Y", "X"} <= set(axes):
         raise ValueError(f"its axes {axes} have the sizes {values.shape}, of which one may count bands")
     values = np.moveaxis(values, (axes.index("Y"), axes.index("X")), (-2, -1))
     return values.reshape(-1, *values.shape[-2:])

@@ -1,9 +1,10 @@
 """From a boundary map and what annotators drew to four counts at each threshold."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real, Shaped
+from jaxtyping import Float, Int, Real, Shaped
 
 from dla.metrics.boundary.matching import match_series
 from dla.metrics.boundary.suppression import check_range
@@ -48,16 +49,15 @@ def count_matches(
     """
     _check(edges, truths, max_dist)
     truths = truths != 0
-    maps = _thinned(edges.astype(np.float64), thresholds)
+    maps = _thinned(edges.astype(np.float64, copy=False), thresholds)
     reach = max_dist * float(np.hypot(*edges.shape))
-    matched = np.zeros(len(maps), dtype=np.int64)
-    by_any = np.zeros(maps.shape, dtype=bool)
-    for annotator, truth in enumerate(truths):
-        predicted = match_series(maps, truth, reach, seed=annotator)
-        matched += predicted.sum(axis=(1, 2))  # one to one: as many true pixels
-        by_any |= predicted
-    drawn = np.full(len(maps), truths.sum())
-    return np.stack([matched, drawn, by_any.sum(axis=(1, 2)), maps.sum(axis=(1, 2))], axis=1)
+    hits = [match_series(maps, truth, reach, seed=annotator) for annotator, truth in enumerate(truths)]
+    drawn = truths.sum()
+    rows = []
+    for index, predicted in enumerate(maps):
+        found = [series[index] for series in hits]  # one to one: as many true pixels
+        rows.append([sum(map(len, found)), drawn, len(reduce(np.union1d, found, predicted[:0])), len(predicted)])
+    return np.array(rows)
 
 
 def _check(edges: np.ndarray, truths: np.ndarray, max_dist: float) -> None:
@@ -78,12 +78,13 @@ def expect_shapes(edges: Sequence[int], truths: Sequence[int]) -> None:
         )
 
 
-def _thinned(edges: Float[np.ndarray, "h w"], thresholds: Float[np.ndarray, " k"]) -> Bool[np.ndarray, "k h w"]:
-    """The map at each threshold, thinned until it is one pixel wide."""
-    maps = np.zeros((len(thresholds), *edges.shape), dtype=bool)
-    before = np.zeros(edges.shape, dtype=bool)
-    for index, threshold in enumerate(thresholds):
+def _thinned(edges: Float[np.ndarray, "h w"], thresholds: Float[np.ndarray, " k"]) -> list[Int[np.ndarray, " _"]]:
+    """The pixels of the map at each threshold, thinned until it is one pixel wide; of a large image they are few."""
+    maps: list[np.ndarray] = []
+    before = None
+    for threshold in thresholds:
         above = edges >= threshold
-        maps[index] = maps[index - 1] if index and np.array_equal(above, before) else thin(above)
+        same = before is not None and np.array_equal(above, before)
+        maps.append(maps[-1] if same else np.flatnonzero(thin(above)))
         before = above
     return maps

@@ -10,6 +10,7 @@ matched pair to its worth exactly, and the price of a pixel without partner is 0
 optimal. Distances are integers, so it holds exactly.
 """
 
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple, no_type_check
 
@@ -43,31 +44,36 @@ def match(
     Returns:
         The flat indices (row * w + column) of the predicted and of the true pixel of each pair.
     """
-    matching = PixelMatching(_near_pairs(predicted, truth, reach, seed))
-    matching.change_to(predicted.ravel())
+    pixels = np.flatnonzero(predicted)
+    matching = PixelMatching(_near_pairs(pixels, truth, reach, seed))
+    matching.change_to(pixels)
     return matching.pairs()
 
 
 def match_series(
-    maps: Bool[np.ndarray, "k h w"], truth: Bool[np.ndarray, "h w"], reach: float, seed: int = 0
-) -> Bool[np.ndarray, "k h w"]:
-    """Which predicted pixels of each map have a partner in an optimal matching with `truth`, as `match` makes it.
+    maps: Sequence[Int[np.ndarray, " _"]], truth: Bool[np.ndarray, "h w"], reach: float, seed: int = 0
+) -> list[Int[np.ndarray, " _"]]:
+    """The predicted pixels of each map that have a partner in an optimal matching with `truth`, as `match` makes it.
 
-    Fastest where each map differs little from the one after it.
+    Pixels are flat indices: whole maps of a large image would be gigabytes. Fastest where each map differs little from
+    the one after it.
     """
-    matching = PixelMatching(_near_pairs(np.any(maps, axis=0), truth, reach, seed))
-    matched = np.zeros(maps.shape, dtype=bool)
-    for predicted, result in zip(maps[::-1], matched[::-1], strict=True):
-        matching.change_to(predicted.ravel())
-        result.flat[matching.pairs()[:, 0]] = True
-    return matched
+    union = np.zeros(truth.size, dtype=bool)
+    for predicted in maps:
+        union[predicted] = True
+    matching = PixelMatching(_near_pairs(np.flatnonzero(union), truth, reach, seed))
+    matched = []
+    for predicted in reversed(maps):
+        matching.change_to(predicted)
+        matched.append(matching.pairs()[:, 0])
+    return matched[::-1]
 
 
-def _near_pairs(predicted: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"], reach: float, seed: int) -> Pairs:
+def _near_pairs(predicted: Int[np.ndarray, " _"], truth: Bool[np.ndarray, "h w"], reach: float, seed: int) -> Pairs:
     """All pairs within reach, of one step of the search window after the other."""
     margin, (h, w) = min(int(reach), max(truth.shape)), truth.shape
     there = np.pad(truth, margin)
-    rows, columns = np.nonzero(predicted)
+    rows, columns = np.divmod(predicted, w)
     found = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
     for down in range(-margin, margin + 1):
         for right in range(-margin, margin + 1):
@@ -78,7 +84,7 @@ def _near_pairs(predicted: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w
     starts, ends, distances = (np.concatenate(part) for part in zip(*found, strict=True))
     # Below the distance, a permutation of the pixels: among equally good matchings, chance picks the predicted pixels.
     costs = np.rint(distances * UNIT).astype(np.int64) + np.random.default_rng(seed).permutation(h * w)[starts]
-    most = 1 + min(predicted.sum(), truth.sum())
+    most = 1 + min(len(predicted), truth.sum())
     dear = int(most) * int(costs.max(initial=1))  # no change of partners saves as much as one more pair is worth
     return Pairs(starts, ends, [dear - cost for cost in costs.tolist()])
 
@@ -104,9 +110,9 @@ class PixelMatching:
         self.mate = [ALONE] * count
         self.present = np.zeros(len(self.predicted), dtype=bool)
 
-    def change_to(self, predicted: Bool[np.ndarray, " pixels"]) -> None:
-        """Make the predicted pixels those of a map, given as the flat image."""
-        present = predicted[self.predicted]
+    def change_to(self, predicted: Int[np.ndarray, " _"]) -> None:
+        """Make the predicted pixels those of a map, given as flat indices."""
+        present = np.isin(self.predicted, predicted, assume_unique=True)
         for vertex in np.flatnonzero(self.present & ~present).tolist():
             self._remove(vertex)
         for vertex in np.flatnonzero(present & ~self.present).tolist():
