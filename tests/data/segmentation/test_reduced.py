@@ -12,6 +12,7 @@ from PIL import Image
 from dla.cli import main
 from dla.data import FolderData, PairedFolders
 from dla.data.segmentation.reduced import Reduced
+from dla.export.source import metadata
 from dla.hub import HubModel
 from dla.images import read_image
 from dla.inference import predict_classes
@@ -91,6 +92,7 @@ def test_predictions_are_of_the_reduced_picture_at_its_own_size(
             0
         ]
         assert np.array_equal(predictor.segment(read_image(root / "val/0.png"), scales=[0.5, 1]), twice)
+    assert metadata("best", predictor, (32, 32))["dla.max_size"] == "45"
     capsys.readouterr()
     assert fit(root, f"--ckpt_path={best}", "--data.max_size=45", word="validate") == 0
     assert fit(root, f"--ckpt_path={best}", word="validate") == 1
