@@ -221,3 +221,10 @@ def test_a_repository_in_the_cache_is_found_at_its_revision(tmp_path, monkeypatc
         (entry / "refs" / ref).write_text(revision)
     take_from_cache_alone(monkeypatch, tmp_path)
     assert load_predictor(name).classes == classes
+
+
+@pytest.mark.parametrize("scales", [[], [0.0], [-1.0]])
+def test_scales_that_are_none_are_refused(scales):
+    predictor = load_predictor("dla46_cup.camvid")
+    with pytest.raises(ValueError, match="scales must be one or more positive numbers"):
+        predictor.segment(Image.new("RGB", (40, 30)), scales=scales)

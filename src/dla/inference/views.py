@@ -94,7 +94,7 @@ def model_runs(
 
 def fitting_window(size: Sequence[int], scales: Sequence[float], window: int | None) -> int | None:
     """The window asked for; where there is none, one for an image of a size (h, w) too large to be seen whole."""
-    largest = math.prod(size) * max(scales) ** 2
+    largest = math.prod(size) * max(scales, default=0) ** 2  # of none, which `check_views` refuses
     return window or (WINDOW if largest > WHOLE else None)
 
 
