@@ -318,7 +318,7 @@ def test_a_missing_device_is_named(device, missing, tmp_path, model, capsys):
 def test_an_output_that_is_a_file_is_named(tmp_path, model, capsys):
     path = picture(tmp_path / "a.png")
     assert predict(path, model=model, output=path) == 2
-    assert str(path) in capsys.readouterr().err
+    assert f"--output {path} is a file: name a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

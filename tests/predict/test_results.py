@@ -65,6 +65,7 @@ def test_the_most_probable_classes_are_printed_and_kept(model, pictures, tmp_pat
     with Image.open(pictures / "1.png") as image:
         probabilities = load_predictor(model).classify(image.convert("RGB"), flip=True)
     best = np.argsort(-probabilities)[:2]
+    assert list(rows[1]) == ["image", "class1", "probability1", "class2", "probability2"]
     assert [rows[1]["class1"], rows[1]["class2"]] == [CLASSES[i] for i in best]
     assert float(rows[1]["probability1"]) == pytest.approx(probabilities[best[0]], abs=1e-4)
     printed = capsys.readouterr().out
