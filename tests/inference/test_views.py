@@ -10,7 +10,17 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import dla
-from dla.inference import model_runs, predict_probabilities, predict_strips, scaled, views
+from dla.inference import (
+    WHOLE,
+    WINDOW,
+    fitting_window,
+    model_runs,
+    predict_classes,
+    predict_probabilities,
+    predict_strips,
+    scaled,
+    views,
+)
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
 
@@ -209,6 +219,21 @@ def test_the_model_sees_the_whole_image_at_each_scale():
     assert [view.mean().item() for view in seen] == pytest.approx([0.25] * 3, abs=0.02)
 
 
+def test_the_largest_scale_decides_whether_an_image_is_seen_whole():
+    assert fitting_window((1, WHOLE), (0.5, 1), None) is None
+    assert fitting_window((1, WHOLE), (2, 0.5, 1), None) == WINDOW
+
+
+@pytest.mark.parametrize(("classes", "dtype"), [(256, torch.uint8), (257, torch.int64)])
+def test_classes_take_8_bits_where_they_fit(classes, dtype):
+    model = nn.Conv2d(3, classes, 1).eval()
+    nn.init.zeros_(model.weight)
+    model.bias.data = torch.arange(float(classes))
+    found = predict_classes(model, images(3, 2))
+    assert found.dtype == dtype
+    assert (found == classes - 1).all()
+
+
 def test_scales_are_averaged_with_equal_weight(network):
     batch = images(64, 64)
     parts = [predict_probabilities(network, batch, scales=(scale,)) for scale in (0.5, 1.25)]
@@ -254,6 +279,7 @@ class ToHalf(nn.Module):
         ({"scales": ()}, "scales must be one or more positive numbers"),
         ({"scales": (1.0, 0.0)}, "scales must be"),
         ({"scales": (float("nan"),)}, "scales must be"),
+        ({"scales": (float("inf"),)}, "scales must be"),
         ({"window": 0}, "window must be at least 1 pixel, not 0"),
         ({"overlap": 1.0}, "overlap must be at least 0 and below 1"),
         ({"overlap": -0.1}, "overlap must be at least 0 and below 1"),

@@ -16,9 +16,10 @@ from run_files import save_checkpoint
 
 import dla
 from dla.cli import main
-from dla.images import read_image
+from dla.images import draw_overlay, read_image
 from dla.inference import predict_classes, views
-from dla.predict import Predictor, command, load_predictor
+from dla.metrics.boundary import thin_crest
+from dla.predict import Predictor, command, load_predictor, results
 
 CLASSES = ["road", "sky", "tree", "car", "sign", "person"]
 
@@ -86,6 +87,24 @@ def test_the_mask_holds_the_predicted_classes(tmp_path, model):
     assert predict(path, *options, model=model, output=tmp_path / "out") == 0
     expected = load_predictor(model).segment(read_image(path), scales=(0.5, 1), flip=True, window=48, overlap=0.2)
     np.testing.assert_array_equal(np.asarray(opened(tmp_path / "out" / "a.png")), expected)
+    overlay = draw_overlay(read_image(path), expected, CLASSES, load_predictor(model).colors)
+    overlay.save(tmp_path / "a.jpg", quality=95)
+    assert (tmp_path / "out" / "a_overlay.jpg").read_bytes() == (tmp_path / "a.jpg").read_bytes()
+
+
+def test_boundary_maps_hold_what_is_found_and_its_crest(tmp_path):
+    path = picture(tmp_path / "a.png")
+    assert predict(path, "--flip", model="dla46_cup.bsds500", output=tmp_path / "out") == 0
+    found = load_predictor("dla46_cup.bsds500").boundaries(read_image(path), scales=[1.0], flip=True)
+    np.testing.assert_array_equal(np.asarray(opened(tmp_path / "out" / "a.png")), (255 * found).round())
+    np.testing.assert_array_equal(np.asarray(opened(tmp_path / "out" / "a_thin.png")), thin_crest(found))
+
+
+def test_an_overlay_is_made_smaller_than_jpeg_takes(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(results, "LARGEST_JPEG", 50)
+    assert predict(picture(tmp_path / "a.png"), model=model, output=tmp_path / "out") == 0
+    assert max(opened(tmp_path / "out" / "a_overlay.jpg").size) == 50
+    assert opened(tmp_path / "out" / "a.png").size == (70, 65)
 
 
 @pytest.mark.parametrize(
@@ -120,14 +139,14 @@ def test_a_picture_may_be_larger_than_pillow_takes(tmp_path, model, monkeypatch)
 
 def test_unreadable_pictures_are_skipped_and_named(tmp_path, model, capsys):
     picture(tmp_path / "a.png")
-    broken = picture(tmp_path / "broken.jpg")
+    broken = picture(tmp_path / "broken[red].jpg")  # which is no colour
     broken.write_bytes(broken.read_bytes()[:-800])
     (tmp_path / "notes.jpg").write_text("not a picture")
     (tmp_path / "empty.png").touch()
     assert predict(tmp_path, model=model, output=tmp_path / "out") == 1
     assert names(tmp_path / "out") == {"a.png", "a_overlay.jpg"}
     captured = capsys.readouterr()
-    for name in ("broken.jpg", "notes.jpg", "empty.png"):
+    for name in ("broken[red].jpg", "notes.jpg", "empty.png"):
         assert captured.err.count(f"warning: skipped: {tmp_path / name} cannot be read as an image") == 1
     assert captured.out.endswith("skipped 3 of 4 images\n")
 
@@ -173,9 +192,17 @@ def test_existing_results_are_replaced(tmp_path, model):
     assert opened(tmp_path / "out" / "a.png").size == (70, 65)
 
 
-def test_too_little_memory_skips_the_picture_with_advice(tmp_path, model, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_skips_the_picture_with_advice(error, tmp_path, model, monkeypatch, capsys):
     def fail(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("out of memory")
+        raise error
 
     monkeypatch.setattr(Predictor, "segment", fail)
     assert predict(picture(tmp_path / "a.png"), model=model, output=tmp_path / "out") == 1
@@ -239,6 +266,24 @@ def test_a_name_without_room_for_the_ending_of_its_results_is_refused(tmp_path, 
     assert f"{paths[1]}: its results' names would be longer than file systems take" in error(capsys, tmp_path / "out")
 
 
+def test_a_name_with_just_the_room_for_the_ending_of_its_results(tmp_path, model):
+    stem = "a" * (255 - len(".png.aux.xml"))
+    assert predict(picture(tmp_path / f"{stem}.png"), model=model, output=tmp_path / "out") == 0
+    assert names(tmp_path / "out") == {f"{stem}.png", f"{stem}_overlay.jpg"}
+
+
+def test_windows_that_overlap_by_all_of_them_are_refused(tmp_path, model, capsys):
+    path = picture(tmp_path / "a.png")
+    assert predict(path, "--overlap", 1, model=model, output=tmp_path / "out") == 2
+    assert "overlap must be at least 0 and below 1, not 1.0" in error(capsys, tmp_path / "out")
+
+
+def test_what_is_missing_to_find_boundaries_is_named_with_its_extra(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "dla.metrics.boundary.suppression", None)
+    assert predict(picture(tmp_path / "a.png"), model="dla46_cup.bsds500", output=tmp_path / "out") == 2
+    assert "install what finding boundaries needs by the extra [train]" in capsys.readouterr().err
+
+
 def test_a_picture_is_not_overwritten_by_its_mask_in_other_case(tmp_path, model, capsys):
     """A second name stands for what file systems without case make of the first, as on macOS and Windows."""
     path = picture(tmp_path / "A.PNG")
@@ -277,7 +322,7 @@ def test_a_missing_device_is_named(device, missing, tmp_path, model, capsys):
 def test_an_output_that_is_a_file_is_named(tmp_path, model, capsys):
     path = picture(tmp_path / "a.png")
     assert predict(path, model=model, output=path) == 2
-    assert str(path) in capsys.readouterr().err
+    assert f"--output {path} is a file: name a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

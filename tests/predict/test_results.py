@@ -14,8 +14,9 @@ from run_files import read_rows, save_checkpoint
 
 from dla.cli import main
 from dla.data.classification.views import center_view
-from dla.predict import load_predictor
-from dla.predict.results import Classes
+from dla.inference import OVERLAP
+from dla.predict import Predictor, load_predictor
+from dla.predict.results import INK, Classes, draw_boundaries, results
 
 CLASSES = ["apple", "kiwi", "pear", "plum"]
 
@@ -64,11 +65,42 @@ def test_the_most_probable_classes_are_printed_and_kept(model, pictures, tmp_pat
     with Image.open(pictures / "1.png") as image:
         probabilities = load_predictor(model).classify(image.convert("RGB"), flip=True)
     best = np.argsort(-probabilities)[:2]
+    assert list(rows[1]) == ["image", "class1", "probability1", "class2", "probability2"]
     assert [rows[1]["class1"], rows[1]["class2"]] == [CLASSES[i] for i in best]
     assert float(rows[1]["probability1"]) == pytest.approx(probabilities[best[0]], abs=1e-4)
     printed = capsys.readouterr().out
     assert f"{pictures / '1.png'}: {CLASSES[best[0]]} {100 * probabilities[best[0]]:.1f} %" in printed
     assert "wrote 2 lines of predictions.csv" in printed
+
+
+def test_more_classes_than_there_are_become_all(model, pictures, tmp_path):
+    assert predict(pictures, "--model", model, "--output", tmp_path / "out", "--top", 9) == 0
+    row = read_rows(tmp_path / "out" / "predictions.csv")[0]
+    assert sorted(row.values()) == sorted(
+        [row["image"], *CLASSES, *(row[f"probability{rank}"] for rank in range(1, 5))]
+    )
+
+
+def test_the_mirror_image_counts_where_it_is_asked_for(model, pictures, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Predictor, "classify", lambda self, image, *, flip: seen.append(flip) or np.full(4, 0.25))
+    for options in ([], ["--flip"]):
+        assert predict(pictures / "0.png", "--model", model, "--output", tmp_path / "out", *options) == 0
+    assert seen == [False, True]
+
+
+def test_windows_overlap_as_asked_or_as_by_default(tmp_path):
+    options = {"scales": [1.0], "flip": False, "window": 64, "top": None}
+    predictor = load_predictor("dla46_cup.bsds500")
+    for overlap, expected in ((None, OVERLAP), (0.0, 0.0), (0.5, 0.5)):
+        assert results(predictor, tmp_path, overlap=overlap, **options).inference["overlap"] == expected
+
+
+def test_boundaries_are_drawn_over_a_paler_picture():
+    crest = np.array([[0, 255]], np.uint8)
+    drawn = draw_boundaries(Image.new("RGB", (2, 1), (10, 100, 200)), crest)
+    assert drawn.getpixel((0, 0)) == pytest.approx((132, 177, 227), abs=1)
+    assert drawn.getpixel((1, 0)) == INK
 
 
 def test_pictures_of_one_name_in_two_folders_are_no_conflict(model, pictures, tmp_path):

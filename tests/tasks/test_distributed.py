@@ -1,18 +1,24 @@
 """Processes that train together train like one of twice the batch, each image in one of them alone."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from fit_command import DLA, words
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from run_files import last, logged
 from torch import distributed
 
 from dla.tasks.boundaries import boundary_loss
 from dla.tasks.segmentation import pixel_loss
+from dla.tasks.stop import StopTogether
 
 ALIKE = {  # layer and group norms: batch norm would see half of the batch in each process
     "--model.network": "test_convnext+ida",
@@ -140,6 +146,71 @@ def test_a_process_that_the_other_waits_for_can_be_stopped(tmp_path):
     printed = stopped("validate", tmp_path, **{"--ckpt_path": "last"})
     assert "dla validate: stopped by SIGTERM before its end" in printed
     assert "Traceback" not in printed
+
+
+class Strategy:
+    """Of which a stop is asked, and what it starts."""
+
+    def __init__(self, launcher: Any = None) -> None:
+        self.launcher, self.decisions = launcher, []
+
+    def reduce_boolean_decision(self, decision: bool, *, all: bool) -> bool:
+        self.decisions.append((decision, all))
+        return decision
+
+
+def trainer_of(processes: int, doing: str = "fit", launcher: Any = None) -> Any:
+    return SimpleNamespace(world_size=processes, state=SimpleNamespace(fn=doing), strategy=Strategy(launcher))
+
+
+@pytest.fixture
+def handlers(monkeypatch) -> list[Any]:
+    """What SIGTERM is given to."""
+    found: list[Any] = []
+    monkeypatch.setattr(signal, "signal", lambda number, handler: found.append(handler))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("begins", "doing", "taken"),
+    [
+        ("sanity_check", "fit", True),
+        ("train", "fit", True),
+        ("validation", "fit", False),
+        ("validation", "validate", True),
+        ("test", "test", True),
+    ],
+)
+def test_sigterm_is_taken_over_where_several_processes_begin(begins, doing, taken, handlers):
+    begin = getattr(StopTogether(), f"on_{begins}_start")
+    begin(trainer_of(1, doing), None)
+    thread = Thread(target=begin, args=(trainer_of(2, doing), None))  # to which Python gives no signals
+    thread.start()
+    thread.join()
+    assert handlers == []
+    begin(trainer_of(2, doing), None)
+    assert len(handlers) == taken
+
+
+def test_training_ends_before_a_step_where_any_process_was_asked_to(handlers):
+    stop, one, two = StopTogether(), trainer_of(1), trainer_of(2)
+    stop.on_train_start(two, None)
+    stop.on_train_batch_start(two, None, None, 0)
+    handlers[0](signal.SIGTERM, None)
+    with pytest.raises(SIGTERMException):
+        stop.on_train_batch_start(two, None, None, 1)
+    assert two.strategy.decisions == [(False, False), (True, False)]
+    stop.on_train_batch_start(one, None, None, 1)
+    assert one.strategy.decisions == []
+
+
+def test_measuring_ends_at_once_with_what_it_has_started(handlers):
+    killed: list[int] = []
+    for launcher in (SimpleNamespace(kill=killed.append), None):
+        StopTogether().on_test_start(trainer_of(2, "test", launcher), None)
+        with pytest.raises(SIGTERMException):
+            handlers[-1](signal.SIGTERM, None)
+    assert killed == [signal.SIGTERM]
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def _band(
             band = logits.new_zeros(*logits.shape[:2], *images.shape[-2:])
             if begun is not None:
                 band[:, :, : begun.shape[2]] = begun
-        band[..., along] += logits * torch.outer(vertical, horizontal).to(logits.dtype)
+        band[..., along] += logits * torch.outer(vertical, horizontal)
     assert band is not None
     return band
 
@@ -69,7 +69,7 @@ def axis_windows(length: int, window: int, overlap: float) -> list[tuple[slice, 
     step = max(1, int(size * (1 - overlap)))
     count = 1 + math.ceil((length - size) / step)
     starts = [round(index * (length - size) / max(1, count - 1)) for index in range(count)]
-    hat = torch.arange(1, size + 1, dtype=torch.float64).minimum(torch.arange(size, 0, -1))
+    hat = torch.arange(1, size + 1).minimum(torch.arange(size, 0, -1))
     total = torch.zeros(length, dtype=torch.float64)
     for start in starts:
         total[start : start + size] += hat
