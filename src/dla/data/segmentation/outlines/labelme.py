@@ -7,9 +7,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from dla.data.sample import Split
 from dla.data.segmentation.outlines.labelme_file import read_labelme
-from dla.data.segmentation.outlines.outlined import Drawn, Labels, Outlined, files_by_stem
+from dla.data.segmentation.outlines.outlined import Drawn, Labels, Outlined, files_by_stem, labels_and_images
 from dla.data.segmentation.pairing import others
-from dla.files.listing import PICTURES
 
 
 class LabelMe(Outlined):
@@ -37,9 +36,7 @@ class LabelMe(Outlined):
     @staticmethod
     def read(root: Path, images: Path, annotations: Path) -> Labels:
         """What the files of a folder say, and their images."""
-        files, shown = files_by_stem(annotations, (".json",), "annotations"), files_by_stem(images, PICTURES, "images")
-        if alone := [path for stem, path in files.items() if stem not in shown]:
-            raise FileNotFoundError(f"{alone[0]} has no image in {images}: add it or remove the labels{others(alone)}")
+        files, shown = labels_and_images(images, annotations, ".json")
         if bare := [path for stem, path in shown.items() if stem not in files]:
             rank_zero_warn(f"{bare[0]} has no labels in {annotations}, and is left out{others(bare)}")
         drawn = [Drawn(shown[stem], path, read_labelme(path)) for stem, path in files.items()]

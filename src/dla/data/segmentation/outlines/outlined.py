@@ -11,7 +11,7 @@ from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sampl
 from dla.data.segmentation.folders import spread_colors
 from dla.data.segmentation.outlines.fill import Picture, Shape, filled
 from dla.data.segmentation.pairing import expect_own_place, held_out, others
-from dla.files.listing import list_by_stem
+from dla.files.listing import PICTURES, list_by_stem
 from dla.images import RGB
 
 IGNORED = "__ignore__"
@@ -134,6 +134,16 @@ def files_by_stem(folder: Path, suffixes: Collection[str], option: str) -> dict[
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: name that of the {option} within root, as --data.{option}")
     return list_by_stem(folder, suffixes)
+
+
+def labels_and_images(
+    images: Path, annotations: Path, suffix: str, besides: Collection[str] = ()
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The files of labels in one folder and the images in another, both by stem; only names `besides` lack an image."""
+    files, shown = files_by_stem(annotations, (suffix,), "annotations"), files_by_stem(images, PICTURES, "images")
+    if alone := [path for stem, path in files.items() if stem not in shown and path.name not in besides]:
+        raise FileNotFoundError(f"{alone[0]} has no image in {images}: add it or remove the labels{others(alone)}")
+    return files, shown
 
 
 def with_background(names: Sequence[str], background: str | None) -> tuple[str, ...]:

@@ -8,10 +8,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from dla.data.sample import Split
 from dla.data.segmentation.outlines.fill import Picture
-from dla.data.segmentation.outlines.outlined import Drawn, Labels, Outlined, files_by_stem
+from dla.data.segmentation.outlines.outlined import Drawn, Labels, Outlined, labels_and_images
 from dla.data.segmentation.outlines.yolo_file import NAMES, read_classes, read_shapes
 from dla.data.segmentation.pairing import others
-from dla.files.listing import PICTURES
 
 
 class Yolo(Outlined):
@@ -40,9 +39,7 @@ class Yolo(Outlined):
     def read(root: Path, images: Path, annotations: Path) -> Labels:
         """What the files of a folder say, and all images."""
         names = read_classes(root)
-        files, shown = files_by_stem(annotations, (".txt",), "annotations"), files_by_stem(images, PICTURES, "images")
-        if alone := [path for stem, path in files.items() if stem not in shown and path.name not in NAMES]:
-            raise FileNotFoundError(f"{alone[0]} has no image in {images}: add it or remove the labels{others(alone)}")
+        files, shown = labels_and_images(images, annotations, ".txt", besides=NAMES)
         if bare := [path for stem, path in shown.items() if stem not in files]:
             rank_zero_warn(f"{bare[0]} has no labels in {annotations}, so nothing is drawn on it{others(bare)}")
         drawn = [
