@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from dla.data import BatchAugment, Scenes
-from dla.data.transforms import FILL
+from dla.data.random_view import FILL
 
 IDENTITY = torch.tensor([1.0, 0.0, 1.0, 0.5, 0.5, 1.0, 1.0, 1.0])
 
@@ -209,3 +209,21 @@ def test_device_gives_the_same(images: Tensor, masks: Tensor) -> None:
 def test_senseless_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="scale is"):
         BatchAugment(crop=8, scale=(0.0, 1.0))
+
+
+@pytest.mark.parametrize("padding", ["constant", "reflect"])
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("options", [{}, {"scale": None, "rotate": 0.0}, {"scale": (0.4, 0.7)}, {"rotate": 180.0}])
+def test_a_single_sample_is_that_of_a_batch(
+    images: Tensor, masks: Tensor, padding: str, lines: bool, options: dict
+) -> None:
+    """Though it looks at the part of the image alone that is seen: a crop of 20, of 64x96."""
+    augment = BatchAugment(crop=20, color=0.3, padding=padding, lines=lines, **options)
+    masks = (masks == 1).to(torch.uint8) if lines else masks
+    for seed, (image, mask) in enumerate(zip(images.repeat(4, 1, 1, 1), masks.repeat(4, 1, 1), strict=True)):
+        torch.manual_seed(seed)
+        single, single_mask = augment.single(image.float(), mask)
+        torch.manual_seed(seed)
+        whole, whole_mask = augment(image[None], mask[None], augment.draw(int(torch.randint(2**63 - 1, ())))[None])
+        torch.testing.assert_close(single, whole[0], rtol=0, atol=0.05)
+        assert (single_mask != whole_mask[0]).float().mean() <= 0.005  # where a nearest pixel is as near as the next

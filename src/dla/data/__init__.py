@@ -9,13 +9,14 @@ from dla.data.boundaries.bsds import BSDS500
 from dla.data.boundaries.folders import BoundaryFolders
 from dla.data.boundaries.scenes import BoundaryScenes
 from dla.data.loading import Cached, Seeded, collate
+from dla.data.random_view import RandomView
 from dla.data.sample import IGNORE_INDEX, Sample, SegmentationSet
 from dla.data.sampling import Draw, SeededSampler, draw_seed
 from dla.data.segmentation.camvid import CamVid
 from dla.data.segmentation.cityscapes import Cityscapes
 from dla.data.segmentation.folders import PairedFolders
 from dla.data.segmentation.scenes import Scene, Scenes
-from dla.data.transforms import RandomScale, joint_transforms
+from dla.data.transforms import joint_transforms
 
 if TYPE_CHECKING:
     from dla.data.boundaries.modules import BoundaryData, BoundaryFolderData, BoundaryScenesData, BSDSData
@@ -59,7 +60,7 @@ __all__ = [
     "LabelMe",
     "LabelMeData",
     "PairedFolders",
-    "RandomScale",
+    "RandomView",
     "Sample",
     "Scene",
     "Scenes",

@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
+from dla.data.random_view import FILL
 from dla.data.sample import IGNORE_INDEX
-from dla.data.transforms import FILL, MIDDLE, PerChannel, check_ranges, per_channel
+from dla.data.seen import seen
+from dla.data.transforms import MIDDLE, PerChannel, check_ranges, per_channel
 
 COVER = 0.25  # the part of a pixel that a thin line has to cover
 PADDINGS = {"constant": "zeros", "reflect": "reflection"}  # our names, and those of grid_sample
@@ -77,7 +79,11 @@ class BatchAugment:
     ) -> tuple[Float[Tensor, "b k c c"], UInt8[Tensor, "b c c"]]:
         """Augmented images, float32 between 0 and 255, and their masks; rows of `parameters` come from `draw`."""
         parameters = parameters.float()  # which trainers convert to their own precision
-        grid = self._grid(parameters, *images.shape[-2:])
+        return self._augmented(images, masks, parameters, self._grid(parameters, *images.shape[-2:]))
+
+    def _augmented(
+        self, images: Num[Tensor, "b k h w"], masks: UInt8[Tensor, "b h w"], parameters: Tensor, grid: Tensor
+    ) -> tuple[Float[Tensor, "b k c c"], UInt8[Tensor, "b c c"]]:
         # Both are shifted so that the zeros which grid_sample finds outside stand for the mean colour and for 255.
         fill = per_channel(_of_channels(images, FILL, 255 * MIDDLE), images.device)
         images = self._sample(_antialiased(images.float() - fill, parameters[:, 0]), grid, "bilinear") + fill
@@ -96,8 +102,9 @@ class BatchAugment:
 
         The image keeps its type.
         """
-        seed = int(torch.randint(2**63 - 1, ()))
-        images, masks = self(image[None], mask[None], self.draw(seed)[None])
+        parameters = self.draw(int(torch.randint(2**63 - 1, ())))[None]
+        grid, rows, columns = seen(self._grid(parameters, *mask.shape), *mask.shape)
+        images, masks = self._augmented(image[None, :, rows, columns], mask[None, rows, columns], parameters, grid)
         return (images[0] if image.is_floating_point() else images[0].round().to(image.dtype)), masks[0]
 
     def _sample(self, maps: Float[Tensor, "b k h w"], grid: Tensor, mode: str) -> Float[Tensor, "b k c c"]:

@@ -1,21 +1,17 @@
 """Joint augmentation of one sample at a time: scale, rotate, crop, flip, colour, by torchvision's v2 transforms."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional as F
+from torchvision.transforms import v2
 
-from dla.data.sample import IGNORE_INDEX, Sample, make_sample
+from dla.data.random_view import RandomView
+from dla.data.sample import Sample, make_sample
 
 PerChannel = tuple[float, ...]
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's, in RGB between 0 and 1
 STD = (0.229, 0.224, 0.225)
 MIDDLE, SPREAD = 0.5, 0.25  # by which bands are normalised, of their ranges from 0 to 1
-FILL = (124, 116, 104)  # 255 times the mean: what lies outside an image: close to 0 once normalised
 
 
 class AsSample(nn.Module):
@@ -24,44 +20,6 @@ class AsSample(nn.Module):
     def forward(self, image: Tensor, mask: Tensor) -> Sample:
         """The same two."""
         return make_sample(image, mask)
-
-
-class RandomScale(v2.Transform):
-    """Resize by a factor drawn uniformly from `scale`, keeping the aspect; images antialiased, masks nearest.
-
-    Pixels of both have the same centres.
-
-    v2's own random resizes aim at sizes in pixels; this one takes any image by a factor of its own size.
-
-    Args:
-        scale: Smallest and largest factor, both above 0.
-    """
-
-    def __init__(self, scale: tuple[float, float]) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw the factor, and from it the size, (H, W) in pixels, that image and mask get alike."""
-        factor = torch.empty(()).uniform_(*self.scale).item()
-        height, width = F.get_size(flat_inputs[0])
-        return {"size": [max(1, round(height * factor)), max(1, round(width * factor))]}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Resize one of the inputs."""
-        return resized(inpt, params["size"])
-
-
-def resized(part: Any, size: list[int]) -> Any:
-    """An image or a mask at a size (h, w) in pixels.
-
-    Each pixel of a mask takes the class at its centre; torchvision takes that at its corner, half a pixel up and left.
-    """
-    if not isinstance(part, tv_tensors.Mask):
-        return F.resize(part, size=size, antialias=True)
-    image = part.as_subclass(Tensor)[None]
-    mask = F.resize_image(image, size, interpolation=InterpolationMode.NEAREST_EXACT)[0]
-    return tv_tensors.wrap(mask, like=part)
 
 
 def check_ranges(*, crop: int, scale: tuple[float, float] | None, rotate: float, color: float) -> None:
@@ -94,13 +52,7 @@ def joint_transforms(
         color: Brightness, contrast and saturation vary by factors in [1 - color, 1 + color]; 0 turns it off.
     """
     check_ranges(crop=crop, scale=scale, rotate=rotate, color=color)
-    fill = {tv_tensors.Image: FILL, tv_tensors.Mask: IGNORE_INDEX}
-    steps: list[nn.Module] = [AsSample()]
-    if scale is not None:
-        steps.append(RandomScale(scale))
-    if rotate:
-        steps.append(v2.RandomRotation(rotate, interpolation=InterpolationMode.BILINEAR, fill=fill))
-    steps.append(v2.RandomCrop(crop, pad_if_needed=True, fill=fill))
+    steps: list[nn.Module] = [AsSample(), RandomView(crop, scale or (1.0, 1.0), rotate)]
     if flip:
         steps.append(v2.RandomHorizontalFlip())
     if color:

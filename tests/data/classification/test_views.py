@@ -7,7 +7,7 @@ from torchvision.transforms import v2
 
 from dla.data.classification.lighting import Lighting
 from dla.data.classification.views import center_view, random_view, ten_views
-from dla.data.transforms import FILL
+from dla.data.random_view import FILL
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from torchvision.transforms import v2
 
 from dla.data.classification.lighting import Lighting, jittered
-from dla.data.transforms import FILL
+from dla.data.random_view import FILL
 
 Policy = Literal["randaugment", "trivialaugment", "autoaugment", "augmix"]
 POLICIES: dict[str, Callable[..., v2.Transform]] = dict(

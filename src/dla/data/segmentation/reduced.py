@@ -4,8 +4,8 @@ from typing import Any
 
 from torchvision.transforms.v2 import functional as F
 
+from dla.data.random_view import resized
 from dla.data.sample import Sample, SegmentationSet
-from dla.data.transforms import resized
 from dla.images import RGB
 from dla.inference import reduction, scaled
 
