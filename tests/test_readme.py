@@ -14,6 +14,7 @@ from fine_grained_sets import make_cub
 from hub_cache import add_to_cache, take_from_cache_alone
 from image_files import random_image, save_image, save_truths
 from outline_files import box, labelme_shape, save_labelme, save_outlines, save_yolo, yolo_line
+from voc_files import LABELMAP, PAINT, drawn, list_voc, save_voc
 
 import dla
 from dla.cli import main
@@ -77,6 +78,14 @@ def make_outlines(root: Path) -> None:
         save_yolo(root / "tools", *[yolo_line(1, 3, 4, 20, 9)] * count, split=split)
 
 
+def make_voc(root: Path) -> None:
+    """Ten images as CVAT exports the masks of a task that is not parted."""
+    for number in range(10):
+        save_voc(root, f"{number}", number, PAINT[drawn(number)])
+    list_voc(root, "default", *map(str, range(10)))
+    (root / "labelmap.txt").write_text(LABELMAP)
+
+
 def make_boundaries(images: Path, truths: Path, names: list[str]) -> None:
     """Images and, as BSDS500 has them, what two annotators drew."""
     rng = np.random.default_rng(0)
@@ -117,6 +126,7 @@ def pages_folder(tmp_path_factory):
     make_data(data / "camvid", 12)
     make_data(data / "cracks", 2)
     make_outlines(data)
+    make_voc(data / "bridges")
     save_set(data / "fields", train=4, val=2)
     make_classes(data / "fruit", "train", classes=2, count=4)
     make_classes(data / "fruit", "val", classes=2, count=1)

@@ -38,8 +38,9 @@ commands:
 
 dla COMMAND --help lists a command's options; those of the task and of the data are listed by
   dla fit --model.help SegmentationTask      (or BoundaryTask, ClassificationTask)
-  dla fit --data.help FolderData             your own images and masks; CocoData, LabelMeData, YoloData
-                                             (outlines), CamVidData, CityscapesData, ScenesData
+  dla fit --data.help FolderData             your own images and masks; VocData; of outlines
+                                             CocoData, LabelMeData, YoloData; CamVidData,
+                                             CityscapesData, ScenesData
   dla fit --data.help BoundaryFolderData     your own boundaries; BSDSData, BoundaryScenesData
   dla fit --data.help ImageFolderData        your own classes; CIFARData, DigitsData
   dla fit --data.help CUBData                birds; StanfordCarsData, AircraftData, Food101Data; tars: ShardsData"""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dla.data.segmentation.outlines.labelme import LabelMe
     from dla.data.segmentation.outlines.modules import CocoData, LabelMeData, YoloData
     from dla.data.segmentation.outlines.yolo import Yolo
+    from dla.data.segmentation.voc import VocData
 
 __all__ = [
     "BSDS500",
@@ -71,6 +72,7 @@ __all__ = [
     "SegmentationSet",
     "ShardsData",
     "StanfordCarsData",
+    "VocData",
     "Yolo",
     "YoloData",
     "collate",
@@ -90,6 +92,7 @@ MODULES = {
     "segmentation.outlines.labelme": ("LabelMe",),
     "segmentation.outlines.modules": ("CocoData", "LabelMeData", "YoloData"),
     "segmentation.outlines.yolo": ("Yolo",),
+    "segmentation.voc": ("VocData",),
 }
 """What needs lightning or pycocotools, by the file that holds it: imported when first asked for."""
 

@@ -8,6 +8,7 @@ from dla.data.boundaries.base import BoundaryData
 from dla.data.boundaries.bsds import BSDS500
 from dla.data.boundaries.folders import BoundaryFolders
 from dla.data.boundaries.scenes import BoundaryScenes
+from dla.data.places import split_place
 from dla.data.sample import Split
 from dla.data.segmentation.scene_base import SceneData
 
@@ -76,12 +77,9 @@ class BoundaryFolderData(BoundaryData):
 
     def read(self, split: Split) -> BoundaryFolders:
         """The images and truths of one split; a missing folder or file is named by a FileNotFoundError."""
-        images, truths = self._path(self.images, split), self._path(self.truths, split)
-        names = self._path(self.names, split) if self.names else None
+        images, truths = (split_place(self.root, place, split) for place in (self.images, self.truths))
+        names = split_place(self.root, self.names, split) if self.names else None
         return BoundaryFolders(images, truths, names, bands=self.bands)
-
-    def _path(self, pattern: str, split: Split) -> Path:
-        return self.root / pattern.replace("{split}", split)
 
 
 class BoundaryScenesData(SceneData, BoundaryData):

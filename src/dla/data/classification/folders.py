@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dla.bands import Bands
 from dla.data.classification.files import LabelledFiles
+from dla.data.places import split_place
 from dla.files import read_names
 from dla.files.listing import has_images, is_hidden, list_images
 
@@ -69,12 +70,11 @@ def folder_classes(root: str | Path, file: str | Path | None = None) -> tuple[st
     listed = Path(file) if file else Path(root) / "classes.txt"
     if file or listed.is_file():
         return tuple(read_names(listed, "class"))
-    classes = class_folders(Path(root) / "train")
+    train = split_place(root, "{split}", "train")
+    classes = class_folders(train)
     if len(classes) == 1:
-        raise ValueError(
-            f"{Path(root) / 'train'} holds the folder {classes[0]} alone: expected one for each of at least 2 classes"
-        )
-    for folder in (Path(root) / "train" / name for name in classes):
+        raise ValueError(f"{train} holds the folder {classes[0]} alone: expected one for each of at least 2 classes")
+    for folder in (train / name for name in classes):
         if not has_images(folder):
             raise ValueError(
                 f"{folder} holds no image: add some, remove the folder, or name the classes in "

@@ -1,6 +1,5 @@
 """Lightning data modules of classification: digits, CIFAR, your own folders; elsewhere fine-grained sets, shards."""
 
-from pathlib import Path
 from typing import Any, Literal
 
 from dla.bands import as_bands
@@ -10,6 +9,7 @@ from dla.data.classification.digits import CLASSES, read_digits
 from dla.data.classification.files import parted
 from dla.data.classification.folders import LabelledFolder, folder_classes
 from dla.data.classification.labelled import ImageArrays, LabelledSet
+from dla.data.places import split_place
 from dla.data.sample import Split
 from dla.data.transforms import PerChannel
 
@@ -92,8 +92,9 @@ class ImageFolderData(StoredImagesData):
     def read(self, split: Split) -> LabelledSet:
         """The images of one split; a missing folder is named by a FileNotFoundError."""
         if self.hold_out and split != "test":
-            return parted(LabelledFolder(f"{self.root}/train", self.classes, self.bands), split)
-        folder = Path(self.root, split)
+            train = split_place(self.root, "{split}", "train")
+            return parted(LabelledFolder(train, self.classes, self.bands), split)
+        folder = split_place(self.root, "{split}", split)
         if split == "val" and not folder.is_dir():
             raise FileNotFoundError(
                 f"no folder {folder}: expected a folder per class in it, or --data.hold_out true, by which some of "

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dla.bands import Bands
+from dla.data.places import expect_own_place, split_place
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.indices import Indices, Value, Void, are_colors
-from dla.data.segmentation.pairing import expect_own_place, held_out, pairs
+from dla.data.segmentation.listed import listed_pairs
+from dla.data.segmentation.pairing import held_out, pairs
 from dla.images import RGB
 from dla.names import repeated
 
@@ -27,6 +29,8 @@ class PairedFolders:
         images: Folder of the images within root; {split} stands for train, val or test.
         annotations: Folder of the label images within root, in the same way.
         suffix: What label images have in their names behind that of the image, as in NAME_mask.png.
+        names: File within root with the images of a split, a path within `images` a line, in the same way; None for all
+            images that there are.
         hold_out: Every tenth image of train, in the order of names, is val, and train has the others.
         bands: Where images have other channels than RGB, the range of values of each.
 
@@ -53,18 +57,20 @@ class PairedFolders:
         images: str = "{split}",
         annotations: str = "{split}annot",
         suffix: str = "",
+        names: str | None = None,
         hold_out: bool = False,
         bands: Bands | None = None,
     ) -> None:
         held = hold_out and split != "test"
-        expect_own_place("images", images, held)
+        expect_own_place(*(("names", names) if names else ("images", images)), held)
         self.classes, self.indices = tuple(classes), Indices(classes, void, values)
         self.read_image = pixel_reader(bands)
         self.colors = class_colors(len(classes), colors, values)
         source = "train" if held else split
-        shown, drawn = (Path(root, place.replace("{split}", source)) for place in (images, annotations))
+        shown, drawn = (split_place(root, place, source) for place in (images, annotations))
         _expect_folders(split, shown, drawn)
-        found = pairs(shown, drawn, suffix)
+        listed = split_place(root, names, source) if names else None
+        found = listed_pairs(shown, drawn, suffix, listed) if listed else pairs(shown, drawn, suffix)
         self.files = held_out(found, split) if held else found
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ from dla.data.sample import SegmentationSet, Split
 from dla.data.segmentation.base import SegmentationData
 from dla.data.segmentation.camvid import CamVid
 from dla.data.segmentation.cityscapes import Cityscapes
+from dla.data.segmentation.class_file import named_classes
 from dla.data.segmentation.folders import PairedFolders, class_colors, distinct
 from dla.data.segmentation.indices import Void
 from dla.data.segmentation.reduced import Reduced
@@ -86,46 +87,58 @@ class FolderData(StoredData):
 
     Args:
         root: Folder of the set.
-        classes: Names of the classes, in the order of the indices that the annotations hold.
+        classes: Names of the classes, in the order of the indices that the annotations hold; null for those of
+            `class_file`.
+        class_file: File within root that names the classes and what annotations hold for each, as programs for
+            labelling write it: labelmap.txt, label_colors.txt or _classes.csv. What holds `void` is no class.
         colors: One RGB colour per class, for pictures; null for those of `values`, else evenly spread hues.
         void: What annotations hold where no class is given: a number, a colour, or "other", which is all else.
         values: What annotations hold for each class, as [0, 255] in masks of black and white, or its colour where they
-            are painted, as [[0, 0, 0], [200, 30, 30]]; null for its index.
+            are painted, as [[0, 0, 0], [200, 30, 30]]; null for its index, or for what `class_file` says.
         images: Folder of the images within root; {split} stands for train, val or test.
         annotations: Folder of the annotations within root; it may be that of the images where there is a suffix.
         suffix: What annotations have in their names behind that of the image, as _mask in NAME_mask.png.
+        names: File within root that lists the images of a split, in the same way, one a line, which may lie in folders
+            within `images`; null for all that lie there.
         hold_out: Where there is no val: every tenth image of train, in the order of names, validates and is not trained
             on. Frames of one film, which are alike, are better parted by hand.
         bands: Where images have other channels than red, green and blue, or more bits than 8: for each the values that
             become black and white, as [[0, 3000], [0, 3000], [0, 3000], [0, 5000]]; null reads pictures in colour.
         **settings: Those of `SegmentationData`.
+
+    Raises:
+        ValueError: neither `classes` nor `class_file` names the classes, or both do, or values or colours do not fit.
     """
 
     def __init__(
         self,
         root: str,
         *,
-        classes: list[str],
+        classes: list[str] | None = None,
+        class_file: str | None = None,
         colors: list[RGB] | None = None,
         void: Void = 255,
         values: list[int] | list[RGB] | None = None,
         images: str = "{split}",
         annotations: str = "{split}annot",
         suffix: str = "",
+        names: str | None = None,
         hold_out: bool = False,
         bands: list[tuple[float, float]] | None = None,
         **settings: Any,
     ) -> None:
         self.bands = as_bands(bands)  # first, since augmentation is made for them
         super().__init__(root, **settings)
-        self.classes = distinct(classes)
-        self.colors = class_colors(len(classes), colors, values)
+        named, held = named_classes(root, classes, values, class_file, void)
+        self.classes = distinct(named)
+        self.colors = class_colors(len(named), colors, held)
         self.layout: dict[str, Any] = {
             "void": void,
-            "values": values,
+            "values": held,
             "images": images,
             "annotations": annotations,
             "suffix": suffix,
+            "names": names,
             "hold_out": hold_out,
             "bands": self.bands,
         }

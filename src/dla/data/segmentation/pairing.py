@@ -1,7 +1,7 @@
 """Images and their annotations, found by their names, and those of them that validate."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Collection, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,19 +17,24 @@ ANNOTATIONS = (".png", ".tif", ".tiff")
 """What annotations end in: formats that keep every number."""
 
 
-def pairs(images: Path, annotations: Path, suffix: str = "") -> list[Pair]:
+def pairs(images: Path, annotations: Path, suffix: str = "", only: Collection[str] | None = None) -> list[Pair]:
     """Each image of a folder and its annotation, in the order of the images' stems.
 
     Args:
         images: folder of the images.
         annotations: folder of the annotations; it may be the same where there is a suffix.
         suffix: what stands in an annotation's name behind that of its image.
+        only: stems of the images that count, in their order; None for all, each annotation of which has an image.
 
     Raises:
         FileNotFoundError: the annotation of an image or the image of one is missing, or there is none.
         ValueError: two images have one stem, or an annotation is no PNG or TIFF.
     """
     pictures = _images(images, suffix if images == annotations else "")
+    if only is not None:
+        if missing := [stem for stem in only if stem not in pictures]:
+            raise FileNotFoundError(f"{images} has no image {missing[0]}, which is listed{others(missing)}")
+        pictures = {stem: pictures[stem] for stem in only}
     _check_format(pictures, annotations, suffix)
     drawn = {stem: path for stem, path in list_by_stem(annotations, ANNOTATIONS).items() if stem.endswith(suffix)}
     if bare := [stem for stem in pictures if stem + suffix not in drawn]:
@@ -37,7 +42,8 @@ def pairs(images: Path, annotations: Path, suffix: str = "") -> list[Pair]:
             f"{pictures[bare[0]]} has no annotation: expected {annotations / bare[0]}{suffix}.png; add it or remove "
             f"the image{others(bare)}"
         )
-    if alone := [path for stem, path in drawn.items() if stem.removesuffix(suffix) not in pictures]:
+    alone = [path for stem, path in drawn.items() if stem.removesuffix(suffix) not in pictures]
+    if alone and only is None:
         raise FileNotFoundError(
             f"{alone[0]} has no image in {images}, which may end in {', '.join(PICTURES)}: add it or remove the "
             f"annotation{others(alone)}"
@@ -67,19 +73,6 @@ def _check_format(pictures: Mapping[str, Path], annotations: Path, suffix: str) 
                 f"{path} is no PNG or TIFF, as annotations are: JPEG, for one, changes class indices; take them from "
                 "the program that drew them, as 8-bit grey or palette PNGs"
             )
-
-
-def expect_own_place(option: str, place: str, held: bool) -> None:
-    """Refuse a place that is the same for all splits, unless val is held out of it.
-
-    Raises:
-        ValueError: it is.
-    """
-    if "{split}" not in place and not held:
-        raise ValueError(
-            f"{option} is {place}, the same for all splits: put {{split}} into it, which stands for train, val and "
-            "test, or give hold_out to train and to validate"
-        )
 
 
 def held_out(train: list[Shown], split: Split) -> list[Shown]:

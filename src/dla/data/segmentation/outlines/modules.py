@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dla.bands import as_bands
+from dla.data.places import split_place
 from dla.data.sample import SegmentationSet, Split
 from dla.data.segmentation.folders import distinct
 from dla.data.segmentation.modules import StoredData
@@ -66,7 +67,7 @@ class OutlineData(StoredData):
 
     def _categories(self, annotations: str) -> tuple[str, ...]:
         """What the labels of train name."""
-        labels = Path(self.root, annotations.replace("{split}", "train"))
+        labels = split_place(self.root, annotations, "train")
         try:
             named = self.reader.categories(Path(self.root), labels)
         except FileNotFoundError as error:

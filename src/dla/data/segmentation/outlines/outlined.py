@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_warn
 
 from dla.bands import Bands
+from dla.data.places import expect_own_place, split_place
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.folders import spread_colors
 from dla.data.segmentation.outlines.fill import Picture, Shape, filled
-from dla.data.segmentation.pairing import expect_own_place, held_out, others
+from dla.data.segmentation.pairing import held_out, others
 from dla.files.listing import PICTURES, list_by_stem
 from dla.images import RGB
 
@@ -85,7 +86,7 @@ class Outlined:
         self.colors = outline_colors(self.classes, background)
         self.indices = {IGNORED: IGNORE_INDEX} | {name: index for index, name in enumerate(self.classes)}
         self.rest = IGNORE_INDEX if background is None else self.indices[background]
-        places = [Path(root, place.replace("{split}", source)) for place in (images, annotations)]
+        places = [split_place(root, place, source) for place in (images, annotations)]
         labels = self._labels(Path(root), source, *places)
         _expect_outlines(labels.drawn, self.indices)
         drawn = _without_slips(labels.drawn)

@@ -1,0 +1,34 @@
+"""Where the parts of a split are within a set's folder."""
+
+from pathlib import Path
+
+from dla.data.sample import Split
+
+SPELLINGS: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""What programs that export sets, and publishers, call the splits."""
+
+
+def split_place(root: str | Path, place: str, split: Split) -> Path:
+    """A file or folder within the root, in whose name {split} stands for a split, as it is spelled there.
+
+    Where there is none, it is the split's own name.
+    """
+    spelled = [Path(root, place.replace("{split}", name)) for name in SPELLINGS[split]]
+    return next((path for path in spelled if path.exists()), spelled[0])
+
+
+def expect_own_place(option: str, place: str, held: bool) -> None:
+    """Refuse a place that is the same for all splits, unless val is held out of it.
+
+    Raises:
+        ValueError: it is.
+    """
+    if "{split}" not in place and not held:
+        raise ValueError(
+            f"{option} is {place}, the same for all splits: put {{split}} into it, which stands for train, val and "
+            "test, or give hold_out to train and to validate"
+        )

@@ -1,0 +1,50 @@
+"""Images that a list names, in any folders, and their annotations."""
+
+from pathlib import Path, PurePath
+
+from dla.data.segmentation.pairing import Pair, pairs
+from dla.files import read_names
+from dla.files.listing import PICTURES, composed
+
+
+def listed_pairs(images: Path, annotations: Path, suffix: str, names: Path) -> list[Pair]:
+    """The images that a list names, in its order, and their annotations; others do not count.
+
+    Args:
+        images: folder of the images.
+        annotations: folder of the annotations, which lie in folders within it as their images do.
+        suffix: as of `pairs`.
+        names: the list, with a path within the folder of the images a line, which may end as the image's does.
+
+    Raises:
+        FileNotFoundError: the list, an image or an annotation is missing.
+        ValueError: as by `pairs`, or the list is empty, or names one twice.
+    """
+    _expect_list(names)
+    stems: dict[PurePath, list[str]] = {}
+    order = [_without_ending(PurePath(composed(name))) for name in read_names(names, "image")]
+    for path in order:
+        stems.setdefault(path.parent, []).append(path.name)
+    try:
+        found = {
+            folder / composed(pair[0].stem): pair
+            for folder, only in stems.items()
+            for pair in pairs(images / folder, annotations / folder, suffix, only)
+        }
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; the list is {names}, of names within {images}") from error
+    return [found[path] for path in order]
+
+
+def _expect_list(names: Path) -> None:
+    """Where there are others in its folder, refuse a list that is not there by these."""
+    there = sorted(path.name for path in names.parent.glob("*.txt")) if not names.exists() else []
+    if there:
+        raise FileNotFoundError(
+            f"there is no list {names}, only {', '.join(there)}: name one, as --data.names {names.parent.name}/"
+            f"{there[0]} within root; where train and val are one list, with --data.hold_out true"
+        )
+
+
+def _without_ending(path: PurePath) -> PurePath:
+    return path.with_suffix("") if path.suffix.lower() in PICTURES else path
