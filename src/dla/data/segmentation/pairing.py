@@ -78,7 +78,7 @@ def expect_own_place(option: str, place: str, held: bool) -> None:
     if "{split}" not in place and not held:
         raise ValueError(
             f"{option} is {place}, the same for all splits: put {{split}} into it, which stands for train, val and "
-            "test, or give hold_out to train and to validate"
+            "test, or give --data.hold_out true to train and to validate"
         )
 
 
@@ -89,7 +89,9 @@ def held_out(train: list[Shown], split: Split) -> list[Shown]:
         ValueError: there are too few.
     """
     if len(train) < HELD_OUT:
-        raise ValueError(f"{len(train)} images, of which every {HELD_OUT}th would be held out to validate: give more")
+        raise ValueError(
+            f"{len(train)} images, of which every {HELD_OUT}th would be held out to validate: give more, or a val split"
+        )
     return [image for number, image in enumerate(train, 1) if (number % HELD_OUT == 0) == (split == "val")]
 
 
