@@ -1,5 +1,6 @@
 """`dla export --test` on whatever set a run was trained with."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,27 @@ def test_mean_iou_on_the_set_of_a_run(root: Path, checkpoint: str, capsys: pytes
         iou.update(torch.from_numpy(found)[None].long(), mask.as_subclass(Tensor)[None].long())
     expected = f"mean IoU of the network: {iou.compute().nanmean():.4f}\nmean IoU of the file:    0."
     assert expected in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("layout", [SET, {"classes": SET["classes"]}])
+def test_a_network_of_reduced_photographs_is_measured_as_it_was_trained(
+    layout: dict[str, Any], tmp_path: Path, checkpoint: str
+) -> None:
+    rng = np.random.default_rng(0)
+    for folder, suffix, painted in [("all", "_mask", True), ("val", "", False)]:
+        for i in range(10):
+            truth = rng.integers(0, 2, (64, 96), dtype=np.uint8)
+            save_image(tmp_path / folder / f"{i}.png", random_image(i, 64, 96))
+            annotations = folder if suffix else f"{folder}annot"
+            save_image(tmp_path / annotations / f"{i}{suffix}.png", np.uint8(COLORS)[truth] if painted else truth)
+    data = FolderData(str(tmp_path), max_size=48, **layout)
+    expected = data.prepared(data.read("val"))
+    source = config(tmp_path / "config.yaml", root=str(tmp_path), **layout) if layout is SET else tmp_path
+    found = val_set(replace(load_predictor(checkpoint), max_size=48), source, void=255)
+    assert len(found) == len(expected)
+    assert found[0].mask.shape == (32, 48)
+    for sample, other in zip(found, expected, strict=True):
+        assert all(map(torch.equal, sample, other))
 
 
 def measured(task: str, classes: tuple[str, ...], answers: list[Tensor], truths: list[Tensor]) -> float:

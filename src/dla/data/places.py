@@ -30,5 +30,5 @@ def expect_own_place(option: str, place: str, held: bool) -> None:
     if "{split}" not in place and not held:
         raise ValueError(
             f"{option} is {place}, the same for all splits: put {{split}} into it, which stands for train, val and "
-            "test, or give hold_out to train and to validate"
+            "test, or give --data.hold_out true to train and to validate"
         )

@@ -10,8 +10,10 @@ from dla.predict import Predictor
 def val_set(predictor: Predictor, source: str | Path, *, void: int) -> Any:
     """The val split of a set; items are an image, (C, H, W) from 0 to 255, and its truth.
 
+    Where the network was trained on reduced images they are reduced, and so measured as `dla validate` does.
+
     Args:
-        predictor: knows the classes.
+        predictor: knows the classes, and to what size images were reduced.
         source: a configuration of `dla fit`, whose data it is; or a folder that holds val/CLASS/NAME.jpg for a
             classifier; val/NAME.jpg and valannot/NAME.png, 8-bit class indices, for segmentation; images/val/NAME.jpg
             and groundTruth/val/NAME.mat, or .png, for boundaries.
@@ -23,17 +25,24 @@ def val_set(predictor: Predictor, source: str | Path, *, void: int) -> Any:
     """
     if not predictor.classes:
         raise ValueError("accuracy is measured of trained networks, which this one is not: leave out --test")
-    from dla.data.boundaries.bsds import find_root  # the sets need the extra [train]
+    from dla.data.segmentation.reduced import Reduced  # the sets need the extra [train]
+
+    found = _stored(predictor, Path(source), void)
+    return Reduced(found, predictor.max_size) if predictor.task == "segmentation" and predictor.max_size else found
+
+
+def _stored(predictor: Predictor, source: Path, void: int) -> Any:
+    from dla.data.boundaries.bsds import find_root
     from dla.data.boundaries.folders import BoundaryFolders
     from dla.data.classification.folders import LabelledFolder
     from dla.data.segmentation.folders import PairedFolders
 
-    if Path(source).is_file():
-        return _configured(predictor, Path(source))
+    if source.is_file():
+        return _configured(predictor, source)
     if predictor.task == "classification":
-        return LabelledFolder(Path(source) / "val", predictor.classes, predictor.bands)
+        return LabelledFolder(source / "val", predictor.classes, predictor.bands)
     if predictor.task == "boundaries":
-        data = find_root(Path(source))
+        data = find_root(source)
         return BoundaryFolders(data / "images" / "val", data / "groundTruth" / "val", bands=predictor.bands)
     return PairedFolders(source, "val", classes=predictor.classes, void=void, bands=predictor.bands)
 

@@ -86,12 +86,13 @@ class PairedFolders:
 
 
 def _expect_folders(split: Split, images: Path, annotations: Path) -> None:
-    hint = "; without a val split, hold_out of FolderData validates on every tenth image of train"
+    hint = "; without a val split, --data.hold_out true of FolderData validates on every tenth image of train"
     for folder in (images, annotations):
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"no folder {folder}: the {split} split is read from {images.name}/ and {annotations.name}/; give the "
-                f"folder that holds both as root{hint if split == 'val' else ''}"
+                "folder that holds both as root, or tell FolderData other names, as --data.images images "
+                f"--data.annotations masks{hint if split == 'val' else ''}"
             )
 
 

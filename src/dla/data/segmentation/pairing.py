@@ -82,7 +82,9 @@ def held_out(train: list[Shown], split: Split) -> list[Shown]:
         ValueError: there are too few.
     """
     if len(train) < HELD_OUT:
-        raise ValueError(f"{len(train)} images, of which every {HELD_OUT}th would be held out to validate: give more")
+        raise ValueError(
+            f"{len(train)} images, of which every {HELD_OUT}th would be held out to validate: give more, or a val split"
+        )
     return [image for number, image in enumerate(train, 1) if (number % HELD_OUT == 0) == (split == "val")]
 
 
