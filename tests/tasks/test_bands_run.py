@@ -68,8 +68,9 @@ def test_what_one_band_tells_is_learned_and_predicted(run: Path, root: Path, tmp
         with Image.open(tmp_path / f"{truth.stem}_overlay.jpg") as overlay:
             assert overlay.height >= 56
     assert np.mean(same) > 0.92
-    with Image.open(run / "examples.png") as examples:
-        assert examples.mode == "RGB"
+    for name in ("examples.png", "training.png"):
+        with Image.open(run / name) as picture:
+            assert picture.mode == "RGB"
 
 
 def test_a_checkpoint_says_which_bands_it_saw(run: Path) -> None:

@@ -136,6 +136,7 @@ def test_a_run_measures_and_learns(run):
         assert 0 < float(rows[-1][f"val/{name}"]) <= 1
     assert "val/ap" not in rows[-1]  # too low at the few thresholds that are watched
     assert (run / "examples.png").stat().st_size > 1000
+    assert (run / "training.png").stat().st_size > 1000
 
 
 @pytest.mark.slow

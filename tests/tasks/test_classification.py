@@ -18,7 +18,7 @@ import dla
 from dla.cli import main
 from dla.predict import load_predictor
 from dla.tasks import ClassificationTask
-from dla.tasks.class_showcase import class_rows, draw_confusion, sheet, write_classes
+from dla.tasks.class_showcase import class_rows, draw_confusion, guesses, sheet, write_classes
 from dla.tasks.classification import class_accuracy
 from dla.tasks.hardest import Hard
 
@@ -81,7 +81,7 @@ def test_a_run_leaves_its_metrics_and_pictures(run):
     assert images == 359
     assert hits / images == pytest.approx(values["val/accuracy"])
     assert np.mean([float(row["accuracy"]) for row in classes]) == pytest.approx(values["val/class_accuracy"], abs=1e-4)
-    for name in ("val_confusion.png", "val_worst.png"):
+    for name in ("val_confusion.png", "val_worst.png", "training.png"):
         with Image.open(run / name) as picture:
             assert len(np.unique(np.asarray(picture))) > 50
     assert not (run / "examples.png").exists()
@@ -357,16 +357,16 @@ def test_the_confusion_is_drawn_for_few_and_many_classes(tmp_path, count):
 
 
 def test_the_sheet_names_classes_whose_letters_the_font_lacks():
-    hardest = [Hard(loss=2.0, image=0, label=0, prediction=1, probability=0.9)]
-    images = [Image.new("RGB", (32, 32))]
-    drawn, plain = (np.asarray(sheet(images, hardest, names)) for names in (("Äpfel", "Nüsse"), ("Apfel", "Nusse")))
+    hard = Hard(loss=2.0, image=0, label=0, prediction=1, probability=0.9)
+    captions = [guesses(hard, names) for names in (("Äpfel", "Nüsse"), ("Apfel", "Nusse"))]
+    drawn, plain = (np.asarray(sheet([Image.new("RGB", (32, 32))], [caption])) for caption in captions)
     assert np.array_equal(drawn, plain)
 
 
 def test_sheet():
     images = [Image.new("RGB", (8, 8), (10 * i, 0, 0)) for i in range(8)]
     hardest = [Hard(loss=9.0 - i, image=i, label=0, prediction=i % 2, probability=0.5) for i in range(8)]
-    picture = np.asarray(sheet(images, hardest, ("ant" * 20, "bee")))
+    picture = np.asarray(sheet(images, [guesses(hard, ("ant" * 20, "bee")) for hard in hardest]))
     assert picture.shape == (2 * 192, 6 * 164, 3)
     assert picture[5, 5 + 164 * 3].tolist() == [30, 0, 0]
     assert picture[192 + 5, 5].tolist() == [60, 0, 0]

@@ -1,12 +1,17 @@
 """What a run of dense prediction draws: which images, as they were read, beside what the network makes of them."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from dla.data import ScenesData
+from dla.data import BoundaryScenesData, DigitsData, ScenesData, ShardsData
+from dla.data.sampling import Draw
 from dla.tasks import pictures
-from dla.tasks.pictures import CAPTION, GAP, denormalised, grid, shown
+from dla.tasks.boundary_showcase import BoundaryShowcase
+from dla.tasks.class_showcase import ClassShowcase
+from dla.tasks.pictures import CAPTION, GAP, denormalised, grid, pairs, shown, trained
+from dla.tasks.segmentation_showcase import SegmentationShowcase
 
 
 class Somewhere(nn.Module):
@@ -50,3 +55,74 @@ def test_rows_stand_below_captions_and_beside_the_names():
                 assert np.array_equal(there, np.full((height, width, 3), shade[0, 0, 0]))
             assert (picture[:CAPTION, left : left + width] < 128).any()  # a caption
     assert (named[:, 3 * (width + GAP) :] == (1, 2, 3)).all(-1).any()
+
+
+def scenes(kind, **options):
+    data = kind(size=64, train_images=20, val_images=2, crop=60, **options)
+    data.setup("fit")
+    return data
+
+
+@pytest.mark.parametrize("kind", [ScenesData, BoundaryScenesData])
+@pytest.mark.parametrize("augment", ["sample", "batch"])
+def test_training_images_are_shown_as_an_epoch_has_them(kind, augment):
+    data = scenes(kind, augment=augment, color=0.3)
+    state = torch.random.get_rng_state()
+    items = trained(data)
+    assert torch.equal(torch.random.get_rng_state(), state)  # a run is the same with and without a picture
+    assert [int(item["index"]) for item in items] == [0, 3, 5, 8, 11, 14, 16, 19]
+    there = data.training()
+    for item in items:
+        batch = data.on_after_batch_transfer(data.collate([there[Draw(0, int(item["index"]))]]), 0)
+        assert torch.equal(item["image"], batch["image"][0])
+        assert torch.equal(item["mask"], batch["mask"][0])
+
+
+def test_classes_are_painted_over_training_images():
+    data = scenes(ScenesData)
+    drawn, item = np.asarray(SegmentationShowcase().samples(data)), trained(data)[3]  # in the second row, at the right
+    side = 3 * 60
+    top, left = CAPTION + side + GAP, 2 * (side + GAP)
+    image, truth = (drawn[top : top + side : 3, left + at : left + at + side : 3] for at in (0, side + GAP))
+    assert np.array_equal(image, denormalised(item["image"], data))
+    counted = item["mask"] != 255
+    colors = np.array(data.colors)[item["mask"][counted]]
+    assert np.array_equal(truth[counted], image[counted] // 2 + colors // 2)
+    assert np.array_equal(truth[~counted], image[~counted] // 2)
+
+
+def test_boundaries_are_drawn_upon_training_images():
+    data = scenes(BoundaryScenesData)
+    drawn, item = np.asarray(BoundaryShowcase().samples(data)), trained(data)[0]
+    side = 3 * 60
+    truth = drawn[CAPTION : CAPTION + side : 3, side + GAP : 2 * side + GAP : 3]
+    lines = (item["mask"] == 1).numpy()
+    assert lines.any()
+    assert (truth[lines] == (255, 0, 0)).all()
+    assert np.array_equal(truth[~lines], denormalised(item["image"], data)[~lines])
+
+
+def test_training_images_have_the_names_of_their_classes():
+    data = DigitsData()
+    data.setup("fit")
+    drawn = np.asarray(ClassShowcase().samples(data))
+    rows, tile = 2, 160
+    assert drawn.shape == (rows * (tile + 18), 6 * (tile + 4), 3)
+    first = denormalised(trained(data)[0]["image"], data)
+    assert np.array_equal(drawn[: tile : tile // 16, : tile : tile // 16], first)
+    assert (drawn[tile : tile + 18, :tile] < 128).any()
+
+
+def test_of_a_stream_none_are_shown(tmp_path):
+    for number in range(2):
+        (tmp_path / f"{number}.tar").touch()
+    data = ShardsData(train=f"{tmp_path}/{{0..1}}.tar", val=None, train_images=10, count=2)
+    data.sets["train"] = data.read("train")  # two files that hold nothing
+    assert trained(data) == []
+    assert ClassShowcase().samples(data) is None
+
+
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (5, 2, 2)])
+def test_pairs_fill_their_rows(count, rows, columns):
+    images = [(np.zeros((200, 200, 3), np.uint8),) * 2] * count
+    assert pairs(images).size == (2 * columns * (200 + GAP) + 1, rows * (200 + GAP) + CAPTION)

@@ -69,6 +69,7 @@ def test_a_run_leaves_its_configuration_metrics_and_checkpoints(run):
         ".lock",
         "config.yaml",
         "examples.png",
+        "training.png",
         "metrics/version_0/metrics.csv",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
@@ -319,6 +320,18 @@ def measured(root: Path, *extra: str) -> list[str]:
     return re.findall(r"\d+\.\d\d|nan", out)
 
 
+def test_training_images_are_drawn_before_they_are_trained_on(tmp_path, capsys):
+    """Also where nothing is measured; not where a run is a trial of each of its parts."""
+    assert fit(tmp_path / "trial", "--trainer.fast_dev_run=true") == 0
+    assert not (tmp_path / "trial").exists()
+    options = {"--trainer.limit_val_batches": "0", "--trainer.max_epochs": "1", "--data.train_images": "8"}
+    assert fit(tmp_path / "run", **options) == 0
+    printed = capsys.readouterr().out
+    path = tmp_path / "run" / "training.png"
+    assert f"some training images, augmented, and their truth: {path}" in printed
+    assert printed.index("training.png") < printed.index("nothing was measured")
+
+
 @pytest.mark.slow
 def test_two_processes_train_together(tmp_path):
     arguments = ("--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.max_epochs=2", "--data.batch_size=2")
@@ -331,6 +344,7 @@ def test_two_processes_train_together(tmp_path):
     assert len(alone) == 8
     with Image.open(tmp_path / "examples.png") as picture:
         assert picture.height > 3 * 192  # four images, of which each process measured some
+    assert (tmp_path / "training.png").exists()
 
 
 @pytest.mark.slow

@@ -42,6 +42,7 @@ class SetData(LightningDataModule, Generic[Set]):
     mean: PerChannel  # per channel, of images from 0 to 1: the set's own, until `normalize_as` says otherwise
     std: PerChannel
     bands: Bands | None = None  # ranges of their values, where images have other channels than RGB
+    streams: ClassVar[bool] = False  # training images come one after another, and none can be looked up
     lengthens: ClassVar[str] = "repeat"  # the option by which an epoch has more images
     collate = staticmethod(collate)
     cache: bool = False  # keep a split in memory

@@ -35,15 +35,16 @@ def _stored(predictor: Predictor, source: Path, void: int) -> Any:
     from dla.data.boundaries.bsds import find_root
     from dla.data.boundaries.folders import BoundaryFolders
     from dla.data.classification.folders import LabelledFolder
+    from dla.data.places import split_place
     from dla.data.segmentation.folders import PairedFolders
 
     if source.is_file():
         return _configured(predictor, source)
     if predictor.task == "classification":
-        return LabelledFolder(source / "val", predictor.classes, predictor.bands)
+        return LabelledFolder(split_place(source, "{split}", "val"), predictor.classes, predictor.bands)
     if predictor.task == "boundaries":
-        data = find_root(source)
-        return BoundaryFolders(data / "images" / "val", data / "groundTruth" / "val", bands=predictor.bands)
+        places = (split_place(find_root(source), place, "val") for place in ("images/{split}", "groundTruth/{split}"))
+        return BoundaryFolders(*places, bands=predictor.bands)
     return PairedFolders(source, "val", classes=predictor.classes, void=void, bands=predictor.bands)
 
 

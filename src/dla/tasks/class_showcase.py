@@ -20,6 +20,7 @@ from dla.files.figures import drawing
 from dla.files.tables import write_csv
 from dla.images import without_accents
 from dla.tasks.hardest import Hard
+from dla.tasks.pictures import denormalised, trained
 from dla.tasks.say import say
 from dla.tasks.showcase import Showcase
 
@@ -29,6 +30,9 @@ LINE = 14  # height of a line of its caption
 LETTERS = 26  # of such a line
 NAMED = 40  # up to so many classes, the matrix has their names
 COUNTED = 12  # up to so many, the numbers
+
+Line = tuple[str, str]
+"""A text and its colour."""
 
 
 class ClassShowcase(Showcase):
@@ -55,6 +59,13 @@ class ClassShowcase(Showcase):
         for name, images, _, accuracy in [row for row in rows if row[1]][:WORST]:
             table.add_row(escape(f"{name}, {images} images"), f"{100 * accuracy:.2f}")
         return table
+
+    def samples(self, data: Any) -> Image.Image | None:
+        """The images, and the name of each one's class."""
+        items = trained(data)
+        images = [Image.fromarray(denormalised(item["image"], data)) for item in items]
+        lines = [[(data.classes[item["label"]], "black")] for item in items]
+        return sheet(images, lines) if items else None
 
     def picture(self, data: Any, model: LightningModule) -> None:
         """No pictures but those of the whole split."""
@@ -88,7 +99,7 @@ class ClassShowcase(Showcase):
             dataset = data.whole(split)
             images = [as_picture(dataset[Draw(0, hard.image)]["image"]) for hard in measured.hardest]
             with atomic_write(root / f"{split}_worst.png") as partial:
-                sheet(images, measured.hardest, classes).save(partial)
+                sheet(images, [guesses(hard, classes) for hard in measured.hardest]).save(partial)
         say(trainer, f"accuracy by class, confusion matrix and the worst images: {root}/{split}_*")
 
 
@@ -121,16 +132,20 @@ def draw_confusion(path: Path, confusion: Int64[Tensor, "k k"], classes: Sequenc
                 axes.text(column, row, str(int(confusion[row, column])), ha="center", va="center", color=color)
 
 
-def sheet(images: Sequence[Image.Image], hardest: Sequence[Hard], classes: Sequence[str]) -> Image.Image:
-    """The images in rows of six, hardest first; below each its class, the predicted one and how probable that is."""
-    columns, height = min(6, len(images)), TILE + 2 * LINE + 4
+def guesses(hard: Hard, classes: Sequence[str]) -> list[Line]:
+    """What is said below an image: its class, the predicted one and how probable that is."""
+    guess = f"{100 * hard.probability:.0f} % {classes[hard.prediction]}"
+    return [(classes[hard.label], "black"), (guess, "green" if hard.prediction == hard.label else "firebrick")]
+
+
+def sheet(images: Sequence[Image.Image], captions: Sequence[Sequence[Line]]) -> Image.Image:
+    """The images in rows of six, and below each the lines of its caption."""
+    columns, height = min(6, len(images)), TILE + max(map(len, captions)) * LINE + 4
     canvas = Image.new("RGB", (columns * (TILE + 4), math.ceil(len(images) / columns) * height), "white")
     draw = ImageDraw.Draw(canvas)
-    for number, (image, hard) in enumerate(zip(images, hardest, strict=True)):
+    for number, (image, lines) in enumerate(zip(images, captions, strict=True)):
         left, top = number % columns * (TILE + 4), number // columns * height
         canvas.paste(image.resize((TILE, TILE), Image.Resampling.NEAREST), (left, top))
-        guess = f"{100 * hard.probability:.0f} % {classes[hard.prediction]}"
-        lines = ((classes[hard.label], "black"), (guess, "green" if hard.prediction == hard.label else "firebrick"))
         for line, (text, color) in enumerate(lines):
             draw.text((left + 2, top + TILE + 1 + line * LINE), without_accents(text)[:LETTERS], fill=color)
     return canvas

@@ -1,4 +1,4 @@
-"""Validation images beside what the network makes of them, in one picture."""
+"""Images of a run in one picture: of validation beside what the network makes of them, of training with their truth."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +14,7 @@ from dla.data.sampling import Draw
 from dla.images import RGB, draw_legend
 
 SHOWN = 4  # validation images in the picture
+TRAINED = 8  # training images
 GAP = 4  # pixels between pictures
 LEGIBLE, LARGEST = 200, 2048  # smaller pictures are enlarged towards this width, larger ones reduced to that side
 CAPTION = 14  # height of the column titles
@@ -26,17 +27,35 @@ def shown(data: Any, model: LightningModule) -> Iterator[tuple[dict[str, Tensor]
 
     Of an item, `image` is (c, h, w), and so on without the batch's dimension; the batch is on the model's device.
     """
-    dataset = data.whole("val")  # and no loader, which in a run of several processes has a part of it
-    for index in np.linspace(0, len(dataset) - 1, min(SHOWN, len(dataset))).round().astype(int).tolist():
-        batch = data.on_after_batch_transfer(data.collate([dataset[Draw(0, index)]]), 0)
+    for batch in _batches(data, data.whole("val"), SHOWN):
         item = {key: values[0] for key, values in batch.items()}
         yield item, batch["image"].to(model.device)
+
+
+def trained(data: Any) -> list[dict[str, Tensor]]:
+    """Up to `TRAINED` training items of a data module, evenly spread, as the network gets them; of a stream none."""
+    if data.streams:
+        return []
+    return [{key: values[0] for key, values in batch.items()} for batch in _batches(data, data.training(), TRAINED)]
+
+
+def _batches(data: Any, dataset: Any, most: int) -> Iterator[dict[str, Tensor]]:
+    """Batches of one image each, without a loader, which in a run of several processes has a part of the set."""
+    for index in np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int).tolist():
+        yield data.on_after_batch_transfer(data.collate([dataset[Draw(0, index)]]), 0)
 
 
 def denormalised(image: Tensor, data: Any) -> np.ndarray:
     """An image (c, h, w) that the data module normalised, as 8-bit RGB (h, w, 3) again."""
     pixels = image.cpu().movedim(0, -1) * torch.tensor(data.std) + torch.tensor(data.mean)
     return visible((255 * pixels).round().clamp(0, 255).byte().movedim(-1, 0)).movedim(0, -1).numpy()
+
+
+def pairs(images: Sequence[tuple[np.ndarray, np.ndarray]], names: Sequence[Name] = ()) -> Image.Image:
+    """Training images and their truths, two of each in a row."""
+    columns = min(2, len(images))
+    rows = [sum(images[i : i + columns], ()) for i in range(0, len(images) - columns + 1, columns)]
+    return grid(rows, columns * ("training image", "truth"), names)
 
 
 def grid(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], names: Sequence[Name] = ()) -> Image.Image:

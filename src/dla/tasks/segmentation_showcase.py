@@ -11,12 +11,12 @@ from rich.table import Table
 from torch import Tensor
 
 from dla.images import RGB
-from dla.tasks.pictures import denormalised, grid, shown
+from dla.tasks.pictures import Name, denormalised, grid, pairs, shown, trained
 from dla.tasks.showcase import Showcase
 
 
 class SegmentationShowcase(Showcase):
-    """IoU per class; input, truth and prediction of some validation images."""
+    """IoU per class; classes over some training images; input, truth and prediction of some validation images."""
 
     def table(self, trainer: Trainer, values: dict[str, float], title: str) -> Table | None:
         """IoU of every class, their mean, and pixel accuracy, in percent."""
@@ -31,6 +31,11 @@ class SegmentationShowcase(Showcase):
         table.add_row("pixel accuracy", f"{100 * values['accuracy']:.2f}")
         return table
 
+    def samples(self, data: Any) -> Image.Image:
+        """The images, and half and half with the colours of their classes, so that what is displaced is seen."""
+        images = [(denormalised(item["image"], data), _paint(item["mask"], data.colors)) for item in trained(data)]
+        return pairs([(image, image // 2 + truth // 2) for image, truth in images], _legend(data))
+
     def picture(self, data: Any, model: Any) -> Image.Image:
         """Rows of input, truth and prediction, and the legend."""
         rows = [
@@ -41,8 +46,11 @@ class SegmentationShowcase(Showcase):
             )
             for item, images in shown(data, model)
         ]
-        names = [*zip(data.classes, data.colors, strict=True), ("void", (0, 0, 0))]
-        return grid(rows, ("input", "truth", "prediction"), names)
+        return grid(rows, ("input", "truth", "prediction"), _legend(data))
+
+
+def _legend(data: Any) -> list[Name]:
+    return [*zip(data.classes, data.colors, strict=True), ("void", (0, 0, 0))]
 
 
 def _paint(mask: Tensor, colors: Sequence[RGB]) -> np.ndarray:

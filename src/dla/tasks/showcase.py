@@ -1,4 +1,4 @@
-"""What a run shows: what it is about to do, a table of what was measured, and a picture of some predictions."""
+"""What a run shows: what it is about to do, a table of what was measured, and pictures of its data and predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +20,9 @@ NAMED = 12  # classes of a set before training
 
 
 class Showcase(Callback):
-    """Prints a table whenever measuring ends; after training, writes `examples.png` to the run's folder.
+    """Prints a table whenever measuring ends; writes to the run's folder `training.png` first, `examples.png` last.
 
-    A subclass says how the table and the picture are made. One that finds nothing to print or draw returns None.
+    A subclass says how the table and the pictures are made. One that finds nothing to print or draw returns None.
     """
 
     def __init__(self) -> None:
@@ -31,6 +31,10 @@ class Showcase(Callback):
 
     def table(self, trainer: Trainer, values: dict[str, float], title: str) -> Table | None:
         """The table of the metrics `values`, named without their split."""
+        raise NotImplementedError
+
+    def samples(self, data: Any) -> Image.Image | None:
+        """Some training images of the data module as the network gets them, and their truth."""
         raise NotImplementedError
 
     def picture(self, data: Any, model: LightningModule) -> Image.Image | None:
@@ -52,6 +56,8 @@ class Showcase(Callback):
         )
         if slow := slow_precision(str(trainer.precision), pl_module.device):
             say(trainer, f"note: {slow}")
+        if isinstance(data, SetData) and self._draws(trainer):
+            self._save(trainer, self.samples(data), "training.png", "some training images, augmented, and their truth")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print and draw what the last epoch's network does."""
@@ -65,8 +71,10 @@ class Showcase(Callback):
                 where = callback.best_model_path  # type: ignore[attr-defined]
                 say(trainer, f"best: {100 * float(best):.1f} % {pl_module.headline}, {where}")
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if trainer.is_global_zero and data and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._draw(trainer, data, pl_module)
+        if data and self._draws(trainer):
+            with torch.no_grad():
+                picture = self.picture(data, pl_module.eval())
+            self._save(trainer, picture, "examples.png", "some validation images and what the network makes of them")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say so where a run that went on had nothing left to do."""
@@ -99,17 +107,19 @@ class Showcase(Callback):
         if trainer.is_global_zero and table:
             Console().print(table)
 
-    @torch.no_grad()
-    def _draw(self, trainer: Trainer, data: Any, model: LightningModule) -> None:
-        model.eval()
-        picture = self.picture(data, model)
+    @staticmethod
+    def _draws(trainer: Trainer) -> bool:
+        return trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _save(trainer: Trainer, picture: Image.Image | None, name: str, what: str) -> None:
         if picture is None:
             return
-        path = Path(trainer.default_root_dir, "examples.png")
+        path = Path(trainer.default_root_dir, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as partial:
             picture.save(partial)
-        say(trainer, f"some validation images and what the network makes of them: {path}")
+        say(trainer, f"{what}: {path}")
 
 
 def listed(classes: Sequence[str]) -> str:

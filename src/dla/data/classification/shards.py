@@ -32,6 +32,7 @@ class ShardsData(StoredImagesData):
         **settings: Those of `StoredImagesData`, but for cache, repeat and aug_repeats.
     """
 
+    streams = True
     lengthens = "train_images"
 
     def __init__(
