@@ -70,6 +70,8 @@ def test_a_run_leaves_its_configuration_metrics_and_checkpoints(run):
         "config.yaml",
         "examples.png",
         "training.png",
+        "val_images.csv",
+        "val_worst.png",
         "metrics/version_0/metrics.csv",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
@@ -339,8 +341,10 @@ def test_two_processes_train_together(tmp_path):
     checkpoint = last(tmp_path)
     assert checkpoint["epoch"] == 1
     assert checkpoint["global_step"] == 4  # 8 images in 2 processes, by 2
-    alone, together = measured(tmp_path), measured(tmp_path, *arguments[:2])
-    assert alone == together  # 5 images for 2 processes: none is counted twice
+    alone, images = measured(tmp_path), (tmp_path / "val_images.csv").read_text()
+    assert measured(tmp_path, *arguments[:2]) == alone  # 5 images for 2 processes: none is counted twice
+    assert (tmp_path / "val_images.csv").read_text() == images
+    assert len(images.splitlines()) == 1 + 5
     assert len(alone) == 8
     with Image.open(tmp_path / "examples.png") as picture:
         assert picture.height > 3 * 192  # four images, of which each process measured some

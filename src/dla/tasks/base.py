@@ -141,6 +141,9 @@ class Task(Optimized):
         """See that there is something to keep."""
         check_loss(self.last_loss, self.current_epoch)
 
+    measured: Any = None
+    """What the last pass over a split found, beside the numbers that are logged."""
+
     @property
     def measuring(self) -> bool:
         """Whether this is `validate`; `trainer.validating` also holds within `fit`, between its epochs."""

@@ -70,28 +70,10 @@ class ClassShowcase(Showcase):
     def picture(self, data: Any, model: LightningModule) -> None:
         """No pictures but those of the whole split."""
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print and draw what the last epoch's network does."""
-        super().on_train_end(trainer, pl_module)
-        self._write(trainer, pl_module, "val")
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print and draw what `validate` measured."""
-        super().on_validation_end(trainer, pl_module)
-        if trainer.state.fn == "validate":
-            self._write(trainer, pl_module, "val")
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print and draw what `test` measured."""
-        super().on_test_end(trainer, pl_module)
-        self._write(trainer, pl_module, "test")
-
-    def _write(self, trainer: Trainer, pl_module: Any, split: str) -> None:
-        measured, data = pl_module.measured, trainer.datamodule  # type: ignore[attr-defined]
-        if measured is None or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
+    def leave(self, trainer: Trainer, model: Any, split: str) -> None:
+        """Write accuracy by class, the confusion matrix and the worst images."""
+        measured, data = model.measured, trainer.datamodule  # type: ignore[attr-defined]
         root = Path(trainer.default_root_dir)
-        root.mkdir(parents=True, exist_ok=True)
         classes = _classes(trainer, measured.confusion)
         write_classes(root / f"{split}_classes.csv", class_rows(measured.confusion, classes))
         draw_confusion(root / f"{split}_confusion.png", measured.confusion, classes)

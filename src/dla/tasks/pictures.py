@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from dla.bands import visible
+from dla.data.sample import Split
 from dla.data.sampling import Draw
 from dla.images import RGB, draw_legend
 
@@ -22,12 +23,15 @@ CAPTION = 14  # height of the column titles
 Name = tuple[str, RGB]
 
 
-def shown(data: Any, model: LightningModule) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """Up to `SHOWN` validation items of a data module, evenly spread over the split, and the batch of the image alone.
+def shown(
+    data: Any, model: LightningModule, split: Split = "val", images: Sequence[int] | None = None
+) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """Items of a split of a data module, and the batch of the image alone: `images`, or `SHOWN` that are evenly spread.
 
     Of an item, `image` is (c, h, w), and so on without the batch's dimension; the batch is on the model's device.
     """
-    for batch in _batches(data, data.whole("val"), SHOWN):
+    dataset = data.whole(split)
+    for batch in _batches(data, dataset, spread(len(dataset), SHOWN) if images is None else images):
         item = {key: values[0] for key, values in batch.items()}
         yield item, batch["image"].to(model.device)
 
@@ -36,12 +40,19 @@ def trained(data: Any) -> list[dict[str, Tensor]]:
     """Up to `TRAINED` training items of a data module, evenly spread, as the network gets them; of a stream none."""
     if data.streams:
         return []
-    return [{key: values[0] for key, values in batch.items()} for batch in _batches(data, data.training(), TRAINED)]
+    dataset = data.training()
+    batches = _batches(data, dataset, spread(len(dataset), TRAINED))
+    return [{key: values[0] for key, values in batch.items()} for batch in batches]
 
 
-def _batches(data: Any, dataset: Any, most: int) -> Iterator[dict[str, Tensor]]:
+def spread(length: int, most: int) -> list[int]:
+    """At most so many indices of so many, from the first to the last."""
+    return np.linspace(0, length - 1, min(most, length)).round().astype(int).tolist()
+
+
+def _batches(data: Any, dataset: Any, images: Sequence[int]) -> Iterator[dict[str, Tensor]]:
     """Batches of one image each, without a loader, which in a run of several processes has a part of the set."""
-    for index in np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int).tolist():
+    for index in images:
         yield data.on_after_batch_transfer(data.collate([dataset[Draw(0, index)]]), 0)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from lightning import Callback
 from torch import Tensor
 from torchmetrics import MetricCollection
@@ -14,6 +14,7 @@ from dla.data.sample import IGNORE_INDEX
 from dla.metrics.iou import class_iou
 from dla.tasks.base import Batch
 from dla.tasks.dense import DenseTask, mean_over_processes
+from dla.tasks.image_iou import ImageIoU, Segmented
 from dla.tasks.segmentation_showcase import SegmentationShowcase
 from dla.tasks.unseen import UnseenClasses
 
@@ -51,6 +52,8 @@ class SegmentationTask(DenseTask):
         options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
         accuracy = MulticlassAccuracy(average="micro", ignore_index=IGNORE_INDEX, **options)
         self.metrics = MetricCollection({"iou": class_iou(**options), "accuracy": accuracy})
+        self.image_iou = ImageIoU(num_classes)
+        self.measured: list[Segmented] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -58,16 +61,24 @@ class SegmentationTask(DenseTask):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count pixels: in `fit` on the plain image, in `validate` with the test-time options."""
-        self.metrics.update(self.classes(batch["image"], plain=not self.measuring), batch["mask"])
+        self._count(self.classes(batch["image"], plain=not self.measuring), batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count pixels, over the scales, flips and windows asked for."""
-        self.metrics.update(self.classes(batch["image"]), batch["mask"])
+        self._count(self.classes(batch["image"]), batch)
+
+    def _count(self, classes: Integer[Tensor, "b h w"], batch: Batch) -> None:
+        self.metrics.update(classes, batch["mask"])
+        if "index" in batch:  # a loader of one's own may have none
+            self.image_iou.update(classes, batch["mask"], batch["index"])
 
     def log_metrics(self, split: str) -> None:
         """Log what was counted."""
         values = self.metrics.compute()
+        images = self.image_iou.compute() if self.image_iou.update_called else []
         self.metrics.reset()
+        self.image_iou.reset()
+        self.measured = [] if self.trainer.sanity_checking else images
         names = self.data_facts().get("classes", range(self.num_classes))
         ious = {f"{split}/iou/{name}": iou for name, iou in zip(names, values["iou"], strict=True)}
         self.log(f"{split}/miou", values["iou"].nanmean(), prog_bar=True, sync_dist=True)

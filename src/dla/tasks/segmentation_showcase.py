@@ -1,6 +1,7 @@
 """What a segmentation run shows: IoU per class, and a picture of some predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,26 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
+from dla.files import atomic_write
+from dla.files.tables import write_csv
 from dla.images import RGB
 from dla.tasks.pictures import Name, denormalised, grid, pairs, shown, trained
+from dla.tasks.say import say
 from dla.tasks.showcase import Showcase
+
+WORST = 6  # images in the picture of them
 
 
 class SegmentationShowcase(Showcase):
-    """IoU per class; classes over some training images; input, truth and prediction of some validation images."""
+    """IoU per class; classes over some training images; input, truth and prediction of some validation images.
+
+    And of all images of the split that is measured, where a wrong annotation or what is hard to see comes first:
+
+        val_images.csv    mean IoU of the classes that occur or are predicted, and pixel accuracy, the worst image first
+        val_worst.png     input, truth and prediction of the first ones
+
+    `fit` writes them of the last epoch's network, `validate` of the one that it measures, `test` with `test_`.
+    """
 
     def table(self, trainer: Trainer, values: dict[str, float], title: str) -> Table | None:
         """IoU of every class, their mean, and pixel accuracy, in percent."""
@@ -38,15 +52,33 @@ class SegmentationShowcase(Showcase):
 
     def picture(self, data: Any, model: Any) -> Image.Image:
         """Rows of input, truth and prediction, and the legend."""
-        rows = [
-            (
-                denormalised(item["image"], data),
-                _paint(item["mask"], data.colors),
-                _paint(model.classes(images, plain=True)[0], data.colors),
-            )
-            for item, images in shown(data, model)
-        ]
-        return grid(rows, ("input", "truth", "prediction"), _legend(data))
+        return _rows(data, model, shown(data, model), plain=True)
+
+    def leave(self, trainer: Trainer, model: Any, split: Any) -> None:
+        """Write how well each image was segmented, and draw the worst."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if data is None:
+            return
+        folder = Path(trainer.default_root_dir)
+        lines = [(data.named(split, image), f"{iou:.4f}", f"{accuracy:.4f}") for image, iou, accuracy in model.measured]
+        write_csv(folder / f"{split}_images.csv", [("image", "mean IoU", "pixel accuracy"), *lines])
+        worst = shown(data, model, split, [found.image for found in model.measured[:WORST]])
+        with atomic_write(folder / f"{split}_worst.png") as partial:
+            _rows(data, model, worst, plain=trainer.state.fn == "fit").save(partial)
+        say(trainer, f"mean IoU of each image, and a picture of the lowest: {folder}/{split}_*")
+
+
+def _rows(data: Any, model: Any, items: Iterable[tuple[dict[str, Tensor], Tensor]], *, plain: bool) -> Image.Image:
+    """Input, truth and prediction of each item."""
+    rows = [
+        (
+            denormalised(item["image"], data),
+            _paint(item["mask"], data.colors),
+            _paint(model.classes(images, plain=plain)[0], data.colors),
+        )
+        for item, images in items
+    ]
+    return grid(rows, ("input", "truth", "prediction"), _legend(data))
 
 
 def _legend(data: Any) -> list[Name]:

@@ -41,6 +41,9 @@ class Showcase(Callback):
         """Some validation images of the data module and what the network makes of them."""
         raise NotImplementedError
 
+    def leave(self, trainer: Trainer, model: Any, split: str) -> None:
+        """Write to the run's folder what the table of a split cannot hold."""
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained, and where the results go."""
         self.began = True
@@ -75,6 +78,7 @@ class Showcase(Callback):
             with torch.no_grad():
                 picture = self.picture(data, pl_module.eval())
             self._save(trainer, picture, "examples.png", "some validation images and what the network makes of them")
+        self._leave(trainer, pl_module, "val")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say so where a run that went on had nothing left to do."""
@@ -88,10 +92,18 @@ class Showcase(Callback):
             self.measured_epoch = trainer.current_epoch
         if trainer.state.fn == "validate":
             self._print(trainer, "val", "validation")
+            self._leave(trainer, pl_module, "val")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print what `test` measured."""
         self._print(trainer, "test", "test")
+        self._leave(trainer, pl_module, "test")
+
+    @torch.no_grad()
+    def _leave(self, trainer: Trainer, model: Any, split: str) -> None:
+        if model.measured and self._draws(trainer):
+            Path(trainer.default_root_dir).mkdir(parents=True, exist_ok=True)
+            self.leave(trainer, model, split)
 
     def _when(self, trainer: Trainer) -> str:
         """The epoch of what is shown; a run that is stopped by its time ends behind it."""

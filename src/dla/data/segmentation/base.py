@@ -101,6 +101,11 @@ class SegmentationData(SetData[PixelSet[Any]]):
             if stacked:
                 self._check_sizes(split)
 
+    def named(self, split: Split, index: int) -> str:
+        """The file of an image of a split that was read, or where it has none its number."""
+        files = getattr(self._set(split), "files", None)
+        return str(files[index][0]) if files else f"number {index}"
+
     def _check_sizes(self, split: Split) -> None:
         """Refuse what could not be stacked, now and not in the first epoch or behind it."""
         kept: Any = self.sets[split]
@@ -109,11 +114,10 @@ class SegmentationData(SetData[PixelSet[Any]]):
             sizes = [(max(size), min(size)) for size in sizes]
         odd = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
         if odd is not None:
-            name = f"{kept.files[odd][0]}" if kept.files else f"number {odd}"
             first, other = (f"{width}x{height}" for width, height in (sizes[0], sizes[odd]))
             raise ValueError(
-                f"images of {split} are of different sizes, {first} and {other} ({name}), and cannot form batches: "
-                f"{ONE_BY_ONE}"
+                f"images of {split} are of different sizes, {first} and {other} ({self.named(split, odd)}), and cannot "
+                f"form batches: {ONE_BY_ONE}"
             )
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:

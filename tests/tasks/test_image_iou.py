@@ -1,0 +1,89 @@
+"""How well each image was segmented: the numbers, their order, and what is written of them."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from fit_command import fit_with
+from image_files import random_image, save_image
+from PIL import Image
+from sklearn.metrics import jaccard_score
+
+from dla.cli import main
+from dla.tasks.image_iou import ImageIoU
+
+
+def test_scores_are_those_of_scikit_learn():
+    rng = torch.Generator().manual_seed(0)
+    classes, masks = (torch.randint(0, 4, (5, 9, 7), generator=rng) for _ in range(2))
+    masks[1] = classes[1]
+    masks[torch.rand(masks.shape, generator=rng) < 0.2] = 255
+    masks[3] = 255  # as of an image that only fills up a batch
+    metric = ImageIoU(6)  # of which two classes never occur
+    metric.update(classes[:2], masks[:2], torch.tensor([7, 3]))
+    metric.update(classes[2:], masks[2:], torch.tensor([0, 1, 2]))
+    found = metric.compute()
+    assert [scores.iou for scores in found] == sorted(scores.iou for scores in found)
+    assert {scores.image for scores in found} == {7, 3, 0, 2}
+    for image, iou, accuracy in found:
+        place = [7, 3, 0, 1, 2].index(image)
+        counted = masks[place] != 255
+        truth, guess = masks[place][counted], classes[place][counted]
+        present = sorted({*truth.tolist(), *guess.tolist()})
+        assert iou == pytest.approx(jaccard_score(truth, guess, labels=present, average="macro"))
+        assert accuracy == pytest.approx((truth == guess).float().mean().item())
+
+
+SHADES = (40, 210)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Images whose shade tells the class, but for a validation image with a wrong annotation."""
+    for split, count in (("train", 16), ("val", 5)):
+        for number in range(count):
+            mask = np.zeros((40, 48), np.uint8)
+            mask[:, 8 + 2 * number :] = 1
+            image = np.array(SHADES, np.uint8)[mask][..., None].repeat(3, -1) + random_image(number, 40, 48) // 16
+            save_image(tmp_path / split / f"{number}.png", image)
+            save_image(
+                tmp_path / f"{split}annot" / f"{number}.png", 1 - mask if (split, number) == ("val", 2) else mask
+            )
+    return tmp_path
+
+
+RUN = {
+    "--model": "SegmentationTask",
+    "--model.network": "dla46_cup.camvid",
+    "--model.lr": "0.002",
+    "--model.optimizer": "adamw",
+    "--data": "FolderData",
+    "--data.classes": "[dark, light]",
+    "--data.crop": "32",
+    "--data.batch_size": "4",
+    "--data.scale": "null",
+    "--data.rotate": "0",
+    "--data.workers": "0",
+    "--trainer.accelerator": "cpu",
+    "--trainer.enable_progress_bar": "false",
+}
+
+
+def test_a_wrong_annotation_stands_first(root, tmp_path):
+    run = tmp_path / "run"
+    assert fit_with(RUN, run, **{"--data.root": str(root), "--trainer.max_epochs": "6"}) == 0
+    lines = [*csv.reader((run / "val_images.csv").read_text(encoding="utf-8").splitlines())]
+    assert lines[0] == ["image", "mean IoU", "pixel accuracy"]
+    assert lines[1][0] == str(root / "val" / "2.png")
+    assert float(lines[1][1]) < 0.3
+    assert all(float(iou) > 0.7 for _, iou, _ in lines[2:])
+    assert sorted(name for name, *_ in lines[1:]) == [str(root / "val" / f"{number}.png") for number in range(5)]
+    with Image.open(run / "val_worst.png") as drawn, Image.open(run / "examples.png") as examples:
+        assert drawn.size[0] == examples.size[0]
+        assert drawn.size[1] > examples.size[1]  # five images, not four
+    words = ["--config", f"{run}/config.yaml", "--ckpt_path", f"{run}/checkpoints/last.ckpt"]
+    again = tmp_path / "again"
+    assert main(["validate", *words, f"--trainer.default_root_dir={again}"]) == 0
+    assert (again / "val_images.csv").read_bytes() == (run / "val_images.csv").read_bytes()
+    assert (again / "val_worst.png").read_bytes() == (run / "val_worst.png").read_bytes()
