@@ -7,10 +7,13 @@ import pytest
 import torch
 from fit_command import fit_with
 from image_files import random_image, save_image
+from lightning import LightningDataModule, Trainer
 from PIL import Image
 from sklearn.metrics import jaccard_score
+from torch.utils.data import DataLoader
 
 from dla.cli import main
+from dla.tasks import SegmentationTask
 from dla.tasks.image_iou import ImageIoU
 
 
@@ -87,3 +90,32 @@ def test_a_wrong_annotation_stands_first(root, tmp_path):
     assert main(["validate", *words, f"--trainer.default_root_dir={again}"]) == 0
     assert (again / "val_images.csv").read_bytes() == (run / "val_images.csv").read_bytes()
     assert (again / "val_worst.png").read_bytes() == (run / "val_worst.png").read_bytes()
+
+
+class Somebodys(LightningDataModule):
+    """Loaders of batches that have what the task needs, and nothing by which an image could be looked up."""
+
+    classes = ("dark", "light")
+    mean = std = (0.5, 0.5, 0.5)
+
+    def __init__(self, *extra: str) -> None:
+        super().__init__()
+        parts = {"image": torch.randn(2, 3, 32, 32), "mask": torch.randint(0, 2, (2, 32, 32))}
+        self.batch = parts | {name: torch.arange(2) for name in extra}
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader([self.batch], batch_size=None)
+
+    val_dataloader = train_dataloader
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+@pytest.mark.parametrize("extra", [(), ("index",)])
+def test_data_of_somebody_else_is_measured_and_not_drawn(tmp_path, extra, capsys):
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = Trainer(default_root_dir=tmp_path, max_epochs=1, enable_model_summary=False, **quiet)
+    trainer.fit(SegmentationTask(network="dla46_cida", num_classes=2), datamodule=Somebodys(*extra))
+    assert "mean IoU" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []

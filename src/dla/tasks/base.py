@@ -50,6 +50,7 @@ class Task(Optimized):
 
     kind: str  # what a checkpoint says it does: "segmentation", "boundaries" or "classification"
     monitor: str  # the metric that tells the best checkpoint, the higher the better
+    measured: Any = None  # what the last pass over a split found, beside the numbers that are logged
     headline: str  # the same in words
 
     def __init__(
@@ -140,9 +141,6 @@ class Task(Optimized):
     def on_train_epoch_end(self) -> None:
         """See that there is something to keep."""
         check_loss(self.last_loss, self.current_epoch)
-
-    measured: Any = None
-    """What the last pass over a split found, beside the numbers that are logged."""
 
     @property
     def measuring(self) -> bool:

@@ -31,7 +31,7 @@ def shown(
     Of an item, `image` is (c, h, w), and so on without the batch's dimension; the batch is on the model's device.
     """
     dataset = data.whole(split)
-    for batch in _batches(data, dataset, spread(len(dataset), SHOWN) if images is None else images):
+    for batch in _batches(data, dataset, evenly(len(dataset), SHOWN) if images is None else images):
         item = {key: values[0] for key, values in batch.items()}
         yield item, batch["image"].to(model.device)
 
@@ -41,11 +41,11 @@ def trained(data: Any) -> list[dict[str, Tensor]]:
     if data.streams:
         return []
     dataset = data.training()
-    batches = _batches(data, dataset, spread(len(dataset), TRAINED))
+    batches = _batches(data, dataset, evenly(len(dataset), TRAINED))
     return [{key: values[0] for key, values in batch.items()} for batch in batches]
 
 
-def spread(length: int, most: int) -> list[int]:
+def evenly(length: int, most: int) -> list[int]:
     """At most so many indices of so many, from the first to the last."""
     return np.linspace(0, length - 1, min(most, length)).round().astype(int).tolist()
 

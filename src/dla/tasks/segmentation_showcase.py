@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
+from dla.data.segmentation.base import SegmentationData
 from dla.files import atomic_write
 from dla.files.tables import write_csv
 from dla.images import RGB
@@ -57,7 +58,7 @@ class SegmentationShowcase(Showcase):
     def leave(self, trainer: Trainer, model: Any, split: Any) -> None:
         """Write how well each image was segmented, and draw the worst."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        if data is None:
+        if not isinstance(data, SegmentationData):  # of another no image can be looked up
             return
         folder = Path(trainer.default_root_dir)
         lines = [(data.named(split, image), f"{iou:.4f}", f"{accuracy:.4f}") for image, iou, accuracy in model.measured]

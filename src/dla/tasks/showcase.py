@@ -74,7 +74,7 @@ class Showcase(Callback):
                 where = callback.best_model_path  # type: ignore[attr-defined]
                 say(trainer, f"best: {100 * float(best):.1f} % {pl_module.headline}, {where}")
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if data and self._draws(trainer):
+        if isinstance(data, SetData) and self._draws(trainer):
             with torch.no_grad():
                 picture = self.picture(data, pl_module.eval())
             self._save(trainer, picture, "examples.png", "some validation images and what the network makes of them")
