@@ -64,7 +64,9 @@ def test_one_list_for_all_is_parted(cvat: Path) -> None:
 
 
 def test_a_list_that_is_not_there_is_refused_by_those_that_are(cvat: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no list .*test.txt, only train.txt, val.txt: name one, as --data"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no list .*test.txt, only train.txt, val.txt in its folder: name one by"
+    ):
         VocData(str(cvat)).setup("test")
     with pytest.raises(FileNotFoundError, match=r"there is no list .*other.txt: expected a file with the name of one"):
         VocData(str(cvat), names="lists/other.txt", hold_out=True).setup("fit")

@@ -41,8 +41,8 @@ def _expect_list(names: Path) -> None:
     there = sorted(path.name for path in names.parent.glob("*.txt")) if not names.exists() else []
     if there:
         raise FileNotFoundError(
-            f"there is no list {names}, only {', '.join(there)}: name one, as --data.names {names.parent.name}/"
-            f"{there[0]} within root; where train and val are one list, with --data.hold_out true"
+            f"there is no list {names}, only {', '.join(there)} in its folder: name one by --data.names, as a path "
+            "within root; where one list is for train and val, with --data.hold_out true"
         )
 
 
