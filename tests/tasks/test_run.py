@@ -368,6 +368,8 @@ class Ended(torch.utils.data.Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, draw: Any) -> Any:
+        if torch.utils.data.get_worker_info() is None:  # as where training images are drawn
+            return self.dataset[draw]
         # Torch raises in the main thread, wherever it is; in a check of jaxtyping that would be taken for a wrong type.
         time.sleep(1)
         os.kill(os.getpid(), signal.SIGKILL)

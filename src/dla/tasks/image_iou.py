@@ -42,7 +42,7 @@ class ImageIoU(Metric):
 
     def compute(self) -> list[Segmented]:
         """The images, worst first."""
-        rows = dim_zero_cat(self.rows).tolist() if self.rows else []
+        rows = dim_zero_cat(self.rows).tolist()
         kept = sorted((row for row in rows if row[2] == row[2]), key=lambda row: (row[1], row[0]))
         return [Segmented(int(image), iou, accuracy) for image, iou, accuracy in kept]
 
