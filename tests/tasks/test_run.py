@@ -368,11 +368,11 @@ class Ended(torch.utils.data.Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, draw: Any) -> Any:
-        if torch.utils.data.get_worker_info() is None:  # as where training images are drawn
-            return self.dataset[draw]
-        # Torch raises in the main thread, wherever it is; in a check of jaxtyping that would be taken for a wrong type.
-        time.sleep(1)
-        os.kill(os.getpid(), signal.SIGKILL)
+        if torch.utils.data.get_worker_info():  # not where training images are drawn
+            # Torch raises in the main thread, wherever it is; in a check of jaxtyping that would pass for a wrong type.
+            time.sleep(1)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.dataset[draw]
 
 
 @pytest.mark.filterwarnings("ignore:.*worker processes in total")  # on a machine with one core
