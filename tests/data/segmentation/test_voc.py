@@ -116,7 +116,7 @@ def test_lists_serve_other_folders(cvat: Path) -> None:
 def test_files_of_classes(tmp_path: Path, text: str, values: list) -> None:
     path = tmp_path / "classes"
     path.write_text(text)
-    assert read_class_file(path) == (("background", "crack", "old rust"), tuple(values))
+    assert [*read_class_file(path).items()] == [*zip(("background", "crack", "old rust"), values, strict=True)]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from dla.data.sample import IGNORE_INDEX
 from dla.data.segmentation.indices import Value, Void
@@ -19,18 +18,6 @@ FORMS = (
 """What a line of each is."""
 
 HEADER = r"pixel value\s*,.*"
-
-
-class ClassFile(NamedTuple):
-    """What such a file says.
-
-    Attributes:
-        classes: the names.
-        values: what annotations hold for each, a number or a colour.
-    """
-
-    classes: tuple[str, ...]
-    values: tuple[Value, ...]
 
 
 def named_classes(
@@ -57,16 +44,16 @@ def named_classes(
         return classes, values
     if classes is not None or values is not None:
         raise ValueError(f"class_file {class_file} names the classes and their values: give no others beside it")
-    found = read_class_file(Path(root, class_file))
     none = None if void == IGNORE_INDEX else void  # 255 of itself may be a class's
-    counted = [(name, value) for name, value in zip(*found, strict=True) if value != none]
-    return [name for name, _ in counted], [value for _, value in counted]
+    counted = {name: value for name, value in read_class_file(Path(root, class_file)).items() if value != none}
+    return [*counted], [*counted.values()]
 
 
-def read_class_file(path: Path) -> ClassFile:
-    """The classes that a file names, in its order: labelmap.txt, label_colors.txt or _classes.csv.
+def read_class_file(path: Path) -> dict[str, Value]:
+    """The classes that a file names, in its order, and what annotations hold for each, a number or a colour.
 
-    Without colours, as Datumaro writes labelmap.txt, classes have Pascal VOC's.
+    It is labelmap.txt, label_colors.txt or _classes.csv. Without colours, as Datumaro writes the first, classes have
+    Pascal VOC's.
 
     Raises:
         FileNotFoundError: there is none.
@@ -78,9 +65,8 @@ def read_class_file(path: Path) -> ClassFile:
     lines = [line for line in lines if line and not line.startswith("#") and not re.fullmatch(HEADER, line, re.I)]
     form = next((form for form in FORMS if lines and re.fullmatch(form, lines[0])), FORMS[0])
     parts = [_parts(path, form, line, index) for index, line in enumerate(lines)]
-    found = ClassFile(tuple(name for name, _ in parts), tuple(value for _, value in parts))
-    _expect_distinct(path, found)
-    return found
+    _expect_distinct(path, parts)
+    return dict(parts)
 
 
 def pascal_color(index: int) -> RGB:
@@ -104,9 +90,8 @@ def _parts(path: Path, form: str, line: str, index: int) -> tuple[str, Value]:
     return found["name"].strip(), (levels[0] if len(levels) == 1 else (levels[0], levels[1], levels[2]))
 
 
-def _expect_distinct(path: Path, found: ClassFile) -> None:
-    if not found.classes:
+def _expect_distinct(path: Path, parts: Sequence[tuple[str, Value]]) -> None:
+    if not parts:
         raise ValueError(f"{path} names no class; expected one a line, as NAME:RED,GREEN,BLUE")
-    named: Sequence[str] = repeated(found.classes) or repeated(str(value) for value in found.values)
-    if named:
-        raise ValueError(f"{path} has {named[0]} more than once; expected a name and a value of its own for each class")
+    if twice := repeated(name for name, _ in parts) or repeated(str(value) for _, value in parts):
+        raise ValueError(f"{path} has {twice[0]} more than once; expected a name and a value of its own for each class")

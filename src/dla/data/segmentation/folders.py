@@ -62,15 +62,17 @@ class PairedFolders:
         bands: Bands | None = None,
     ) -> None:
         held = hold_out and split != "test"
-        expect_own_place(*(("names", names) if names else ("images", images)), held)
+        expect_own_place("names" if names else "images", names or images, held)
         self.classes, self.indices = tuple(classes), Indices(classes, void, values)
         self.read_image = pixel_reader(bands)
         self.colors = class_colors(len(classes), colors, values)
         source = "train" if held else split
         shown, drawn = (split_place(root, place, source) for place in (images, annotations))
         _expect_folders(split, shown, drawn)
-        listed = split_place(root, names, source) if names else None
-        found = listed_pairs(shown, drawn, suffix, listed) if listed else pairs(shown, drawn, suffix)
+        if names:
+            found = listed_pairs(shown, drawn, suffix, split_place(root, names, source))
+        else:
+            found = pairs(shown, drawn, suffix)
         self.files = held_out(found, split) if held else found
 
     def __len__(self) -> int:
