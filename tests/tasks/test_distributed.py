@@ -36,7 +36,7 @@ TASKS = {
     "classification": {"--model": "ClassificationTask", "--data": "DigitsData", "--data.size": "32"},
     "segmentation": {
         "--model": "SegmentationTask",
-        "--model.class_weights": "[1, 2, 3, 4, 5, 6]",  # by which the pixels of a process count more than another's
+        "--model.class_weights": "balanced",  # by which the pixels of a process count more than another's
         "--data": "ScenesData",
         **SMALL,
     },

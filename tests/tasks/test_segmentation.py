@@ -7,15 +7,18 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from as_one import flat
 from fit_command import DLA, KilledError, fit_with, words
+from lightning import LightningDataModule, Trainer
 from PIL import Image
 from run_files import last, logged, read_rows
 
 import dla
+from dla.data import Scenes
 from dla.predict import load_predictor
 from dla.tasks import SegmentationTask
 from dla.tasks.run import AtomicCheckpointIO
@@ -97,6 +100,33 @@ def test_fit_measures_the_image_as_it_is(tmp_path):
         assert fit(tmp_path / str(number), *extra, **{"--trainer.max_epochs": "1"}) == 0
         rows.append((tmp_path / str(number) / "metrics/version_0/metrics.csv").read_text())
     assert rows[0] == rows[1]
+
+
+def test_balanced_classes_train_as_with_the_weights_that_are_counted(tmp_path, capsys):
+    scenes = Scenes(12, size=32)
+    pixels = np.bincount(np.stack([scenes[i].mask for i in range(12)]).ravel(), minlength=256)[:6]
+    weights = np.sqrt(np.sort(pixels)[3] / pixels)
+    losses = {}
+    for name, chosen in (("balanced", "balanced"), ("given", str(weights.tolist())), ("equal", "null")):
+        options = {"--model.class_weights": chosen, "--trainer.max_epochs": "1", "--trainer.precision": "64"}
+        assert fit(tmp_path / name, **options) == 0
+        losses[name] = logged(tmp_path / name, "train/loss")
+    assert losses["balanced"] == pytest.approx(losses["given"], rel=1e-6)
+    assert losses["balanced"] != pytest.approx(losses["equal"], rel=1e-4)
+    rarest = scenes.classes[weights.argmax()]
+    assert f"the rarer they are, from {weights.min():.2g} (" in (out := capsys.readouterr().out)
+    assert f" to {weights.max():.2g} ({rarest})" in out
+
+
+def test_only_data_whose_pixels_can_be_counted_is_balanced(tmp_path):
+    class Elsewhere(LightningDataModule):
+        classes, mean, std = ("a", "b"), (0.5,) * 3, (0.5,) * 3
+
+    task = SegmentationTask(network="dla46_cida", num_classes=2, class_weights="balanced")
+    task.trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path)
+    task.trainer.datamodule = Elsewhere()
+    with pytest.raises(ValueError, match="Elsewhere is no SegmentationData, whose pixels can be counted: give a wei"):
+        task.setup("fit")
 
 
 def test_any_backbone_by_name_trains_and_predicts(tmp_path):

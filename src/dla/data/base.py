@@ -106,7 +106,7 @@ class SetData(LightningDataModule, Generic[Set]):
         for split in STAGES[stage]:
             if split not in self.sets:
                 found: Any = self.prepared(self.read(split))
-                self.sets[split] = cast(Set, Cached(found, self._bar(split))) if self.cache else found
+                self.sets[split] = cast(Set, Cached(found, self.bar(f"reading {split}"))) if self.cache else found
 
     def holds(self, split: Split) -> str:
         """How much there is of a split that was read, in words, such as "367 images of train"."""
@@ -143,10 +143,10 @@ class SetData(LightningDataModule, Generic[Set]):
         """Test images in order."""
         return self._measured("test")
 
-    def _bar(self, split: Split) -> str:
-        """What stands beside a bar while a split is read; nothing where no progress is shown."""
+    def bar(self, doing: str) -> str:
+        """What stands beside a bar while a split is read: what is done, or nothing where no progress is shown."""
         shows = self.trainer is not None and self.trainer.is_global_zero and self.trainer.progress_bar_callback
-        return f"reading {split}" if shows else ""
+        return doing if shows else ""
 
     def _set(self, split: Split) -> Set:
         if split not in self.sets:

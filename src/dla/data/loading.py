@@ -1,10 +1,11 @@
 """From a set to batches: decoded once, augmented by the seed of each draw, stacked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from shutil import disk_usage
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from rich.console import Console
@@ -22,6 +23,7 @@ from dla.machine import memory
 # comes from, and, if it is to be augmented in its batch, `parameters` float32 (8,). A batch has B of each, stacked.
 Item: TypeAlias = dict[str, Tensor]
 
+Kept = TypeVar("Kept")  # of what is read at a place
 FEW = 8  # samples, by which it is judged what all take
 SHARED = Path("/dev/shm")  # on Linux; batches of the processes that load lie there until they are used
 ONE_BY_ONE = "set --data.augment sample for training, and --data.val_batch_size 1 for evaluation"
@@ -38,17 +40,23 @@ def read_all(dataset: Any, shown: str = "") -> list[Any]:
         ValueError: the machine has not so much memory, as far as the first samples show.
     """
     found: list[Any] = []
-    count, console = len(dataset), Console(stderr=True)
-    pool = ThreadPoolExecutor()  # Pillow decodes outside Python's lock
-    samples = pool.map(dataset.__getitem__, range(count))
-    try:
-        for sample in track(samples, shown, count, console=console, transient=True, disable=not shown):
+    count = len(dataset)
+    with closing(read_each(dataset.__getitem__, range(count), shown)) as samples:
+        for sample in samples:
             found.append(sample)
             if len(found) == FEW:
                 _expect_room(found, count)
+    return found
+
+
+def read_each(read: Callable[[int], Kept], places: Sequence[int], shown: str = "") -> Generator[Kept, None, None]:
+    """What `read` gives for each place, in their order, by several threads; `shown` as of `read_all`."""
+    console, pool = Console(stderr=True), ThreadPoolExecutor()  # Pillow decodes outside Python's lock
+    try:
+        found = pool.map(read, places)
+        yield from track(found, shown, len(places), console=console, transient=True, disable=not shown)
     finally:
         pool.shutdown(cancel_futures=True)  # what is not read by now, after an error, never is
-    return found
 
 
 class Cached:

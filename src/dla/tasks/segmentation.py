@@ -1,6 +1,6 @@
 """Semantic segmentation as a job: loss, optimizer, schedule, metrics (Section 4.2 and the authors' recipes)."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,13 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from dla.data.sample import IGNORE_INDEX
+from dla.data.segmentation.balance import balanced
+from dla.data.segmentation.base import SegmentationData
 from dla.metrics.iou import class_iou
 from dla.tasks.base import Batch
 from dla.tasks.dense import DenseTask, mean_over_processes
 from dla.tasks.image_iou import ImageIoU, Segmented
+from dla.tasks.say import say
 from dla.tasks.segmentation_showcase import SegmentationShowcase
 from dla.tasks.unseen import UnseenClasses
 
@@ -25,7 +28,8 @@ class SegmentationTask(DenseTask):
     Args:
         network: Name of a dense predictor, such as dla34up; dla46_cup.camvid starts from those weights.
         num_classes: Given by the data.
-        class_weights: Weight of each class in the loss; null for equal weights.
+        class_weights: Weight of each class in the loss, or "balanced", by which rare ones weigh more, as
+            `dla.data.segmentation.balance` counts them in train; null for equal weights.
         **settings: Those of `DenseTask`, and the others of `Task`.
     """
 
@@ -38,22 +42,50 @@ class SegmentationTask(DenseTask):
         *,
         network: str = "dla34up",
         num_classes: int,
-        class_weights: list[float] | None = None,
+        class_weights: list[float] | Literal["balanced"] | None = None,
         **settings: Any,
     ) -> None:
         if num_classes < 2:
             raise ValueError(f"the data has {num_classes} class: name what is not of it, too, as [background, crack]")
         super().__init__(network=network, num_classes=num_classes, **settings)
-        if class_weights is not None and len(class_weights) != num_classes:
-            raise ValueError(f"class_weights must name {num_classes} weights, one per class, not {len(class_weights)}")
+        self.balances = class_weights == "balanced"
         self.class_weights: Tensor | None
-        self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
+        self.register_buffer("class_weights", _as_weights(class_weights, num_classes), persistent=False)
         # The readers have checked the labels; to check again means to wait for the device at every batch.
         options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
         accuracy = MulticlassAccuracy(average="micro", ignore_index=IGNORE_INDEX, **options)
         self.metrics = MetricCollection({"iou": class_iou(**options), "accuracy": accuracy})
         self.image_iou = ImageIoU(num_classes)
         self.measured: list[Segmented] = []
+
+    def setup(self, stage: str) -> None:
+        """As of `Task`; refuse data whose classes cannot be counted, where they are to be balanced.
+
+        Raises:
+            ValueError: it names what does not go with the task.
+        """
+        super().setup(stage)
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.balances and not isinstance(data, SegmentationData):
+            raise ValueError(
+                f"class_weights is 'balanced', and {type(data).__name__} is no SegmentationData, whose pixels can be "
+                "counted: give a weight for each class"
+            )
+
+    def on_train_start(self) -> None:
+        """As of `Task`; weigh the classes, where they are to be balanced."""
+        super().on_train_start()
+        if self.balances:
+            self._balance()
+
+    def _balance(self) -> None:
+        """Weigh the classes by how rare they are in train, of which each process counts its part."""
+        strategy, data = self.trainer.strategy, self.trainer.datamodule  # type: ignore[attr-defined]
+        here = data.count_pixels(self.global_rank, self.trainer.world_size).to(self.device)
+        weights = balanced(strategy.reduce(here, reduce_op="sum").cpu())  # Apple's GPU has no float64
+        self.class_weights = weights.to(self.device)
+        lightest, heaviest = (f"{weights[k]:.2g} ({data.classes[k]})" for k in (weights.argmin(), weights.argmax()))
+        say(self.trainer, f"classes weigh more in the loss the rarer they are, from {lightest} to {heaviest}")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -87,6 +119,15 @@ class SegmentationTask(DenseTask):
     def configure_callbacks(self) -> list[Callback]:
         """Show results when a run ends, and warn of classes that never occur."""
         return [SegmentationShowcase(), UnseenClasses()]
+
+
+def _as_weights(chosen: list[float] | str | None, count: int) -> Float[Tensor, " k"] | None:
+    """The weights that were chosen; those that are to be balanced are all 1 until the pixels are counted."""
+    if chosen is None or chosen == "balanced":
+        return None if chosen is None else torch.ones(count)
+    if len(chosen) != count:
+        raise ValueError(f"class_weights must name {count} weights, one per class, not {len(chosen)}")
+    return torch.tensor(chosen)
 
 
 def pixel_loss(

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
+from jaxtyping import Int
 from torch import Tensor
 
 from dla.data.base import STAGES, SetData
 from dla.data.batch_augment import BatchAugment
 from dla.data.loading import ONE_BY_ONE, Seeded
 from dla.data.sample import PixelSet, Split
+from dla.data.segmentation.balance import count_pixels
 from dla.data.transforms import MEAN, STD, PerChannel, joint_transforms, normalized
 from dla.images import RGB
 
@@ -74,6 +76,11 @@ class SegmentationData(SetData[PixelSet[Any]]):
         if self.bands is not None:  # torchvision's changes of colour are for red, green and blue
             return self.batch_augmentation(**options).single
         return joint_transforms(**options)
+
+    def count_pixels(self, part: int = 0, parts: int = 1) -> Int[Tensor, " classes"]:
+        """How many pixels of the training images each class has; `part` and `parts` are those of `count_pixels`."""
+        shown = self.bar("counting the pixels of each class")
+        return count_pixels(self._set("train"), self.num_classes, shown, part=part, parts=parts)
 
     def training(self) -> Seeded:
         """The training images, augmented."""
