@@ -17,7 +17,7 @@ def count_pixels(
     """How many pixels of a set each class has; void does not count.
 
     Args:
-        dataset: The set, of samples.
+        dataset: The set, of items with a mask.
         classes: How many there are.
         shown: What stands beside a bar, which goes once all is read; no bar where it is empty.
         part: Of several processes, the number of this one, which counts every image of number `part` modulo `parts`.
@@ -31,8 +31,7 @@ def count_pixels(
 
 
 def _count(dataset: Any, place: int) -> Int[Tensor, " values"]:
-    mask = dataset[place].mask.as_subclass(Tensor)
-    return torch.bincount(mask.flatten(), minlength=IGNORE_INDEX + 1)
+    return torch.bincount(dataset[place]["mask"].flatten(), minlength=IGNORE_INDEX + 1)
 
 
 def balanced(counts: Int[Tensor, " classes"]) -> Float[Tensor, " classes"]:

@@ -80,7 +80,7 @@ class SegmentationData(SetData[PixelSet[Any]]):
     def count_pixels(self, part: int = 0, parts: int = 1) -> Int[Tensor, " classes"]:
         """How many pixels of the training images each class has; `part` and `parts` are those of `count_pixels`."""
         shown = self.bar("counting the pixels of each class")
-        return count_pixels(self._set("train"), self.num_classes, shown, part=part, parts=parts)
+        return count_pixels(self.whole("train"), self.num_classes, shown, part=part, parts=parts)
 
     def training(self) -> Seeded:
         """The training images, augmented."""
