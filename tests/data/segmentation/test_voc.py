@@ -109,9 +109,13 @@ def test_lists_serve_other_folders(cvat: Path) -> None:
         (LABELMAP, [(0, 0, 0), (250, 50, 83), (36, 179, 83)]),
         ("background:::\ncrack:::\nold rust:::", [(0, 0, 0), (128, 0, 0), (0, 128, 0)]),
         ("0 0 0 background\r\n250\t50\t83\tcrack\n\n36 179 83   old rust\n", [(0, 0, 0), (250, 50, 83), (36, 179, 83)]),
+        (
+            "name,r,g,b\nbackground,0,0,0\ncrack, 250, 50, 83\nold rust,36,179,83",
+            [(0, 0, 0), (250, 50, 83), (36, 179, 83)],
+        ),
         ("Pixel Value, Class\n0, background\n1, crack\n7, old rust", [0, 1, 7]),
     ],
-    ids=["labelmap.txt", "without colors", "label_colors.txt", "_classes.csv"],
+    ids=["labelmap.txt", "without colors", "label_colors.txt", "class_dict.csv", "_classes.csv"],
 )
 def test_files_of_classes(tmp_path: Path, text: str, values: list) -> None:
     path = tmp_path / "classes"
@@ -122,7 +126,7 @@ def test_files_of_classes(tmp_path: Path, text: str, values: list) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("wall\ncrack\n", "holds the line 'wall'; expected a class in each as NAME:RED,GREEN,BLUE or"),
+        ("wall\ncrack\n", "holds the line 'wall'; expected a class in each as NAME:RED,GREEN,BLUE, RED"),
         ("wall:0,0,0::\ncrack:0,0::\n", "holds the line 'crack:0,0::'"),
         ("wall:0,0,0::\n1, crack\n", "holds the line '1, crack'"),
         ("wall:0,0,300::", "holds the line 'wall:0,0,300::'"),

@@ -13,11 +13,12 @@ from dla.names import repeated
 FORMS = (
     r"(?P<name>[^:]+):\s*(?P<value>\d+\s*,\s*\d+\s*,\s*\d+|)\s*(?::.*)?",  # labelmap.txt: crack:250,50,83:: or crack:::
     r"(?P<value>\d+\s+\d+\s+\d+)\s+(?P<name>.+)",  # label_colors.txt: 250 50 83 crack
+    r"(?P<name>[^,]+),\s*(?P<value>\d+\s*,\s*\d+\s*,\s*\d+)",  # class_dict.csv: crack,250,50,83
     r"(?P<value>\d+)\s*,\s*(?P<name>.+)",  # _classes.csv: 1, crack
 )
 """What a line of each is."""
 
-HEADER = r"pixel value\s*,.*"
+HEADER = r"pixel value\s*,.*|name\s*,\s*r\s*,\s*g\s*,\s*b"
 
 
 def named_classes(
@@ -52,8 +53,8 @@ def named_classes(
 def read_class_file(path: Path) -> dict[str, Value]:
     """The classes that a file names, in its order, and what annotations hold for each, a number or a colour.
 
-    It is labelmap.txt, label_colors.txt or _classes.csv. Without colours, as Datumaro writes the first, classes have
-    Pascal VOC's.
+    It is labelmap.txt, label_colors.txt, class_dict.csv or _classes.csv. Without colours, as Datumaro writes the first,
+    classes have Pascal VOC's.
 
     Raises:
         FileNotFoundError: there is none.
@@ -84,8 +85,8 @@ def _parts(path: Path, form: str, line: str, index: int) -> tuple[str, Value]:
     levels = [int(level) for level in re.findall(r"\d+", found["value"])] if found else []
     if found is None or max(levels) > 255:
         raise ValueError(
-            f"{path} holds the line {line!r}; expected a class in each as NAME:RED,GREEN,BLUE or RED GREEN BLUE NAME, "
-            "or NUMBER,NAME, all alike and of numbers up to 255"
+            f"{path} holds the line {line!r}; expected a class in each as NAME:RED,GREEN,BLUE, RED GREEN BLUE NAME, "
+            "NAME,RED,GREEN,BLUE or NUMBER,NAME, all alike and of numbers up to 255"
         )
     return found["name"].strip(), (levels[0] if len(levels) == 1 else (levels[0], levels[1], levels[2]))
 

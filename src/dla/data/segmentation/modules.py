@@ -90,7 +90,8 @@ class FolderData(StoredData):
         classes: Names of the classes, in the order of the indices that the annotations hold; null for those of
             `class_file`.
         class_file: File within root that names the classes and what annotations hold for each, as programs for
-            labelling write it: labelmap.txt, label_colors.txt or _classes.csv. What holds `void` is no class.
+            labelling write it: labelmap.txt, label_colors.txt, class_dict.csv or _classes.csv. What holds `void` is
+            no class.
         colors: One RGB colour per class, for pictures; null for those of `values`, else evenly spread hues.
         void: What annotations hold where no class is given: a number, a colour, or "other", which is all else.
         values: What annotations hold for each class, as [0, 255] in masks of black and white, or its colour where they
