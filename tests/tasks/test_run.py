@@ -324,6 +324,23 @@ def test_classes_that_no_mask_holds_are_named(tmp_path, capsys):
     assert capsys.readouterr().out.count(warning) == 1
 
 
+@pytest.mark.parametrize("drawn", [255, 0])
+def test_a_val_split_that_is_all_void_is_told(tmp_path, capsys, drawn):
+    for split in ("train", "val"):
+        for i in range(3):
+            save_image(tmp_path / split / f"{i}.png", random_image(i, 40, 48))
+            values = np.arange(40 * 48, dtype=np.uint8).reshape(40, 48) % 2
+            values[:20] = 255
+            save_image(
+                tmp_path / f"{split}annot" / f"{i}.png", values if split == "train" else np.full_like(values, drawn)
+            )
+    data = ["--data=FolderData", f"--data.root={tmp_path}", "--data.classes=[wall, crack]", "--data.crop=32"]
+    options = [*TASK, *data, "--data.batch_size=2", "--data.workers=0", *TRAINER]
+    assert main(["fit", *options, f"--trainer.default_root_dir={tmp_path}/run", "--trainer.max_epochs=1"]) == 0
+    warning = "warning: no pixel of val counts, since all its annotations are void: check --data.void"
+    assert capsys.readouterr().out.count(warning) == (drawn == 255)
+
+
 def test_classes_that_all_occur_are_not(tmp_path, capsys):
     options = ["--trainer.limit_train_batches=6", "--trainer.limit_val_batches=1"]
     assert main(["fit", *RUN, "--data.train_images=40", *options, f"--trainer.default_root_dir={tmp_path}"]) == 0

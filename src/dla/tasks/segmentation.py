@@ -111,6 +111,11 @@ class SegmentationTask(DenseTask):
         self.metrics.reset()
         self.image_iou.reset()
         self.measured = [] if self.trainer.sanity_checking else images
+        if values["iou"].isnan().all() and not self.trainer.sanity_checking:
+            say(
+                self.trainer,
+                f"warning: no pixel of {split} counts, since all its annotations are void: check --data.void",
+            )
         names = self.data_facts().get("classes", range(self.num_classes))
         ious = {f"{split}/iou/{name}": iou for name, iou in zip(names, values["iou"], strict=True)}
         self.log(f"{split}/miou", values["iou"].nanmean(), prog_bar=True, sync_dist=True)
