@@ -126,3 +126,19 @@ def test_of_a_stream_none_are_shown(tmp_path):
 def test_pairs_fill_their_rows(count, rows, columns):
     images = [(np.zeros((200, 200, 3), np.uint8),) * 2] * count
     assert pairs(images).size == (2 * columns * (200 + GAP) + 1, rows * (200 + GAP) + CAPTION)
+
+
+def test_a_title_stands_above_each_row_and_moves_nothing_else():
+    rng = np.random.default_rng(0)
+    rows = [[rng.integers(100, 256, (210, 220, 3), dtype=np.uint8) for _ in range(2)] for _ in range(3)]
+    plain, titled = (
+        np.array(grid(rows, ("input", "truth"), titles=titles)) for titles in ((), ("8.2 %: é.png", "", ""))
+    )
+    assert titled.shape == (plain.shape[0] + 3 * CAPTION, *plain.shape[1:])
+    step = 210 + GAP
+    for i in range(3):
+        top = CAPTION + i * (step + CAPTION)
+        assert (titled[top : top + CAPTION].min() < 60) == (i == 0)  # black on white, where there is a title
+        here = plain[CAPTION + i * step : CAPTION + i * step + 210]
+        assert np.array_equal(titled[top + CAPTION : top + CAPTION + 210], here)
+    assert np.array_equal(titled[:CAPTION], plain[:CAPTION])

@@ -12,7 +12,7 @@ from torch import Tensor
 from dla.bands import visible
 from dla.data.sample import Split
 from dla.data.sampling import Draw
-from dla.images import RGB, draw_legend
+from dla.images import RGB, draw_legend, without_accents
 
 SHOWN = 4  # validation images in the picture
 TRAINED = 8  # training images
@@ -69,20 +69,32 @@ def pairs(images: Sequence[tuple[np.ndarray, np.ndarray]], names: Sequence[Name]
     return grid(rows, columns * ("training image", "truth"), names)
 
 
-def grid(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], names: Sequence[Name] = ()) -> Image.Image:
-    """Rows of pictures (h, w, 3) under captions, at a size to look at, with a legend of names at the right."""
+def grid(
+    rows: Sequence[Sequence[np.ndarray]],
+    captions: Sequence[str],
+    names: Sequence[Name] = (),
+    titles: Sequence[str] = (),
+) -> Image.Image:
+    """Rows of pictures (h, w, 3) under captions, at a size to look at, with a legend of names at the right.
+
+    Where there are titles, each row has one above it.
+    """
     rows = [[_legible(picture) for picture in row] for row in rows]
-    height = max(picture.shape[0] for row in rows for picture in row) + GAP
+    room = CAPTION if titles else 0
+    height = max(picture.shape[0] for row in rows for picture in row) + GAP + room
     width = max(picture.shape[1] for row in rows for picture in row) + GAP
     legend = draw_legend(480, names) if names else Image.new("RGB", (1, 1))
     size = (len(captions) * width + legend.width, max(height * len(rows) + CAPTION, legend.height))
     canvas = Image.new("RGB", size, "white")
     if names:
         canvas.paste(legend, (len(captions) * width, CAPTION))
+    draw = ImageDraw.Draw(canvas)
+    for i, title in enumerate(titles):
+        draw.text((2, i * height + CAPTION + 1), without_accents(title), fill="black")
     for j, caption in enumerate(captions):
-        ImageDraw.Draw(canvas).text((j * width + 2, 1), caption, fill="black")
+        draw.text((j * width + 2, 1), caption, fill="black")
         for i, row in enumerate(rows):
-            canvas.paste(Image.fromarray(row[j]), (j * width, i * height + CAPTION))
+            canvas.paste(Image.fromarray(row[j]), (j * width, i * height + CAPTION + room))
     return canvas
 
 

@@ -28,7 +28,7 @@ class SegmentationShowcase(Showcase):
     And of all images of the split that is measured, where a wrong annotation or what is hard to see comes first:
 
         val_images.csv    mean IoU of the classes that occur or are predicted, and pixel accuracy, the worst image first
-        val_worst.png     input, truth and prediction of the first ones
+        val_worst.png     input, truth and prediction of the first ones, with their mean IoU and names
 
     `fit` writes them of the last epoch's network, `validate` of the one that it measures, `test` with `test_`.
     """
@@ -63,14 +63,18 @@ class SegmentationShowcase(Showcase):
         folder = Path(trainer.default_root_dir)
         lines = [(data.named(split, image), f"{iou:.4f}", f"{accuracy:.4f}") for image, iou, accuracy in model.measured]
         write_csv(folder / f"{split}_images.csv", [("image", "mean IoU", "pixel accuracy"), *lines])
-        worst = shown(data, model, split, [found.image for found in model.measured[:WORST]])
+        worst = model.measured[:WORST]
+        items = shown(data, model, split, [found.image for found in worst])
+        titles = [f"{100 * found.iou:.1f} %: {Path(data.named(split, found.image)).name}" for found in worst]
         with atomic_write(folder / f"{split}_worst.png") as partial:
-            _rows(data, model, worst, plain=trainer.state.fn == "fit").save(partial)
+            _rows(data, model, items, titles, plain=trainer.state.fn == "fit").save(partial)
         say(trainer, f"mean IoU of each image, and a picture of the lowest: {folder}/{split}_*")
 
 
-def _rows(data: Any, model: Any, items: Iterable[tuple[dict[str, Tensor], Tensor]], *, plain: bool) -> Image.Image:
-    """Input, truth and prediction of each item."""
+def _rows(
+    data: Any, model: Any, items: Iterable[tuple[dict[str, Tensor], Tensor]], titles: Sequence[str] = (), *, plain: bool
+) -> Image.Image:
+    """Input, truth and prediction of each item, under their titles if there are any."""
     rows = [
         (
             denormalised(item["image"], data),
@@ -79,7 +83,7 @@ def _rows(data: Any, model: Any, items: Iterable[tuple[dict[str, Tensor], Tensor
         )
         for item, images in items
     ]
-    return grid(rows, ("input", "truth", "prediction"), _legend(data))
+    return grid(rows, ("input", "truth", "prediction"), _legend(data), titles)
 
 
 def _legend(data: Any) -> list[Name]:
