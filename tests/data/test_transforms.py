@@ -158,6 +158,14 @@ def test_a_view_within_the_image_shows_nothing_else(crop: int, degrees: float) -
     assert within > 20
 
 
+def test_images_are_reduced_with_antialiasing_and_masks_by_what_is_there() -> None:
+    lines = (torch.arange(200) % 8 == 0).expand(200, 200).to(torch.uint8)
+    torch.manual_seed(0)
+    image, mask = RandomView(20, (0.125, 0.125))(*make_sample(255 * lines.expand(3, -1, -1), lines))
+    assert ((image.float() - 255 / 8).abs() < 20).all()  # grey: a line in eight is white, and sampled it would be lost
+    assert mask.unique().numel() == 1
+
+
 def test_scale_is_uniform() -> None:
     torch.manual_seed(0)
     view, image = RandomView(400, (0.5, 2.0)), tv_tensors.Image(torch.zeros(3, 40, 100, dtype=torch.uint8))
