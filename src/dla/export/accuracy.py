@@ -54,13 +54,13 @@ def _top1(predictor: Predictor, samples: Any, size: Size) -> Callable[[Run], flo
 
 
 def _mean_iou(predictor: Predictor, samples: Any, size: Size) -> Callable[[Run], float]:
-    from dla.metrics.iou import class_iou  # which needs the extra [train]
+    from dla.metrics.segmentation import SegmentationMetric  # which needs the extra [train]
 
     def measure(run: Run) -> float:
-        iou = class_iou(len(predictor.classes))
+        metric = SegmentationMetric(len(predictor.classes))
         for image, mask in _shown(samples):
-            iou.update(_logits(run, predictor, image, size).argmax(1), mask.as_subclass(Tensor)[None].long())
-        return float(iou.compute().nanmean())
+            metric.update(_logits(run, predictor, image, size).argmax(1), mask.as_subclass(Tensor)[None].long())
+        return float(metric.compute().iou.nanmean())
 
     return measure
 

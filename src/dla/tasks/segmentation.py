@@ -7,16 +7,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer
 from lightning import Callback
 from torch import Tensor
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
 
 from dla.data.sample import IGNORE_INDEX
 from dla.data.segmentation.balance import balanced
 from dla.data.segmentation.base import SegmentationData
-from dla.metrics.iou import class_iou
+from dla.metrics.segmentation import SegmentationMetric, Segmented
 from dla.tasks.base import Batch
 from dla.tasks.dense import DenseTask, mean_over_processes
-from dla.tasks.image_iou import ImageIoU, Segmented
 from dla.tasks.say import say
 from dla.tasks.segmentation_showcase import SegmentationShowcase
 from dla.tasks.unseen import UnseenClasses
@@ -51,11 +48,7 @@ class SegmentationTask(DenseTask):
         self.balances = class_weights == "balanced"
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", _as_weights(class_weights, num_classes), persistent=False)
-        # The readers have checked the labels; to check again means to wait for the device at every batch.
-        options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
-        accuracy = MulticlassAccuracy(average="micro", ignore_index=IGNORE_INDEX, **options)
-        self.metrics = MetricCollection({"iou": class_iou(**options), "accuracy": accuracy})
-        self.image_iou = ImageIoU(num_classes)
+        self.metric = SegmentationMetric(num_classes)
         self.measured: list[Segmented] = []
 
     def setup(self, stage: str) -> None:
@@ -100,26 +93,22 @@ class SegmentationTask(DenseTask):
         self._count(self.classes(batch["image"]), batch)
 
     def _count(self, classes: Integer[Tensor, "b h w"], batch: Batch) -> None:
-        self.metrics.update(classes, batch["mask"])
-        if "index" in batch:  # a loader of one's own may have none
-            self.image_iou.update(classes, batch["mask"], batch["index"])
+        self.metric.update(classes, batch["mask"], batch.get("index"))  # a loader of one's own may have none
 
     def log_metrics(self, split: str) -> None:
         """Log what was counted."""
-        values = self.metrics.compute()
-        images = self.image_iou.compute() if self.image_iou.update_called else []
-        self.metrics.reset()
-        self.image_iou.reset()
+        iou, accuracy, images = self.metric.compute()
+        self.metric.reset()
         self.measured = [] if self.trainer.sanity_checking else images
-        if values["iou"].isnan().all() and not self.trainer.sanity_checking:
+        if iou.isnan().all() and not self.trainer.sanity_checking:
             say(
                 self.trainer,
                 f"warning: no pixel of {split} counts, since all its annotations are void: check --data.void",
             )
         names = self.data_facts().get("classes", range(self.num_classes))
-        ious = {f"{split}/iou/{name}": iou for name, iou in zip(names, values["iou"], strict=True)}
-        self.log(f"{split}/miou", values["iou"].nanmean(), prog_bar=True, sync_dist=True)
-        self.log_dict({f"{split}/accuracy": values["accuracy"], **ious}, sync_dist=True)
+        each = {f"{split}/iou/{name}": value for name, value in zip(names, iou, strict=True)}
+        self.log(f"{split}/miou", iou.nanmean(), prog_bar=True, sync_dist=True)
+        self.log_dict({f"{split}/accuracy": accuracy, **each}, sync_dist=True)
 
     def configure_callbacks(self) -> list[Callback]:
         """Show results when a run ends, and warn of classes that never occur."""
