@@ -1,6 +1,6 @@
 """Images of a run in one picture: of validation beside what the network makes of them, of training with their truth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,8 +69,11 @@ def pairs(images: Sequence[tuple[np.ndarray, np.ndarray]], names: Sequence[Name]
     return grid(rows, columns * ("training image", "truth"), names)
 
 
-def grid(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], names: Sequence[Name] = ()) -> Image.Image:
-    """Rows of pictures (h, w, 3) under captions, at a size to look at, with a legend of names at the right."""
+def grid(rows: Iterable[Sequence[np.ndarray]], captions: Sequence[str], names: Sequence[Name] = ()) -> Image.Image:
+    """Rows of pictures (h, w, 3) under captions, at a size to look at, with a legend of names at the right.
+
+    Of large pictures, rows that are made as they are asked for are not all in memory at once.
+    """
     rows = [[_legible(picture) for picture in row] for row in rows]
     height = max(picture.shape[0] for row in rows for picture in row) + GAP
     width = max(picture.shape[1] for row in rows for picture in row) + GAP
