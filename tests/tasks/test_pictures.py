@@ -109,6 +109,15 @@ def test_training_images_are_shown_as_an_epoch_has_them(kind, augment):
         assert torch.equal(item["mask"], batch["mask"][0])
 
 
+@pytest.mark.parametrize(("images", "repeat"), [(100, 7), (3, 7), (2, 3), (9, 1)])
+def test_as_many_training_images_are_shown_as_there_are(images, repeat):
+    data = ScenesData(size=32, train_images=images, val_images=2, batch_size=1, repeat=repeat)
+    data.setup("fit")
+    found = [int(item["index"]) for item in trained(data)]
+    assert len({*found}) == len(found) == min(8, images * repeat)
+    assert len({index % images for index in found}) == min(8, images)
+
+
 def test_classes_are_painted_over_training_images():
     data = scenes(ScenesData)
     drawn, item = np.asarray(SegmentationShowcase().samples(data)), trained(data)[3]  # in the second row, at the right

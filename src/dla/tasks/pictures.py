@@ -37,11 +37,16 @@ def shown(
 
 
 def trained(data: Any) -> list[dict[str, Tensor]]:
-    """Up to `TRAINED` training items of a data module, evenly spread, as the network gets them; of a stream none."""
+    """Up to `TRAINED` training items of a data module, evenly spread, as the network gets them; of a stream none.
+
+    Of fewer images that an epoch repeats there are several views.
+    """
     if data.streams:
         return []
     dataset = data.training()
-    batches = _batches(data, dataset, evenly(len(dataset), TRAINED))
+    # Not spread over all repeats: a step of nearly one repeat, as of seven, would come upon the same images again.
+    once = max(len(dataset) // data.repeat, min(TRAINED, len(dataset)))
+    batches = _batches(data, dataset, evenly(once, TRAINED))
     return [{key: values[0] for key, values in batch.items()} for batch in batches]
 
 
