@@ -120,7 +120,9 @@ def mapped(view: RandomView, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(("height", "width", "crop"), [(300, 420, 120), (101, 230, 160)])
-@pytest.mark.parametrize(("factor", "degrees"), [(1.0, 0.0), (1.6, 0.0), (0.6, 25.0), (1.0, 180.0), (1.8, 10.0)])
+@pytest.mark.parametrize(
+    ("factor", "degrees"), [(1.0, 0.0), (1.6, 0.0), (0.6, 25.0), (1.0, 30.0), (1.8, 10.0), (0.8, 180.0)]
+)
 def test_a_view_is_a_crop_of_the_scaled_and_turned_image(
     height: int, width: int, crop: int, factor: float, degrees: float
 ) -> None:

@@ -1,5 +1,7 @@
 """What a run of dense prediction draws: which images, as they were read, beside what the network makes of them."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from dla.data import BoundaryScenesData, DigitsData, ScenesData, ShardsData
 from dla.data.sampling import Draw
-from dla.tasks import pictures
+from dla.tasks import boundary_showcase, pictures, segmentation_showcase
 from dla.tasks.boundary_showcase import BoundaryShowcase
 from dla.tasks.class_showcase import ClassShowcase
 from dla.tasks.pictures import CAPTION, GAP, denormalised, grid, pairs, shown, trained
@@ -16,6 +18,12 @@ from dla.tasks.segmentation_showcase import SegmentationShowcase
 
 class Somewhere(nn.Module):
     device = torch.device("cpu")
+
+    def classes(self, images, *, plain):
+        return (images[:, 0] > 0).long()
+
+    def probabilities(self, images, *, plain):
+        return images.sigmoid()
 
 
 def test_images_from_all_over_the_split_are_shown_as_they_were_read():
@@ -40,6 +48,29 @@ def test_large_pictures_are_reduced_and_small_ones_enlarged(monkeypatch):
     assert (drawn[CAPTION : CAPTION + height, :50] == 255).all()
     assert (drawn[CAPTION : CAPTION + 60, width + GAP : width + GAP + 180] == 0).all()
     assert grid([[np.zeros((299, 1, 3), np.uint8)]], ("input",)).height == CAPTION + 299 + GAP  # not as wide as legible
+
+
+@pytest.mark.parametrize(
+    ("of", "kind", "showcase"),
+    [
+        (segmentation_showcase, ScenesData, SegmentationShowcase),
+        (boundary_showcase, BoundaryScenesData, BoundaryShowcase),
+    ],
+)
+def test_large_pictures_are_not_all_in_memory_at_once(monkeypatch, of, kind, showcase):
+    drawn = []
+
+    def watched(image, data):
+        assert sum(picture() is not None for picture in drawn) <= 1  # the last one's row
+        picture = denormalised(image, data)
+        drawn.append(weakref.ref(picture))
+        return picture
+
+    monkeypatch.setattr(of, "denormalised", watched)
+    data = kind(size=32, train_images=2, val_images=10)
+    data.setup("fit")
+    assert showcase().picture(data, Somewhere()).height > 4 * 32
+    assert len(drawn) == 4
 
 
 def test_rows_stand_below_captions_and_beside_the_names():
@@ -76,6 +107,15 @@ def test_training_images_are_shown_as_an_epoch_has_them(kind, augment):
         batch = data.on_after_batch_transfer(data.collate([there[Draw(0, int(item["index"]))]]), 0)
         assert torch.equal(item["image"], batch["image"][0])
         assert torch.equal(item["mask"], batch["mask"][0])
+
+
+@pytest.mark.parametrize(("images", "repeat"), [(100, 7), (3, 7), (2, 3), (9, 1)])
+def test_as_many_training_images_are_shown_as_there_are(images, repeat):
+    data = ScenesData(size=32, train_images=images, val_images=2, batch_size=1, repeat=repeat)
+    data.setup("fit")
+    found = [int(item["index"]) for item in trained(data)]
+    assert len({*found}) == len(found) == min(8, images * repeat)
+    assert len({index % images for index in found}) == min(8, images)
 
 
 def test_classes_are_painted_over_training_images():

@@ -118,7 +118,7 @@ def test_balanced_classes_train_as_with_the_weights_that_are_counted(tmp_path, c
     assert f" to {weights.max():.2g} ({rarest})" in out
 
 
-def test_only_data_whose_pixels_can_be_counted_is_balanced(tmp_path):
+def test_only_data_whose_pixels_can_be_counted_trains_balanced(tmp_path):
     class Elsewhere(LightningDataModule):
         classes, mean, std = ("a", "b"), (0.5,) * 3, (0.5,) * 3
 
@@ -127,6 +127,8 @@ def test_only_data_whose_pixels_can_be_counted_is_balanced(tmp_path):
     task.trainer.datamodule = Elsewhere()
     with pytest.raises(ValueError, match="Elsewhere is no SegmentationData, whose pixels can be counted: give a wei"):
         task.setup("fit")
+    task.setup("validate")  # no loss, and so nothing to weigh
+    task.setup("test")
 
 
 def test_any_backbone_by_name_trains_and_predicts(tmp_path):

@@ -34,14 +34,14 @@ class BoundaryShowcase(Showcase):
 
     def picture(self, data: Any, model: Any) -> Image.Image:
         """Rows of input, truth (what the annotators merged into) and probability, black for 1."""
-        rows = [
+        rows = (
             (
                 denormalised(item["image"], data),
                 _grey(item["mask"] == 1),
                 _grey(model.probabilities(images, plain=True)[0, 1]),
             )
             for item, images in shown(data, model)
-        ]
+        )
         return grid(rows, ("input", "truth", "probability"))
 
 

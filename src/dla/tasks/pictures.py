@@ -1,6 +1,6 @@
 """Images of a run in one picture: of validation beside what the network makes of them, of training with their truth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,11 +37,16 @@ def shown(
 
 
 def trained(data: Any) -> list[dict[str, Tensor]]:
-    """Up to `TRAINED` training items of a data module, evenly spread, as the network gets them; of a stream none."""
+    """Up to `TRAINED` training items of a data module, evenly spread, as the network gets them; of a stream none.
+
+    Of fewer images that an epoch repeats there are several views.
+    """
     if data.streams:
         return []
     dataset = data.training()
-    batches = _batches(data, dataset, evenly(len(dataset), TRAINED))
+    # Not spread over all repeats: a step of nearly one repeat, as of seven, would come upon the same images again.
+    once = max(len(dataset) // data.repeat, min(TRAINED, len(dataset)))
+    batches = _batches(data, dataset, evenly(once, TRAINED))
     return [{key: values[0] for key, values in batch.items()} for batch in batches]
 
 
@@ -70,14 +75,15 @@ def pairs(images: Sequence[tuple[np.ndarray, np.ndarray]], names: Sequence[Name]
 
 
 def grid(
-    rows: Sequence[Sequence[np.ndarray]],
+    rows: Iterable[Sequence[np.ndarray]],
     captions: Sequence[str],
     names: Sequence[Name] = (),
     titles: Sequence[str] = (),
 ) -> Image.Image:
     """Rows of pictures (h, w, 3) under captions, at a size to look at, with a legend of names at the right.
 
-    Where there are titles, each row has one above it.
+    Where there are titles, each row has one above it. Of large pictures, rows that are made as they are asked for are
+    not all in memory at once.
     """
     rows = [[_legible(picture) for picture in row] for row in rows]
     room = CAPTION if titles else 0

@@ -52,14 +52,14 @@ class SegmentationTask(DenseTask):
         self.measured: list[Segmented] = []
 
     def setup(self, stage: str) -> None:
-        """As of `Task`; refuse data whose classes cannot be counted, where they are to be balanced.
+        """As of `Task`; refuse to train on data whose classes cannot be counted, where they are to be balanced.
 
         Raises:
             ValueError: it names what does not go with the task.
         """
         super().setup(stage)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if self.balances and not isinstance(data, SegmentationData):
+        if stage == "fit" and self.balances and not isinstance(data, SegmentationData):
             raise ValueError(
                 f"class_weights is 'balanced', and {type(data).__name__} is no SegmentationData, whose pixels can be "
                 "counted: give a weight for each class"

@@ -75,14 +75,14 @@ def _rows(
     data: Any, model: Any, items: Iterable[tuple[dict[str, Tensor], Tensor]], titles: Sequence[str] = (), *, plain: bool
 ) -> Image.Image:
     """Input, truth and prediction of each item, under their titles if there are any."""
-    rows = [
+    rows = (
         (
             denormalised(item["image"], data),
             _paint(item["mask"], data.colors),
             _paint(model.classes(images, plain=plain)[0], data.colors),
         )
         for item, images in items
-    ]
+    )
     return grid(rows, ("input", "truth", "prediction"), _legend(data), titles)
 
 
