@@ -41,7 +41,7 @@ class RandomView(v2.Transform):
         angle = torch.empty(()).uniform_(-self.rotate, self.rotate).item()
         cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         # The turned crop lies within it, pixel centres between pixel centres, about one middle.
-        side = self.crop + 2 * math.ceil((self.crop - 1) * (cos + abs(sin) - 1) / 2)
+        side = self.crop + 2 * math.ceil((self.crop - 1) * (abs(cos) + abs(sin) - 1) / 2)
         source = max(1, round(side / factor))
         size = F.get_size(flat_inputs[0])
         # From the middle of the image to that of the crop, in pixels of the source.
