@@ -89,6 +89,20 @@ def test_what_is_listed_and_missing_is_named(cvat: Path, line: str, message: str
         VocData(str(cvat)).setup("fit")
 
 
+@pytest.mark.parametrize("again", ["a.jpg", "./a", "a.PNG"])
+def test_an_image_that_is_listed_in_two_spellings_is_refused(cvat: Path, again: str) -> None:
+    list_voc(cvat, "train", "a", "day one/c", again)
+    with pytest.raises(ValueError, match=r"train.txt lists a more than once, under one spelling or several"):
+        VocData(str(cvat)).setup("fit")
+
+
+def test_a_list_that_was_written_on_windows(cvat: Path) -> None:
+    list_voc(cvat, "train", "day one\\c.jpg\r", "a\r")
+    data = VocData(str(cvat))
+    data.setup("fit")
+    assert [path.name for path, _ in data.sets["train"].files] == ["c.jpg", "a.jpg"]
+
+
 def test_one_list_for_two_splits_is_refused(cvat: Path) -> None:
     data = VocData(str(cvat), names="ImageSets/Segmentation/train.txt")
     with pytest.raises(ValueError, match=r"names is ImageSets/Segmentation/train.txt, the same for all splits"):

@@ -5,6 +5,7 @@ from pathlib import Path, PurePath
 from dla.data.segmentation.pairing import Pair, pairs
 from dla.files import read_names
 from dla.files.listing import PICTURES, composed
+from dla.names import repeated
 
 
 def listed_pairs(images: Path, annotations: Path, suffix: str, names: Path) -> list[Pair]:
@@ -14,7 +15,8 @@ def listed_pairs(images: Path, annotations: Path, suffix: str, names: Path) -> l
         images: folder of the images.
         annotations: folder of the annotations, which lie in folders within it as their images do.
         suffix: as of `pairs`.
-        names: the list, with a path within the folder of the images a line, which may end as the image's does.
+        names: the list, with a path within the folder of the images a line, with slashes of either kind; it may end as
+            the image's does.
 
     Raises:
         FileNotFoundError: the list, an image or an annotation is missing.
@@ -22,7 +24,9 @@ def listed_pairs(images: Path, annotations: Path, suffix: str, names: Path) -> l
     """
     _expect_list(names)
     stems: dict[PurePath, list[str]] = {}
-    order = [_without_ending(PurePath(composed(name))) for name in read_names(names, "image")]
+    order = [_named(line) for line in read_names(names, "image")]
+    if twice := repeated(map(str, order)):
+        raise ValueError(f"{names} lists {twice[0]} more than once, under one spelling or several: keep one line of it")
     for path in order:
         stems.setdefault(path.parent, []).append(path.name)
     try:
@@ -46,5 +50,7 @@ def _expect_list(names: Path) -> None:
         )
 
 
-def _without_ending(path: PurePath) -> PurePath:
+def _named(line: str) -> PurePath:
+    """The path of a line, which a program on Windows may have written, without the ending of a picture."""
+    path = PurePath(composed(line).replace("\\", "/"))
     return path.with_suffix("") if path.suffix.lower() in PICTURES else path
