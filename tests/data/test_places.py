@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from image_files import random_image, save_image
 
-from dla.data import BoundaryFolderData, CocoData, ImageFolderData
-from dla.data.places import split_place
+from dla.data import BoundaryFolderData, CocoData, FolderData, ImageFolderData
+from dla.data.places import split_place, split_places
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,31 @@ def test_a_split_is_found_as_it_is_spelled(tmp_path: Path, there: list[str], spl
     for name in there:
         (tmp_path / f"images/{name}.txt").mkdir(parents=True)
     assert split_place(tmp_path, "images/{split}.txt", split) == tmp_path / f"images/{found}.txt"
+
+
+@pytest.mark.parametrize(
+    ("there", "images", "masks"),
+    [
+        (["val", "validation", "validationannot"], "validation", "validationannot"),
+        (["val", "valannot", "validation", "validationannot"], "val", "valannot"),
+        (["val", "validannot"], "val", "validannot"),
+        (["valid"], "valid", "valannot"),
+    ],
+)
+def test_images_and_masks_are_of_one_spelling(tmp_path: Path, there: list[str], images: str, masks: str) -> None:
+    for name in there:
+        (tmp_path / name).mkdir()
+    assert split_places(tmp_path, ["{split}", "{split}annot"], "val") == [tmp_path / images, tmp_path / masks]
+
+
+def test_images_left_in_val_are_not_paired_with_masks_in_validation(tmp_path: Path) -> None:
+    for folder, seed in (("train", 0), ("val", 1), ("validation", 2)):
+        save_image(tmp_path / folder / "0.png", random_image(seed))
+    for folder in ("trainannot", "validationannot"):
+        save_image(tmp_path / folder / "0.png", np.eye(30, 40, dtype=np.uint8))
+    data = FolderData(str(tmp_path), classes=["wall", "crack"])
+    data.setup("fit")
+    assert [path.parent.name for path in data.sets["val"].files[0]] == ["validation", "validationannot"]
 
 
 def test_classes_in_folders(tmp_path: Path) -> None:

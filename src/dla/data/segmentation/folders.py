@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dla.bands import Bands
-from dla.data.places import expect_own_place, split_place
+from dla.data.places import expect_own_place, split_places
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.indices import Indices, Value, Void, are_colors
 from dla.data.segmentation.listed import listed_pairs
@@ -67,12 +67,9 @@ class PairedFolders:
         self.read_image = pixel_reader(bands)
         self.colors = class_colors(len(classes), colors, values)
         source = "train" if held else split
-        shown, drawn = (split_place(root, place, source) for place in (images, annotations))
+        shown, drawn, *lists = split_places(root, [images, annotations, *([names] if names else [])], source)
         _expect_folders(split, shown, drawn)
-        if names:
-            found = listed_pairs(shown, drawn, suffix, split_place(root, names, source))
-        else:
-            found = pairs(shown, drawn, suffix)
+        found = listed_pairs(shown, drawn, suffix, *lists) if lists else pairs(shown, drawn, suffix)
         self.files = held_out(found, split) if held else found
 
     def __len__(self) -> int:
