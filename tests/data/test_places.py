@@ -83,3 +83,18 @@ def test_boundaries(tmp_path: Path) -> None:
     data = BoundaryFolderData(str(tmp_path))
     data.setup("fit")
     assert data.sets["val"].files[0][0] == tmp_path / "images/validation/0.jpg"
+
+
+def test_val_that_hold_out_passes_over_is_named(tmp_path: Path) -> None:
+    for folder in ("train", "valid"):
+        for seed in range(10):
+            save_image(tmp_path / folder / f"{seed}.png", random_image(seed))
+            save_image(tmp_path / f"{folder}annot" / f"{seed}.png", np.eye(30, 40, dtype=np.uint8))
+            for name in ("cat", "dog"):
+                save_image(tmp_path / "classes" / folder / name / f"{seed}.png", random_image(seed))
+    masks = FolderData(str(tmp_path), classes=["wall", "crack"], hold_out=True)
+    for data, count in ((masks, 1), (ImageFolderData(root=str(tmp_path / "classes"), hold_out=True), 2)):
+        with pytest.warns(UserWarning, match=r"/valid is not read: with hold_out a tenth of train validates") as told:
+            data.setup("fit")
+        assert len(told) == 1
+        assert len(data.sets["val"]) == count

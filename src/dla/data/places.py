@@ -1,5 +1,6 @@
 """Where the parts of a split are within a set's folder."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,4 +42,15 @@ def expect_own_place(option: str, place: str, held: bool) -> None:
         raise ValueError(
             f"{option} is {place}, the same for all splits: put {{split}} into it, which stands for train, val and "
             "test, or give --data.hold_out true to train and to validate"
+        )
+
+
+def warn_of_val(root: str | Path, place: str) -> None:
+    """Where val is held out of train, say so if there is a val split of its own, which then is not read."""
+    given = split_place(root, place, "val")
+    if "{split}" in place and given.exists():
+        warnings.warn(
+            f"{given} is not read: with hold_out a tenth of train validates instead; leave that out, as by "
+            "--data.hold_out false, to validate on what is there",
+            stacklevel=2,
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dla.bands import Bands
-from dla.data.places import expect_own_place, split_places
+from dla.data.places import expect_own_place, split_places, warn_of_val
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.indices import Indices, Value, Void, are_colors
 from dla.data.segmentation.listed import listed_pairs
@@ -63,6 +63,8 @@ class PairedFolders:
     ) -> None:
         held = hold_out and split != "test"
         expect_own_place("names" if names else "images", names or images, held)
+        if held and split == "val":
+            warn_of_val(root, names or images)
         self.classes, self.indices = tuple(classes), Indices(classes, void, values)
         self.read_image = pixel_reader(bands)
         self.colors = class_colors(len(classes), colors, values)

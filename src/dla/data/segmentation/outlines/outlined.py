@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_warn
 
 from dla.bands import Bands
-from dla.data.places import expect_own_place, split_places
+from dla.data.places import expect_own_place, split_places, warn_of_val
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.folders import spread_colors
 from dla.data.segmentation.outlines.fill import Picture, Shape, filled
@@ -80,6 +80,8 @@ class Outlined:
     ) -> None:
         held = hold_out and split != "test"
         expect_own_place("annotations", annotations, held)
+        if held and split == "val":
+            warn_of_val(root, annotations)
         source = "train" if held else split
         self.read_image = pixel_reader(bands)
         self.classes = with_background(classes, background)
