@@ -53,6 +53,17 @@ def test_pascals_own_masks_hold_indices(tmp_path: Path) -> None:
     assert np.array_equal(data.sets["train"][0].mask, np.where(drawn(1) == 3, 255, drawn(1)))
 
 
+def test_without_lists_all_images_are_parted(cvat: Path) -> None:
+    for seed in range(10, 20):
+        save_voc(cvat, f"x{seed}", seed, PAINT[drawn(seed)])
+    for name in ("new", "a", "d.0001"):
+        (cvat / "JPEGImages" / f"{name}.jpg").unlink()
+        (cvat / "SegmentationClass" / f"{name}.png").unlink(missing_ok=True)
+    data = VocData(str(cvat), names=None, hold_out=True)
+    data.setup("fit")
+    assert [path.stem for path, _ in data.sets["val"].files] == ["x19"]
+
+
 def test_one_list_for_all_is_parted(cvat: Path) -> None:
     for seed in range(10, 20):
         save_voc(cvat, f"x{seed}", seed, PAINT[drawn(seed)])
@@ -68,7 +79,9 @@ def test_a_list_that_is_not_there_is_refused_by_those_that_are(cvat: Path) -> No
         FileNotFoundError, match=r"no list .*test.txt, only train.txt, val.txt in its folder: name one by"
     ):
         VocData(str(cvat)).setup("test")
-    with pytest.raises(FileNotFoundError, match=r"there is no list .*other.txt: expected a file with the name of one"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no list .*other.txt: expected .* without lists --data.names null takes all"
+    ):
         VocData(str(cvat), names="lists/other.txt", hold_out=True).setup("fit")
 
 

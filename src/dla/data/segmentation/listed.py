@@ -41,13 +41,18 @@ def listed_pairs(images: Path, annotations: Path, suffix: str, names: Path) -> l
 
 
 def _expect_list(names: Path) -> None:
-    """Where there are others in its folder, refuse a list that is not there by these."""
-    there = sorted(path.name for path in names.parent.glob("*.txt")) if not names.exists() else []
-    if there:
+    """Refuse a list that is not there by the others in its folder, or where there are none by what does without."""
+    if names.exists():
+        return
+    if there := sorted(path.name for path in names.parent.glob("*.txt")):
         raise FileNotFoundError(
             f"there is no list {names}, only {', '.join(there)} in its folder: name one by --data.names, as a path "
             "within root; where one list is for train and val, with --data.hold_out true"
         )
+    raise FileNotFoundError(
+        f"there is no list {names}: expected a file with the name of one image a line; without lists --data.names null "
+        "takes all images that there are, with --data.hold_out true where they lie in one folder"
+    )
 
 
 def _named(line: str) -> PurePath:
