@@ -1,5 +1,6 @@
 """Pascal VOC's layout, as it is published and as CVAT exports it: lists of images, and a file of the classes."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,16 @@ def test_a_list_that_was_written_on_windows(cvat: Path) -> None:
     data = VocData(str(cvat))
     data.setup("fit")
     assert [path.name for path, _ in data.sets["train"].files] == ["c.jpg", "a.jpg"]
+
+
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+def test_folders_whose_umlauts_are_two_characters(cvat: Path, listed: str) -> None:
+    """As in an archive that was packed on macOS."""
+    save_voc(cvat, unicodedata.normalize("NFD", "Brücke/e"), 0, PAINT[drawn(0)])
+    list_voc(cvat, "train", unicodedata.normalize(listed, "Brücke/e"))
+    data = VocData(str(cvat))
+    data.setup("fit")
+    assert [path.name for path, _ in data.sets["train"].files] == ["e.jpg"]
 
 
 def test_one_list_for_two_splits_is_refused(cvat: Path) -> None:

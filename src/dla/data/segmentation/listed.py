@@ -2,7 +2,7 @@
 
 from pathlib import Path, PurePath
 
-from dla.data.segmentation.pairing import Pair, pairs
+from dla.data.segmentation.pairing import Pair, pairs, written
 from dla.files import read_names
 from dla.files.listing import PICTURES, composed
 from dla.names import repeated
@@ -33,7 +33,7 @@ def listed_pairs(images: Path, annotations: Path, suffix: str, names: Path) -> l
         found = {
             folder / composed(pair[0].stem): pair
             for folder, only in stems.items()
-            for pair in pairs(images / folder, annotations / folder, suffix, only)
+            for pair in pairs(written(images, str(folder)), written(annotations, str(folder)), suffix, only)
         }
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; the list is {names}, of names within {images}") from error
