@@ -117,6 +117,13 @@ def test_a_list_that_was_written_on_windows(cvat: Path) -> None:
     assert [path.name for path, _ in data.sets["train"].files] == ["c.jpg", "a.jpg"]
 
 
+@pytest.mark.parametrize("settings", [{}, {"cache": True, "max_size": 20}])
+def test_an_image_of_train_and_val_is_named(cvat: Path, settings: dict) -> None:
+    list_voc(cvat, "val", "day one/b", "a", "d.0001")
+    with pytest.warns(UserWarning, match=r"JPEGImages/a.jpg is in train and in val, and 1 others: what is measured"):
+        VocData(str(cvat), **settings).setup("fit")
+
+
 @pytest.mark.parametrize("listed", ["NFC", "NFD"])
 def test_folders_whose_umlauts_are_two_characters(cvat: Path, listed: str) -> None:
     """As in an archive that was packed on macOS."""
