@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from image_files import random_image, save_image
 
-from dla.data import BoundaryFolderData, CocoData, ImageFolderData
-from dla.data.places import split_place
+from dla.data import BoundaryFolderData, CocoData, FolderData, ImageFolderData
+from dla.data.places import split_place, split_places
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,31 @@ def test_a_split_is_found_as_it_is_spelled(tmp_path: Path, there: list[str], spl
     for name in there:
         (tmp_path / f"images/{name}.txt").mkdir(parents=True)
     assert split_place(tmp_path, "images/{split}.txt", split) == tmp_path / f"images/{found}.txt"
+
+
+@pytest.mark.parametrize(
+    ("there", "images", "masks"),
+    [
+        (["val", "validation", "validationannot"], "validation", "validationannot"),
+        (["val", "valannot", "validation", "validationannot"], "val", "valannot"),
+        (["val", "validannot"], "val", "validannot"),
+        (["valid"], "valid", "valannot"),
+    ],
+)
+def test_images_and_masks_are_of_one_spelling(tmp_path: Path, there: list[str], images: str, masks: str) -> None:
+    for name in there:
+        (tmp_path / name).mkdir()
+    assert split_places(tmp_path, ["{split}", "{split}annot"], "val") == [tmp_path / images, tmp_path / masks]
+
+
+def test_images_left_in_val_are_not_paired_with_masks_in_validation(tmp_path: Path) -> None:
+    for folder, seed in (("train", 0), ("val", 1), ("validation", 2)):
+        save_image(tmp_path / folder / "0.png", random_image(seed))
+    for folder in ("trainannot", "validationannot"):
+        save_image(tmp_path / folder / "0.png", np.eye(30, 40, dtype=np.uint8))
+    data = FolderData(str(tmp_path), classes=["wall", "crack"])
+    data.setup("fit")
+    assert [path.parent.name for path in data.sets["val"].files[0]] == ["validation", "validationannot"]
 
 
 def test_classes_in_folders(tmp_path: Path) -> None:
@@ -58,3 +83,18 @@ def test_boundaries(tmp_path: Path) -> None:
     data = BoundaryFolderData(str(tmp_path))
     data.setup("fit")
     assert data.sets["val"].files[0][0] == tmp_path / "images/validation/0.jpg"
+
+
+def test_val_that_hold_out_passes_over_is_named(tmp_path: Path) -> None:
+    for folder in ("train", "valid"):
+        for seed in range(10):
+            save_image(tmp_path / folder / f"{seed}.png", random_image(seed))
+            save_image(tmp_path / f"{folder}annot" / f"{seed}.png", np.eye(30, 40, dtype=np.uint8))
+            for name in ("cat", "dog"):
+                save_image(tmp_path / "classes" / folder / name / f"{seed}.png", random_image(seed))
+    masks = FolderData(str(tmp_path), classes=["wall", "crack"], hold_out=True)
+    for data, count in ((masks, 1), (ImageFolderData(root=str(tmp_path / "classes"), hold_out=True), 2)):
+        with pytest.warns(UserWarning, match=r"/valid is not read: with hold_out a tenth of train validates") as told:
+            data.setup("fit")
+        assert len(told) == 1
+        assert len(data.sets["val"]) == count

@@ -35,7 +35,7 @@ def _stored(predictor: Predictor, source: Path, void: int) -> Any:
     from dla.data.boundaries.bsds import find_root
     from dla.data.boundaries.folders import BoundaryFolders
     from dla.data.classification.folders import LabelledFolder
-    from dla.data.places import split_place
+    from dla.data.places import split_place, split_places
     from dla.data.segmentation.folders import PairedFolders
 
     if source.is_file():
@@ -43,7 +43,7 @@ def _stored(predictor: Predictor, source: Path, void: int) -> Any:
     if predictor.task == "classification":
         return LabelledFolder(split_place(source, "{split}", "val"), predictor.classes, predictor.bands)
     if predictor.task == "boundaries":
-        places = (split_place(find_root(source), place, "val") for place in ("images/{split}", "groundTruth/{split}"))
+        places = split_places(find_root(source), ["images/{split}", "groundTruth/{split}"], "val")
         return BoundaryFolders(*places, bands=predictor.bands)
     return PairedFolders(source, "val", classes=predictor.classes, void=void, bands=predictor.bands)
 

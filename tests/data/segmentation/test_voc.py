@@ -1,5 +1,6 @@
 """Pascal VOC's layout, as it is published and as CVAT exports it: lists of images, and a file of the classes."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,17 @@ def test_pascals_own_masks_hold_indices(tmp_path: Path) -> None:
     assert np.array_equal(data.sets["train"][0].mask, np.where(drawn(1) == 3, 255, drawn(1)))
 
 
+def test_without_lists_all_images_are_parted(cvat: Path) -> None:
+    for seed in range(10, 20):
+        save_voc(cvat, f"x{seed}", seed, PAINT[drawn(seed)])
+    for name in ("new", "a", "d.0001"):
+        (cvat / "JPEGImages" / f"{name}.jpg").unlink()
+        (cvat / "SegmentationClass" / f"{name}.png").unlink(missing_ok=True)
+    data = VocData(str(cvat), names=None, hold_out=True)
+    data.setup("fit")
+    assert [path.stem for path, _ in data.sets["val"].files] == ["x19"]
+
+
 def test_one_list_for_all_is_parted(cvat: Path) -> None:
     for seed in range(10, 20):
         save_voc(cvat, f"x{seed}", seed, PAINT[drawn(seed)])
@@ -68,7 +80,9 @@ def test_a_list_that_is_not_there_is_refused_by_those_that_are(cvat: Path) -> No
         FileNotFoundError, match=r"no list .*test.txt, only train.txt, val.txt in its folder: name one by"
     ):
         VocData(str(cvat)).setup("test")
-    with pytest.raises(FileNotFoundError, match=r"there is no list .*other.txt: expected a file with the name of one"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no list .*other.txt: expected .* without lists --data.names null takes all"
+    ):
         VocData(str(cvat), names="lists/other.txt", hold_out=True).setup("fit")
 
 
@@ -87,6 +101,37 @@ def test_what_is_listed_and_missing_is_named(cvat: Path, line: str, message: str
     list_voc(cvat, "train", "a", line)
     with pytest.raises(FileNotFoundError, match=message):
         VocData(str(cvat)).setup("fit")
+
+
+@pytest.mark.parametrize("again", ["a.jpg", "./a", "a.PNG"])
+def test_an_image_that_is_listed_in_two_spellings_is_refused(cvat: Path, again: str) -> None:
+    list_voc(cvat, "train", "a", "day one/c", again)
+    with pytest.raises(ValueError, match=r"train.txt lists a more than once, under one spelling or several"):
+        VocData(str(cvat)).setup("fit")
+
+
+def test_a_list_that_was_written_on_windows(cvat: Path) -> None:
+    list_voc(cvat, "train", "day one\\c.jpg\r", "a\r")
+    data = VocData(str(cvat))
+    data.setup("fit")
+    assert [path.name for path, _ in data.sets["train"].files] == ["c.jpg", "a.jpg"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"cache": True, "max_size": 20}])
+def test_an_image_of_train_and_val_is_named(cvat: Path, settings: dict) -> None:
+    list_voc(cvat, "val", "day one/b", "a", "d.0001")
+    with pytest.warns(UserWarning, match=r"JPEGImages/a.jpg is in train and in val, and 1 others: what is measured"):
+        VocData(str(cvat), **settings).setup("fit")
+
+
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+def test_folders_whose_umlauts_are_two_characters(cvat: Path, listed: str) -> None:
+    """As in an archive that was packed on macOS."""
+    save_voc(cvat, unicodedata.normalize("NFD", "Brücke/e"), 0, PAINT[drawn(0)])
+    list_voc(cvat, "train", unicodedata.normalize(listed, "Brücke/e"))
+    data = VocData(str(cvat))
+    data.setup("fit")
+    assert [path.name for path, _ in data.sets["train"].files] == ["e.jpg"]
 
 
 def test_one_list_for_two_splits_is_refused(cvat: Path) -> None:

@@ -8,7 +8,7 @@ from dla.data.boundaries.base import BoundaryData
 from dla.data.boundaries.bsds import BSDS500
 from dla.data.boundaries.folders import BoundaryFolders
 from dla.data.boundaries.scenes import BoundaryScenes
-from dla.data.places import split_place
+from dla.data.places import split_places
 from dla.data.sample import Split
 from dla.data.segmentation.scene_base import SceneData
 
@@ -77,9 +77,8 @@ class BoundaryFolderData(BoundaryData):
 
     def read(self, split: Split) -> BoundaryFolders:
         """The images and truths of one split; a missing folder or file is named by a FileNotFoundError."""
-        images, truths = (split_place(self.root, place, split) for place in (self.images, self.truths))
-        names = split_place(self.root, self.names, split) if self.names else None
-        return BoundaryFolders(images, truths, names, bands=self.bands)
+        named = [self.images, self.truths, *([self.names] if self.names else [])]
+        return BoundaryFolders(*split_places(self.root, named, split), bands=self.bands)
 
 
 class BoundaryScenesData(SceneData, BoundaryData):

@@ -9,7 +9,7 @@ from dla.data.classification.digits import CLASSES, read_digits
 from dla.data.classification.files import parted
 from dla.data.classification.folders import LabelledFolder, folder_classes
 from dla.data.classification.labelled import ImageArrays, LabelledSet
-from dla.data.places import split_place
+from dla.data.places import split_place, warn_of_val
 from dla.data.sample import Split
 from dla.data.transforms import PerChannel
 
@@ -92,6 +92,8 @@ class ImageFolderData(StoredImagesData):
     def read(self, split: Split) -> LabelledSet:
         """The images of one split; a missing folder is named by a FileNotFoundError."""
         if self.hold_out and split != "test":
+            if split == "val":
+                warn_of_val(self.root, "{split}")
             train = split_place(self.root, "{split}", "train")
             return parted(LabelledFolder(train, self.classes, self.bands), split)
         folder = split_place(self.root, "{split}", split)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dla.bands import Bands
-from dla.data.places import expect_own_place, split_place
+from dla.data.places import expect_own_place, split_places, warn_of_val
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.indices import Indices, Value, Void, are_colors
 from dla.data.segmentation.listed import listed_pairs
@@ -63,16 +63,15 @@ class PairedFolders:
     ) -> None:
         held = hold_out and split != "test"
         expect_own_place("names" if names else "images", names or images, held)
+        if held and split == "val":
+            warn_of_val(root, names or images)
         self.classes, self.indices = tuple(classes), Indices(classes, void, values)
         self.read_image = pixel_reader(bands)
         self.colors = class_colors(len(classes), colors, values)
         source = "train" if held else split
-        shown, drawn = (split_place(root, place, source) for place in (images, annotations))
+        shown, drawn, *lists = split_places(root, [images, annotations, *([names] if names else [])], source)
         _expect_folders(split, shown, drawn)
-        if names:
-            found = listed_pairs(shown, drawn, suffix, split_place(root, names, source))
-        else:
-            found = pairs(shown, drawn, suffix)
+        found = listed_pairs(shown, drawn, suffix, *lists) if lists else pairs(shown, drawn, suffix)
         self.files = held_out(found, split) if held else found
 
     def __len__(self) -> int:

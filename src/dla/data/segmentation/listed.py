@@ -2,9 +2,10 @@
 
 from pathlib import Path, PurePath
 
-from dla.data.segmentation.pairing import Pair, pairs
+from dla.data.segmentation.pairing import Pair, pairs, written
 from dla.files import read_names
 from dla.files.listing import PICTURES, composed
+from dla.names import repeated
 
 
 def listed_pairs(images: Path, annotations: Path, suffix: str, names: Path) -> list[Pair]:
@@ -14,7 +15,8 @@ def listed_pairs(images: Path, annotations: Path, suffix: str, names: Path) -> l
         images: folder of the images.
         annotations: folder of the annotations, which lie in folders within it as their images do.
         suffix: as of `pairs`.
-        names: the list, with a path within the folder of the images a line, which may end as the image's does.
+        names: the list, with a path within the folder of the images a line, with slashes of either kind; it may end as
+            the image's does.
 
     Raises:
         FileNotFoundError: the list, an image or an annotation is missing.
@@ -22,14 +24,16 @@ def listed_pairs(images: Path, annotations: Path, suffix: str, names: Path) -> l
     """
     _expect_list(names)
     stems: dict[PurePath, list[str]] = {}
-    order = [_without_ending(PurePath(composed(name))) for name in read_names(names, "image")]
+    order = [_named(line) for line in read_names(names, "image")]
+    if twice := repeated(map(str, order)):
+        raise ValueError(f"{names} lists {twice[0]} more than once, under one spelling or several: keep one line of it")
     for path in order:
         stems.setdefault(path.parent, []).append(path.name)
     try:
         found = {
             folder / composed(pair[0].stem): pair
             for folder, only in stems.items()
-            for pair in pairs(images / folder, annotations / folder, suffix, only)
+            for pair in pairs(written(images, str(folder)), written(annotations, str(folder)), suffix, only)
         }
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; the list is {names}, of names within {images}") from error
@@ -37,14 +41,21 @@ def listed_pairs(images: Path, annotations: Path, suffix: str, names: Path) -> l
 
 
 def _expect_list(names: Path) -> None:
-    """Where there are others in its folder, refuse a list that is not there by these."""
-    there = sorted(path.name for path in names.parent.glob("*.txt")) if not names.exists() else []
-    if there:
+    """Refuse a list that is not there by the others in its folder, or where there are none by what does without."""
+    if names.exists():
+        return
+    if there := sorted(path.name for path in names.parent.glob("*.txt")):
         raise FileNotFoundError(
             f"there is no list {names}, only {', '.join(there)} in its folder: name one by --data.names, as a path "
             "within root; where one list is for train and val, with --data.hold_out true"
         )
+    raise FileNotFoundError(
+        f"there is no list {names}: expected a file with the name of one image a line; without lists --data.names null "
+        "takes all images that there are, with --data.hold_out true where they lie in one folder"
+    )
 
 
-def _without_ending(path: PurePath) -> PurePath:
+def _named(line: str) -> PurePath:
+    """The path of a line, which a program on Windows may have written, without the ending of a picture."""
+    path = PurePath(composed(line).replace("\\", "/"))
     return path.with_suffix("") if path.suffix.lower() in PICTURES else path

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
+
 from dla.bands import as_bands
 from dla.data.sample import SegmentationSet, Split
 from dla.data.segmentation.base import SegmentationData
@@ -10,6 +12,7 @@ from dla.data.segmentation.cityscapes import Cityscapes
 from dla.data.segmentation.class_file import named_classes
 from dla.data.segmentation.folders import PairedFolders, class_colors, distinct
 from dla.data.segmentation.indices import Void
+from dla.data.segmentation.pairing import others
 from dla.data.segmentation.reduced import Reduced
 from dla.data.segmentation.scene_base import SceneData
 from dla.data.segmentation.scenes import Scenes
@@ -143,6 +146,18 @@ class FolderData(StoredData):
             "hold_out": hold_out,
             "bands": self.bands,
         }
+
+    def setup(self, stage: str = "fit") -> None:
+        """As of `SegmentationData`; warn of images that lists give to train and to val, too."""
+        super().setup(stage)
+        if stage == "fit":
+            sets: Any = self.sets
+            train = {image for image, _ in sets["train"].files}
+            if shared := [image for image, _ in sets["val"].files if image in train]:
+                rank_zero_warn(
+                    f"{shared[0]} is in train and in val{others(shared)}: what is measured on val is too good; list "
+                    "each image for one of them"
+                )
 
     def read(self, split: Split) -> SegmentationSet:
         """The images and masks of one split; a missing folder or file is named by a FileNotFoundError."""

@@ -94,11 +94,11 @@ def named_files(folder: Path, names: Sequence[str], labels: Path) -> list[Path]:
     Raises:
         FileNotFoundError: one is missing.
     """
-    files = [_written(folder, name) for name in names]
+    files = [written(folder, name) for name in names]
     missing = [file for file in files if not file.is_file()]
     if not missing:
         return files
-    bare = {_written(folder, file.name): None for file in files}
+    bare = {written(folder, file.name): None for file in files}
     if len(bare) == len(files) and all(file.is_file() for file in bare):
         return list(bare)
     raise FileNotFoundError(
@@ -107,7 +107,7 @@ def named_files(folder: Path, names: Sequence[str], labels: Path) -> list[Path]:
     )
 
 
-def _written(folder: Path, name: str) -> Path:
-    """The file of a name, in which an umlaut may be one character here and two there, as macOS writes it."""
+def written(folder: Path, name: str) -> Path:
+    """The file or folder of a name, in which an umlaut may be one character here and two there, as macOS writes it."""
     forms = name, composed(name), unicodedata.normalize("NFD", name)
-    return next((folder / form for form in forms if (folder / form).is_file()), folder / name)
+    return next((folder / form for form in forms if (folder / form).exists()), folder / name)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_warn
 
 from dla.bands import Bands
-from dla.data.places import expect_own_place, split_place
+from dla.data.places import expect_own_place, split_places, warn_of_val
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.folders import spread_colors
 from dla.data.segmentation.outlines.fill import Picture, Shape, filled
@@ -80,13 +80,15 @@ class Outlined:
     ) -> None:
         held = hold_out and split != "test"
         expect_own_place("annotations", annotations, held)
+        if held and split == "val":
+            warn_of_val(root, annotations)
         source = "train" if held else split
         self.read_image = pixel_reader(bands)
         self.classes = with_background(classes, background)
         self.colors = outline_colors(self.classes, background)
         self.indices = {IGNORED: IGNORE_INDEX} | {name: index for index, name in enumerate(self.classes)}
         self.rest = IGNORE_INDEX if background is None else self.indices[background]
-        places = [split_place(root, place, source) for place in (images, annotations)]
+        places = split_places(root, [images, annotations], source)
         labels = self._labels(Path(root), source, *places)
         _expect_outlines(labels.drawn, self.indices)
         drawn = _without_slips(labels.drawn)
