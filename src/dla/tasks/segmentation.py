@@ -117,8 +117,10 @@ class SegmentationTask(DenseTask):
 
 def _as_weights(chosen: list[float] | str | None, count: int) -> Float[Tensor, " k"] | None:
     """The weights that were chosen; those that are to be balanced are all 1 until the pixels are counted."""
-    if chosen is None or chosen == "balanced":
-        return None if chosen is None else torch.ones(count)
+    if chosen is None:
+        return None
+    if chosen == "balanced":
+        return torch.ones(count)
     if len(chosen) != count:
         raise ValueError(f"class_weights must name {count} weights, one per class, not {len(chosen)}")
     return torch.tensor(chosen)
