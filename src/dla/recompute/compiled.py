@@ -1,7 +1,7 @@
 """Recomputing in a program that torch.compile makes: operations are marked, and the compiler arranges the rest.
 
 By itself it keeps two maps of every layer, as plain training does. It computes again what is marked, together with the
-gradient that needs it, which is less to move and so takes no longer.
+gradient that needs it, which on a processor takes no longer (benchmarks/README.md).
 """
 
 import warnings
