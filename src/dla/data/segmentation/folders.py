@@ -8,7 +8,7 @@ from dla.bands import Bands
 from dla.data.places import expect_own_place, split_places, warn_of_val
 from dla.data.sample import IGNORE_INDEX, Sample, Split, check_sizes, make_sample, pixel_reader
 from dla.data.segmentation.indices import Indices, Value, Void, are_colors
-from dla.data.segmentation.listed import listed_pairs
+from dla.data.segmentation.listed import listed_files, listed_pairs
 from dla.data.segmentation.pairing import held_out, pairs
 from dla.images import RGB
 from dla.names import repeated
@@ -29,8 +29,8 @@ class PairedFolders:
         images: Folder of the images within root; {split} stands for train, val or test.
         annotations: Folder of the label images within root, in the same way.
         suffix: What label images have in their names behind that of the image, as in NAME_mask.png.
-        names: File within root with the images of a split, a path within `images` a line, in the same way; None for all
-            images that there are.
+        names: File within root with the images of a split, a path within `images` a line, in the same way, or the paths
+            of an image and its label image within root; None for all images that there are.
         hold_out: Every tenth image of train, in the order of names, is val, and train has the others.
         bands: Where images have other channels than RGB, the range of values of each.
 
@@ -70,8 +70,10 @@ class PairedFolders:
         self.colors = class_colors(len(classes), colors, values)
         source = "train" if held else split
         shown, drawn, *lists = split_places(root, [images, annotations, *([names] if names else [])], source)
-        _expect_folders(split, shown, drawn)
-        found = listed_pairs(shown, drawn, suffix, *lists) if lists else pairs(shown, drawn, suffix)
+        found = listed_files(Path(root), *lists) if lists else None
+        if found is None:
+            _expect_folders(split, shown, drawn)
+            found = listed_pairs(shown, drawn, suffix, *lists) if lists else pairs(shown, drawn, suffix)
         self.files = held_out(found, split) if held else found
 
     def __len__(self) -> int:

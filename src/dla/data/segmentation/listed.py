@@ -1,8 +1,8 @@
-"""Images that a list names, in any folders, and their annotations."""
+"""Images that a list names, in any folders, and their annotations, which it may name beside them."""
 
 from pathlib import Path, PurePath
 
-from dla.data.segmentation.pairing import Pair, pairs, written
+from dla.data.segmentation.pairing import Pair, expect_exact, others, pairs, written
 from dla.files import read_names
 from dla.files.listing import PICTURES, composed
 from dla.names import repeated
@@ -38,6 +38,50 @@ def listed_pairs(images: Path, annotations: Path, suffix: str, names: Path) -> l
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; the list is {names}, of names within {images}") from error
     return [found[path] for path in order]
+
+
+def listed_files(root: Path, names: Path) -> list[Pair] | None:
+    """The images and annotations of a list that names both in each line; None where there is no such list.
+
+        images/0001.jpg labels/0001.png
+
+    So PaddleSeg writes them, parted by a space; a tab or a comma will do as well.
+
+    Args:
+        root: folder within which the paths are, with slashes of either kind.
+        names: the list.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a line names one file where others name two, an image is named twice, or an annotation is no PNG or
+            TIFF.
+    """
+    lines = read_names(names, "image") if names.is_file() else []
+    both = [pair for line in lines if (pair := _both(line))]
+    if not both:
+        return None
+    if alone := [line for line in lines if not _both(line)]:
+        raise ValueError(
+            f'{names} names an image and its annotation in some lines, and not in "{alone[0]}"{others(alone)}: write '
+            "both in each"
+        )
+    found = [(written(root, image), written(root, annotation)) for image, annotation in both]
+    if missing := [file for pair in found for file in pair if not file.is_file()]:
+        raise FileNotFoundError(f"no file {missing[0]}, which {names} lists as a path within {root}{others(missing)}")
+    if twice := repeated(str(image) for image, _ in found):
+        raise ValueError(f"{names} lists {twice[0]} more than once: keep one line of it")
+    for _, annotation in found:
+        expect_exact(annotation)
+    return found
+
+
+def _both(line: str) -> tuple[str, str] | None:
+    """The paths of an image and its annotation in a line; None where it is something else."""
+    for between in ("\t", ",", " "):
+        image, *rest = (part.strip().replace("\\", "/") for part in line.split(between) if part.strip())
+        if len(rest) == 1 and all(PurePath(name).suffix.lower() in PICTURES for name in (image, *rest)):
+            return image, rest[0]
+    return None
 
 
 def _expect_list(names: Path) -> None:

@@ -103,7 +103,8 @@ class FolderData(StoredData):
         annotations: Folder of the annotations within root; it may be that of the images where there is a suffix.
         suffix: What annotations have in their names behind that of the image, as _mask in NAME_mask.png.
         names: File within root that lists the images of a split, in the same way, one a line, which may lie in folders
-            within `images`; null for all that lie there.
+            within `images`; or in each line the paths of an image and its annotation within root. Null for all that
+            lie there.
         hold_out: Where there is no val: every tenth image of train, in the order of names, validates and is not trained
             on. Frames of one film, which are alike, are better parted by hand.
         bands: Where images have other channels than red, green and blue, or more bits than 8: for each the values that

@@ -69,10 +69,20 @@ def _check_format(pictures: Mapping[str, Path], annotations: Path, suffix: str) 
     read = {stem for path, stem in files.items() if path.suffix.lower() in ANNOTATIONS}
     for path, stem in files.items():
         if stem.endswith(suffix) and stem.removesuffix(suffix) in pictures and stem not in read:
-            raise ValueError(
-                f"{path} is no PNG or TIFF, as annotations are: JPEG, for one, changes class indices; take them from "
-                "the program that drew them, as 8-bit grey or palette PNGs"
-            )
+            expect_exact(path)
+
+
+def expect_exact(annotation: Path) -> None:
+    """Refuse an annotation by its name where its format is not sure to keep every number.
+
+    Raises:
+        ValueError: it is no PNG or TIFF.
+    """
+    if annotation.suffix.lower() not in ANNOTATIONS:
+        raise ValueError(
+            f"{annotation} is no PNG or TIFF, as annotations are: JPEG, for one, changes class indices; take them from "
+            "the program that drew them, as 8-bit grey or palette PNGs"
+        )
 
 
 def held_out(train: list[Shown], split: Split) -> list[Shown]:
