@@ -69,6 +69,7 @@ def test_every_tenth_of_one_list_is_held_out(paddle: Path) -> None:
             ["a.png\tb.png", line(1), "c.png\td.png"],
             r"no file \S+a.png, which \S+train.txt lists as a path within .*, and",
         ),
+        ([",", line(1)], r'some lines, and not in ",": write both in each'),
         ([line(1), "photos/photo 2.png"], r'some lines, and not in "photos/photo 2.png": write both in each'),
         (
             [line(1), "photos/photo 1.png,labels/label_2.png"],

@@ -78,9 +78,9 @@ def listed_files(root: Path, names: Path) -> list[Pair] | None:
 def _both(line: str) -> tuple[str, str] | None:
     """The paths of an image and its annotation in a line; None where it is something else."""
     for between in ("\t", ",", " "):
-        image, *rest = (part.strip().replace("\\", "/") for part in line.split(between) if part.strip())
-        if len(rest) == 1 and all(PurePath(name).suffix.lower() in PICTURES for name in (image, *rest)):
-            return image, rest[0]
+        parts = [part.strip().replace("\\", "/") for part in line.split(between) if part.strip()]
+        if len(parts) == 2 and all(PurePath(part).suffix.lower() in PICTURES for part in parts):
+            return parts[0], parts[1]
     return None
 
 
