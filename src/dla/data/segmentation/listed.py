@@ -57,15 +57,15 @@ def listed_files(root: Path, names: Path) -> list[Pair] | None:
             TIFF.
     """
     lines = read_names(names, "image") if names.is_file() else []
-    both = [pair for line in lines if (pair := _both(line))]
-    if not both:
+    both = {line: _both(line) for line in lines}
+    if not any(both.values()):
         return None
-    if alone := [line for line in lines if not _both(line)]:
+    if alone := [line for line, pair in both.items() if not pair]:
         raise ValueError(
             f'{names} names an image and its annotation in some lines, and not in "{alone[0]}"{others(alone)}: write '
             "both in each"
         )
-    found = [(written(root, image), written(root, annotation)) for image, annotation in both]
+    found = [(written(root, image), written(root, annotation)) for image, annotation in filter(None, both.values())]
     if missing := [file for pair in found for file in pair if not file.is_file()]:
         raise FileNotFoundError(f"no file {missing[0]}, which {names} lists as a path within {root}{others(missing)}")
     if twice := repeated(str(image) for image, _ in found):
