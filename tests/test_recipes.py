@@ -15,6 +15,7 @@ from image_files import save_image, save_truths
 from webdataset import TarWriter
 
 ROOT = Path(__file__).parents[1]
+FRONT = (ROOT / "README.md").read_text(encoding="utf-8")
 TABLE = (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 ON_THIS_MACHINE = [
@@ -131,3 +132,12 @@ def test_table_agrees_with_the_recipe(recipe):
     assert cells[-1] in says["reached"]  # the number, or "not run"
     assert "TBD" not in "".join(says.values())
     assert "to be filled" not in row
+
+
+def test_the_front_page_says_what_recipes_reached():
+    rows = re.findall(r"^\| `(\w+/\w+)` \|.* ([\d.]+) %.* (\d+) \|$", FRONT, re.M)
+    assert len(rows) > 3
+    for recipe, reached, minutes in rows:
+        says = header((ROOT / "recipes" / f"{recipe}.yaml").read_text(encoding="utf-8"))["reached"]
+        assert f"{float(says.split(maxsplit=1)[0]):.1f}" == reached
+        assert f" {minutes} minutes" in says
